@@ -1,0 +1,86 @@
+"""A labelled table in: rows, target, and the schema that it implies; and its split into training and held-out rows."""
+
+import hashlib
+from dataclasses import dataclass
+
+import pandas as pd
+from sklearn.datasets import load_iris as sklearn_iris
+from sklearn.model_selection import train_test_split
+
+from classifier.errors import DataError
+
+
+@dataclass(frozen=True)
+class Table:
+    """A labelled table.
+
+    Attributes:
+        name: what people call it.
+        features: shape (rows, features), float64, one named column a feature.
+        target: shape (rows,), the class of each row by name.
+    """
+
+    name: str
+    features: pd.DataFrame
+    target: pd.Series
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+    @property
+    def classes(self) -> list[str]:
+        return sorted(self.target.unique().tolist())
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """Features and target side by side."""
+        return self.features.assign(**{str(self.target.name): self.target})
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the table as CSV, in hex: the same values in the same order give the same digest."""
+        return hashlib.sha256(self.frame.to_csv(index=False).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Split:
+    """A table in two parts that share no row."""
+
+    whole: Table
+    training: Table
+    held_out: Table
+
+    def facts(self) -> dict[str, str | int]:
+        """The table in numbers, with the digest that says whether another one is the same."""
+        return {
+            "name": self.whole.name,
+            "rows": len(self.whole),
+            "training_rows": len(self.training),
+            "held_out_rows": len(self.held_out),
+            "features": len(self.whole.features.columns),
+            "classes": len(self.whole.classes),
+            "sha256": self.whole.digest,
+        }
+
+
+def load_iris() -> Table:
+    """Fisher's Iris (1936) as scikit-learn ships it: 150 rows, 4 lengths in cm, 3 species of 50 rows each."""
+    bunch = sklearn_iris(as_frame=True)
+    features = bunch.data.rename(columns=lambda name: name.removesuffix(" (cm)").replace(" ", "_"))
+    target = bunch.target.map(dict(enumerate(bunch.target_names.tolist()))).astype(object).rename("species")
+    return Table("iris", features.astype("float64"), target)
+
+
+def split(table: Table, test_size: float, seed: int) -> Split:
+    """Holds out the share `test_size` of the rows, stratified by class; the same seed holds out the same rows.
+
+    Raises:
+        DataError: one part would lack a class.
+    """
+    try:
+        train_x, test_x, train_y, test_y = train_test_split(
+            table.features, table.target, test_size=test_size, random_state=seed, stratify=table.target
+        )
+    except ValueError as error:
+        raise DataError(f"test size {test_size:g} can't split {len(table)} rows: {error}") from error
+    return Split(table, Table(table.name, train_x, train_y), Table(table.name, test_x, test_y))

@@ -1,0 +1,28 @@
+"""Where a model comes from: the commit of the code and the versions of the libraries. Standard library only."""
+
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+LIBRARIES = ("scikit-learn", "numpy", "pandas", "onnxruntime", "skl2onnx", "skops", "mlflow")
+"""The libraries on which a model's numbers, or reading it back, depend."""
+
+
+def library_versions() -> dict[str, str]:
+    return {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}}
+
+
+def git_commit(root: Path) -> str:
+    """The commit that `root` stands at, with `-dirty` if tracked files differ from it; `unknown` outside a checkout."""
+    try:
+        return subprocess.run(
+            ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"],
+            cwd=root,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"

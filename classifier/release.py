@@ -1,0 +1,289 @@
+"""A release: one immutable folder per model version that holds all that serving needs. The contract of the two wings.
+
+    <artifacts>/<model_version>/release/
+        manifest.json   schema, scaling, golden rows, provenance, and the SHA-256 of every other file
+        forest.onnx     the compiled forest
+
+JSON, numbers and ONNX: reading a release runs no code. The checksum of the manifest stands for the whole release.
+A folder of artifacts appears whole or not at all: it is written aside as a `Draft` and renamed. Knows files and
+checksums; does not know how a forest is computed (`classifier.predictor`) or where releases come from
+(`classifier.tracking`).
+"""
+
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
+
+from classifier.errors import ReleaseError
+from classifier.schema import Matrix, Schema
+
+FORMAT = 1
+"""Version of the layout above. A release of another format is refused, not guessed at."""
+
+MANIFEST, FOREST = "manifest.json", "forest.onnx"
+MAX_BYTES = {MANIFEST: 16 * 2**20, FOREST: 2**30}
+VERSION_FORMAT = "%Y%m%d_%H%M%S"
+
+
+class Golden(BaseModel):
+    """Rows with the probabilities that scikit-learn gave for them: whoever serves the release must give them too."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    rows: tuple[tuple[FiniteFloat, ...], ...] = Field(min_length=1)
+    probabilities: tuple[tuple[FiniteFloat, ...], ...] = Field(min_length=1)
+
+
+class Manifest(BaseModel):
+    """What `manifest.json` holds.
+
+    Attributes:
+        mean, scale: the scaler, one number a feature; a row enters the forest as `(row - mean) / scale` in float64.
+        info: provenance for people, as `/model/info` shows it: parameters, metrics, dataset, library versions, run.
+        files: SHA-256 of every other file of the release, in hex.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    format: int
+    model_version: str = Field(pattern=r"^[0-9]{8}_[0-9]{6}$")
+    data_schema: Schema
+    mean: tuple[FiniteFloat, ...]
+    scale: tuple[FiniteFloat, ...]
+    golden: Golden
+    info: dict[str, Any]
+    files: dict[str, str]
+
+    @model_validator(mode="after")
+    def _shapes_agree(self) -> "Manifest":
+        features, classes = len(self.data_schema.features), len(self.data_schema.classes)
+        shapes = [(self.mean, features), (self.scale, features)]
+        shapes += [(row, features) for row in self.golden.rows]
+        shapes += [(row, classes) for row in self.golden.probabilities]
+        if any(len(values) != length for values, length in shapes):
+            raise ValueError(f"a row doesn't fit {features} features and {classes} classes")
+        if len(self.golden.rows) != len(self.golden.probabilities):
+            raise ValueError("golden rows and probabilities differ in number")
+        return self
+
+
+@dataclass(frozen=True)
+class Release:
+    """A release in memory whose files are those that its manifest names."""
+
+    manifest: Manifest
+    forest: bytes
+    checksum: str
+
+    @property
+    def model_version(self) -> str:
+        return self.manifest.model_version
+
+    @property
+    def schema(self) -> Schema:
+        return self.manifest.data_schema
+
+    @property
+    def mean(self) -> Matrix:
+        return np.array(self.manifest.mean, dtype=np.float64)
+
+    @property
+    def scale(self) -> Matrix:
+        return np.array(self.manifest.scale, dtype=np.float64)
+
+    @property
+    def golden_rows(self) -> Matrix:
+        return np.array(self.manifest.golden.rows, dtype=np.float64)
+
+    @property
+    def golden_probabilities(self) -> Matrix:
+        return np.array(self.manifest.golden.probabilities, dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class RegisteredVersion:
+    """A release as a registry knows it.
+
+    Attributes:
+        model_version: what people say, like `20241201_143022`.
+        registry_version: what the registry counts: 1, 2, 3 …
+        run_id: the run that made it.
+        checksum: of the release, as it was when it was registered.
+    """
+
+    model_version: str
+    registry_version: str
+    run_id: str
+    checksum: str
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def write(
+    folder: Path,
+    *,
+    model_version: str,
+    schema: Schema,
+    mean: Matrix,
+    scale: Matrix,
+    golden_rows: Matrix,
+    golden_probabilities: Matrix,
+    forest: bytes,
+    info: dict[str, Any],
+) -> Release:
+    """Writes a release into `folder`, which must not exist, and reads it back.
+
+    `mean` and `scale` have shape (features,), `golden_rows` (n, features), `golden_probabilities` (n, classes).
+
+    Raises:
+        ReleaseError: what was written can't be read back.
+    """
+    manifest = Manifest(
+        format=FORMAT,
+        model_version=model_version,
+        data_schema=schema,
+        mean=tuple(mean.tolist()),
+        scale=tuple(scale.tolist()),
+        golden=Golden(
+            rows=tuple(map(tuple, golden_rows.tolist())),
+            probabilities=tuple(map(tuple, golden_probabilities.tolist())),
+        ),
+        info=info,
+        files={FOREST: sha256(forest)},
+    )
+    folder.mkdir(parents=True)
+    (folder / FOREST).write_bytes(forest)
+    (folder / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    return read(folder)
+
+
+def read(folder: Path, checksum: str | None = None) -> Release:
+    """Reads a release and verifies every checksum; with `checksum`, that it is the very release that was registered.
+
+    Raises:
+        ReleaseError: a file is missing, too large, altered, or of another format.
+    """
+    raw = _read_bounded(folder / MANIFEST)
+    actual = sha256(raw)
+    if checksum is not None and actual != checksum:
+        raise ReleaseError(f"{folder / MANIFEST} was altered: its SHA-256 is {actual[:12]}…, not {checksum[:12]}…")
+    try:
+        manifest = Manifest.model_validate_json(raw)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise ReleaseError(
+            f"{folder / MANIFEST} is not a manifest of format {FORMAT}: {where}: {first['msg']}"
+        ) from None
+    if manifest.format != FORMAT:
+        raise ReleaseError(f"{folder} has format {manifest.format}; this program reads {FORMAT}: train again")
+    if set(manifest.files) != {FOREST}:
+        raise ReleaseError(f"{folder / MANIFEST} must name {FOREST} and nothing else")
+    forest = _read_bounded(folder / FOREST)
+    if sha256(forest) != manifest.files[FOREST]:
+        raise ReleaseError(f"{folder / FOREST} was altered: its SHA-256 is not the one in {MANIFEST}")
+    return Release(manifest=manifest, forest=forest, checksum=actual)
+
+
+def _read_bounded(file: Path) -> bytes:
+    limit = MAX_BYTES[file.name]
+    try:
+        with file.open("rb") as stream:
+            content = stream.read(limit + 1)
+    except OSError as error:
+        raise ReleaseError(f"{file} can't be read: {error.strerror}") from error
+    if len(content) > limit:
+        raise ReleaseError(f"{file} is larger than {limit} bytes")
+    return content
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A folder of artifacts in the making: `folder` is where to write, `final` where `publish` puts it."""
+
+    model_version: str
+    folder: Path
+    final: Path
+
+    @property
+    def started(self) -> datetime:
+        """When it was claimed, to the second, UTC: the model version as a time."""
+        return datetime.strptime(self.model_version, VERSION_FORMAT).replace(tzinfo=UTC)
+
+    def publish(self) -> Path:
+        """Makes the folder appear under its final name, in one step, with its content on disk before."""
+        for file in self.folder.rglob("*"):
+            _fsync(file)
+        _fsync(self.folder)
+        self.folder.rename(self.final)
+        _fsync(self.final.parent)
+        return self.final
+
+
+@contextmanager
+def draft(artifacts: Path, taken: Callable[[str], bool] = lambda _: False) -> Iterator[Draft]:
+    """Claims a new model version, the UTC second of now, and a folder to write it in; sweeps what dead ones left.
+
+    A second that another training has claimed is waited out, so the name stays true. `taken` says whether a version
+    exists elsewhere, for a store that several machines share. The folder is gone on exit unless it was published.
+
+    Raises:
+        ReleaseError: `artifacts` can't be written.
+    """
+    try:
+        artifacts.mkdir(parents=True, exist_ok=True)
+        with FileLock(artifacts / ".lock"):
+            _sweep(artifacts)
+            version = datetime.now(UTC).strftime(VERSION_FORMAT)
+            while _paths(artifacts, version)[1].exists() or _paths(artifacts, version)[0].exists() or taken(version):
+                time.sleep(0.02)  # the clock is what is waited for
+                version = datetime.now(UTC).strftime(VERSION_FORMAT)
+            folder, final = _paths(artifacts, version)
+            lock = FileLock(folder.with_suffix(".lock"))
+            lock.acquire()
+            folder.mkdir()
+    except OSError as error:
+        raise ReleaseError(f"{artifacts} can't be written: {error.strerror}. Make it writable for this user") from error
+    try:
+        yield Draft(version, folder, final)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        lock.release()
+        Path(lock.lock_file).unlink(missing_ok=True)
+
+
+def _paths(artifacts: Path, version: str) -> tuple[Path, Path]:
+    return artifacts / f".{version}.partial", artifacts / version
+
+
+def _sweep(artifacts: Path) -> None:
+    """Removes the drafts whose training is dead: their lock can be had."""
+    for folder in artifacts.glob(".*.partial"):
+        lock = FileLock(folder.with_suffix(".lock"), timeout=0)
+        try:
+            with lock:
+                shutil.rmtree(folder, ignore_errors=True)
+        except Timeout:
+            continue
+        Path(lock.lock_file).unlink(missing_ok=True)
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,223 @@
+"""What a person looks at after a training: plots, model card, summary. Shows what it is given, computes no metric."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import roc_curve
+from sklearn.pipeline import Pipeline
+
+from classifier.data import Split
+from classifier.release import RegisteredVersion
+from classifier.schema import Matrix, Schema
+from classifier.training import CrossValidation, Evaluation
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#f0e442", "#000000")
+"""Okabe and Ito's palette, distinguishable with every common colour vision."""
+
+
+def write(
+    folder: Path,
+    schema: Schema,
+    pipeline: Pipeline,
+    parts: Split,
+    validation: CrossValidation,
+    evaluation: Evaluation,
+    info: Mapping[str, Any],
+) -> str:
+    """Writes into `folder` what people reach for: plots, model card, importances, provenance, and the scaler for their
+    own scripts. Returns the card."""
+    plots = folder / "plots"
+    plots.mkdir()
+    classes = list(schema.classes)
+    _save(plots / "confusion_matrix.png", _confusion, evaluation.confusion, classes)
+    _save(plots / "roc.png", _roc, parts.held_out.target, evaluation.probabilities, classes)
+    _save(plots / "calibration.png", _calibration, parts.training.target, validation.probabilities, classes)
+    _save(plots / "feature_importances.png", _importances, evaluation.importances)
+    evaluation.importances.to_csv(folder / "feature_importances.csv", index=False)
+    (folder / "metadata.json").write_text(json.dumps(info, indent=2) + "\n", encoding="utf-8")
+    joblib.dump(pipeline.named_steps["scaler"], folder / "scaler.joblib")
+    card = model_card(schema, info, validation, evaluation)
+    (folder / "model_card.md").write_text(card, encoding="utf-8")
+    return card
+
+
+def _save(file: Path, draw: Callable[..., None], *data: Any) -> None:
+    figure = Figure(figsize=(6, 4.5), dpi=110, layout="constrained")
+    axes = figure.subplots()
+    draw(axes, *data)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(file, metadata={"Software": None})
+
+
+def _confusion(axes: Axes, confusion: Any, classes: list[str]) -> None:
+    axes.imshow(confusion, cmap="Blues", vmin=0)
+    ticks = range(len(classes))
+    axes.set(
+        title=f"Confusion matrix ({confusion.sum()} held-out rows)",
+        xlabel="predicted",
+        ylabel="true",
+        xticks=ticks,
+        yticks=ticks,
+        xticklabels=classes,
+        yticklabels=classes,
+    )
+    for (row, column), count in np.ndenumerate(confusion):
+        dark = count > confusion.max() / 2
+        axes.text(column, row, str(count), ha="center", va="center", color="white" if dark else "black", fontsize=13)
+
+
+def _roc(axes: Axes, target: pd.Series, probabilities: Matrix, classes: list[str]) -> None:
+    axes.plot([0, 1], [0, 1], color="0.7", linestyle="--", linewidth=1, label="chance")
+    for number, name in enumerate(classes):
+        false_rate, true_rate, _ = roc_curve(target == name, probabilities[:, number])
+        colour = COLOURS[number % len(COLOURS)]
+        axes.plot(false_rate, true_rate, color=colour, label=name, linewidth=2, alpha=0.8)
+    axes.set(
+        title="ROC, one class against the rest (held-out rows)",
+        xlabel="false positive rate",
+        ylabel="true positive rate",
+        xlim=(-0.02, 1.02),
+        ylim=(-0.02, 1.02),
+    )
+    axes.legend(frameon=False, loc="lower right")
+
+
+def _calibration(axes: Axes, target: pd.Series, probabilities: Matrix, classes: list[str]) -> None:
+    axes.plot([0, 1], [0, 1], color="0.7", linestyle="--", linewidth=1, label="perfectly calibrated")
+    for number, name in enumerate(classes):
+        observed, predicted = calibration_curve(target == name, probabilities[:, number], n_bins=5)
+        axes.plot(predicted, observed, marker="o", color=COLOURS[number % len(COLOURS)], label=name, alpha=0.8)
+    axes.set(
+        title=f"Calibration ({len(target)} cross-validated rows, 5 bins)",
+        xlabel="predicted probability",
+        ylabel="observed frequency",
+        xlim=(-0.02, 1.02),
+        ylim=(-0.02, 1.02),
+    )
+    axes.legend(frameon=False, loc="upper left")
+
+
+def _importances(axes: Axes, importances: pd.DataFrame) -> None:
+    ordered = importances.iloc[::-1]
+    position = np.arange(len(ordered))
+    for offset, kind, colour in ((0.2, "impurity", COLOURS[0]), (-0.2, "permutation", COLOURS[1])):
+        deviation = ordered[f"{kind}_std"]
+        axes.barh(position + offset, ordered[kind], 0.38, xerr=deviation, color=colour, label=kind, ecolor="0.4")
+    axes.set(title="Feature importances", xlabel="importance (with deviation)", yticks=position)
+    axes.set_yticklabels(ordered["feature"])
+    axes.legend(frameon=False, loc="lower right")
+
+
+CARD = """\
+# {info[model_name]} {info[model_version]}
+
+A {info[model_type]} that tells {schema.target} from {width} measurements: {classes}.
+
+Trained {info[trained_at]} on {dataset[training_rows]} of the {dataset[rows]} rows of `{dataset[name]}`
+(SHA-256 `{dataset[sha256]}`), git commit `{info[git_commit]}`, MLflow run `{info[run_id]}`.
+
+## How good it is
+
+| metric | {dataset[held_out_rows]} held-out rows | {folds}-fold cross-validation |
+|---|---|---|
+{quality}
+
+| class | precision | recall | F1 | held-out rows |
+|---|---|---|---|---|
+{by_class}
+
+The confusion matrix, ROC curves, calibration and importances are drawn in `plots/`.
+
+## What it expects
+
+| feature | minimum | mean | maximum |
+|---|---|---|---|
+{ranges}
+
+Outside these ranges it answers with a warning: a forest doesn't extrapolate, it repeats its outermost leaf.
+
+## What it is not for
+
+- {dataset[held_out_rows]} held-out rows tell little about rare mistakes: one row is {grain:.1f} percentage points of
+  accuracy.
+- It knows only the classes above, and will name one of them for anything at all.
+- Its probabilities are shares of the trees' votes: look at `plots/calibration.png` before acting on them.
+
+## Hyperparameters
+
+| name | value |
+|---|---|
+{parameters}
+"""
+
+
+def model_card(schema: Schema, info: Mapping[str, Any], validation: CrossValidation, evaluation: Evaluation) -> str:
+    """A page of Markdown that says what the model is, how good, on what it was trained, and what it is not for."""
+    dataset = info["dataset"]
+    return CARD.format(
+        info=info,
+        schema=schema,
+        dataset=dataset,
+        width=len(schema.features),
+        classes=", ".join(schema.classes),
+        folds=len(next(iter(validation.folds.values()))),
+        grain=100 / dataset["held_out_rows"],
+        quality=_rows(
+            [name, f"{value:.4f}", f"{validation.mean(name):.4f} ± {validation.deviation(name):.4f}"]
+            for name, value in evaluation.metrics.items()
+        ),
+        by_class=_rows(
+            [name, *(f"{row[metric]:.3f}" for metric in ("precision", "recall", "f1")), str(row["support"])]
+            for name, row in evaluation.per_class.items()
+        ),
+        ranges=_rows([f.name, f"{f.minimum:g}", f"{f.mean:.3g}", f"{f.maximum:g}"] for f in schema.features),
+        parameters=_rows([name, str(value)] for name, value in info["parameters"].items()),
+    )
+
+
+def _rows(cells: Iterable[list[str]]) -> str:
+    return "\n".join(f"| {' | '.join(row)} |" for row in cells)
+
+
+def headline(evaluation: Evaluation) -> str:
+    """The model's quality on the held-out rows in one line."""
+    return ", ".join(f"{name} {evaluation.metrics[name]:.4f}" for name in ("accuracy", "f1_macro", "log_loss"))
+
+
+def summary(
+    version: RegisteredVersion,
+    verdict: str,
+    validation: CrossValidation,
+    evaluation: Evaluation,
+    folder: Path,
+    tracking_uri: str,
+) -> str:
+    """What a training says at its end: which version, how good, where it is, what to do next."""
+    rows = [
+        f"  {name:18} {value:8.4f}   {validation.mean(name):.4f} ± {validation.deviation(name):.4f}"
+        for name, value in evaluation.metrics.items()
+        if not name.endswith("_weighted")
+    ]
+    return "\n".join(
+        [
+            "",
+            f"{version.model_version}, version {version.registry_version} in the registry: {verdict}",
+            "",
+            f"  {'':18} {'held out':>8}   cross-validation",
+            *rows,
+            "",
+            f"  artifacts   {folder}",
+            f"  MLflow run  {version.run_id}",
+            f"  MLflow      {tracking_uri}",
+            "",
+            "Next: `python api.py` serves it; a server that is running has it within seconds.",
+        ]
+    )

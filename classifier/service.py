@@ -1,0 +1,232 @@
+"""The service: the current predictor, predictions, and following the registry. Knows no transport.
+
+A look at the registry loads, verifies and warms a new release beside the one that serves, then swaps one reference. A
+request takes that reference once, so no reply mixes two versions. What fails leaves the old one in place and is said in
+`state()`. Every prediction becomes one `Prediction`, and observers are told once its reply is ready to go out.
+"""
+
+import logging
+import random
+import threading
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal, Protocol
+
+from classifier.errors import ClassifierError, NoModelError, ReleaseError
+from classifier.metrics import Metrics
+from classifier.predictor import Predictor
+from classifier.record import Observer, Prediction
+from classifier.release import RegisteredVersion, Release
+from classifier.schema import Matrix, Schema
+
+log = logging.getLogger("classifier.service")
+
+MAX_PAUSE = 60.0
+"""Longest pause, in seconds, between two tries at something that keeps failing."""
+
+
+class Source(Protocol):
+    """Where releases come from. Both may block for long and raise a `ClassifierError`."""
+
+    def champion(self) -> RegisteredVersion: ...
+    def fetch(self, version: RegisteredVersion) -> Release: ...
+
+
+@dataclass(frozen=True)
+class Live:
+    """What is served: a predictor and the registered version that it came from, in one reference."""
+
+    predictor: Predictor
+    registry_version: str
+    run_id: str
+    since: str
+
+
+@dataclass(frozen=True)
+class State:
+    """How the service is, for whoever asks after its health.
+
+    `healthy`: it serves what the registry says. `degraded`: it serves, but not what the registry says, or the registry
+    can't be asked. `unhealthy`: there is nothing to serve. `reason` says why and what to do; None when healthy.
+    """
+
+    status: Literal["healthy", "degraded", "unhealthy"]
+    reason: str | None
+    live: Live | None
+
+
+class Service:
+    """Holds the live model, and between `start` and `stop` keeps up with the registry in a thread of its own."""
+
+    def __init__(self, source: Source, metrics: Metrics, observers: Sequence[Observer], follow_seconds: float) -> None:
+        self._source, self._metrics, self._observers = source, metrics, tuple(observers)
+        self._pause = follow_seconds
+        self._live: Live | None = None
+        self._trouble: str | None = "The model is being loaded. Try again in a moment."
+        self._failures = 0
+        self._refusals: dict[str, tuple[int, float]] = {}
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="follow-registry", daemon=True)
+
+    # -- following the registry
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the following. A look that hangs in the network is left behind: the thread is a daemon."""
+        self._stopping.set()
+        self._thread.join(timeout=2)
+
+    def _follow(self) -> None:
+        while not self._stopping.is_set():
+            self.look()
+            self._stopping.wait(self._next_pause())
+
+    def _next_pause(self) -> float:
+        """The usual pause; while the store can't be asked a growing one."""
+        return self._grown(self._failures) if self._failures else self._pause
+
+    def _grown(self, failures: int) -> float:
+        """Twice as long with each failure in a row, up to `MAX_PAUSE`, with jitter of a quarter."""
+        doubled: float = self._pause * 2.0 ** min(failures - 1, 16)
+        return min(doubled, max(MAX_PAUSE, self._pause)) * random.uniform(0.75, 1.25)
+
+    def look(self) -> None:
+        """Looks at the registry once and swaps the model if another one is live there. Raises nothing."""
+        try:
+            version = self._champion()
+            self._failures = 0
+            self._keep_up_with(version)
+        except NoModelError as error:
+            # nothing is broken, and the first training should be live at once: no growing pauses
+            self._failures = 0
+            self._say(str(error), logging.WARNING)
+        except ClassifierError as error:
+            self._fail(str(error))
+        except Exception as error:  # whatever it was, the following goes on and the old model stays
+            log.exception("following the registry failed")
+            self._fail(f"following the registry failed: {error}")
+
+    def _keep_up_with(self, version: RegisteredVersion) -> None:
+        """Serves this version, if it doesn't already. One that was refused is tried again only after a growing pause;
+        another one that becomes champion meanwhile isn't held up by it."""
+        live = self._live
+        if live is None or live.predictor.release.checksum != version.checksum:
+            times, again = self._refusals.get(version.checksum, (0, 0.0))
+            if time.monotonic() < again:
+                return
+            try:
+                self._swap(version)
+            except ReleaseError as error:
+                self._refusals = {version.checksum: (times + 1, time.monotonic() + self._grown(times + 1))}
+                self._metrics.reload("refused")
+                self._say(f"release {version.model_version} was refused: {error}", logging.ERROR)
+                return
+        elif live.registry_version != version.registry_version:
+            self._adopt(Live(live.predictor, version.registry_version, version.run_id, live.since))
+        self._trouble = None
+
+    def _fail(self, trouble: str) -> None:
+        self._failures += 1
+        self._metrics.reload("unavailable")
+        self._say(trouble, logging.ERROR)
+
+    def _champion(self) -> RegisteredVersion:
+        try:
+            return self._source.champion()
+        except NoModelError:
+            raise
+        except ClassifierError:
+            # a file store has no transactions: a look may fall into the middle of a write
+            self._stopping.wait(0.1)
+            return self._source.champion()
+
+    def _swap(self, version: RegisteredVersion) -> None:
+        started = time.perf_counter()
+        predictor = Predictor(self._source.fetch(version))
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        self._adopt(Live(predictor, version.registry_version, version.run_id, now))
+        self._metrics.reload("loaded")
+        milliseconds = round((time.perf_counter() - started) * 1000)
+        log.info(
+            "model live",
+            extra={"model_version": version.model_version, "version": version.registry_version, "ms": milliseconds},
+        )
+
+    def _adopt(self, live: Live) -> None:
+        self._live = live
+        self._metrics.serving(live.predictor.model_version, live.registry_version)
+
+    def _say(self, trouble: str, level: int) -> None:
+        if trouble != self._trouble:
+            log.log(level, "no model" if self._live is None else "keeping the model", extra={"reason": trouble})
+        self._trouble = trouble
+
+    # -- answering
+
+    def state(self) -> State:
+        live, trouble = self._live, self._trouble
+        if live is None:
+            return State("unhealthy", trouble, None)
+        return State("degraded" if trouble else "healthy", trouble, live)
+
+    def live(self) -> Live:
+        """The live model: one reference, to be taken once a request.
+
+        Raises:
+            NoModelError: there is none.
+        """
+        live = self._live
+        if live is None:
+            raise NoModelError(self._trouble or "There is no model to serve.")
+        return live
+
+    def record(self, prediction: Prediction) -> None:
+        """Tells every observer. One that fails is logged and counted; the caller still gets the prediction."""
+        for observer in self._observers:
+            try:
+                observer.observe(prediction)
+            except Exception:
+                log.exception("an observer failed")
+                self._metrics.observer_error()
+
+
+def predict(predictor: Predictor, values: Mapping[str, float], started: float) -> Prediction:
+    """Answers one row, `values` by feature name. `started`: `time.perf_counter()` when its body was complete."""
+    schema = predictor.schema
+    rows = schema.row(values)
+    return _predictions(predictor, rows, uuid.uuid4().hex, started, numbered=False)[0]
+
+
+def predict_batch(predictor: Predictor, rows: Matrix, started: float) -> list[Prediction]:
+    """Answers rows of shape (n, features), in their order. Each is named after the batch and its row's number."""
+    return _predictions(predictor, rows, uuid.uuid4().hex, started, numbered=True)
+
+
+def _predictions(predictor: Predictor, rows: Matrix, name: str, started: float, *, numbered: bool) -> list[Prediction]:
+    schema: Schema = predictor.schema
+    probabilities = predictor.probabilities(rows)
+    # numpy's argmax takes the first of equals, as scikit-learn's does
+    classes = probabilities.argmax(axis=1).tolist()
+    timestamp = datetime.now(UTC).isoformat(timespec="microseconds")
+    latency = (time.perf_counter() - started) * 1000
+    names = schema.feature_names
+    return [
+        Prediction(
+            prediction_id=f"{name}-{number}" if numbered else name,
+            timestamp=timestamp,
+            model_version=predictor.model_version,
+            inputs=dict(zip(names, row, strict=True)),
+            prediction=index,
+            label=schema.classes[index],
+            prediction_proba=tuple(shares),
+            confidence=shares[index],
+            warnings=schema.warnings(row),
+            latency_ms=latency,
+        )
+        for number, (row, shares, index) in enumerate(zip(rows.tolist(), probabilities.tolist(), classes, strict=True))
+    ]

@@ -1,0 +1,242 @@
+"""Scale, fit, cross-validate, evaluate. Gives results back; touches no disk, no MLflow and no figure."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.inspection import permutation_importance
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    brier_score_loss,
+    confusion_matrix,
+    log_loss,
+    precision_recall_fscore_support,
+    roc_auc_score,
+)
+from sklearn.model_selection import StratifiedKFold
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
+
+from classifier.data import Table
+from classifier.errors import DataError
+from classifier.schema import Feature, Matrix, Schema
+
+MODEL_TYPE = "StandardScaler + RandomForestClassifier"
+
+METRICS = (
+    "accuracy",
+    "balanced_accuracy",
+    "precision_macro",
+    "recall_macro",
+    "f1_macro",
+    "precision_weighted",
+    "recall_weighted",
+    "f1_weighted",
+    "roc_auc_ovr",
+    "log_loss",
+    "brier_score",
+)
+"""The metrics of a whole model, by name."""
+
+LOWER_IS_BETTER = frozenset({"log_loss", "brier_score"})
+
+
+@dataclass(frozen=True)
+class ForestOptions:
+    """Hyperparameters of the forest, under scikit-learn's names."""
+
+    n_estimators: int = 100
+    max_depth: int | None = None
+    min_samples_split: int = 2
+    min_samples_leaf: int = 1
+    max_features: str | float = "sqrt"
+    criterion: str = "gini"
+    class_weight: str | None = None
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        return tuple(field.name for field in fields(cls))
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    """Metrics of every fold, and the probability of each training row from the model that hadn't seen it.
+
+    Attributes:
+        folds: metric → one value a fold.
+        probabilities: shape (training rows, classes).
+    """
+
+    folds: Mapping[str, list[float]]
+    probabilities: Matrix
+
+    def mean(self, metric: str) -> float:
+        return float(np.mean(self.folds[metric]))
+
+    def deviation(self, metric: str) -> float:
+        """The sample standard deviation over the folds."""
+        return float(np.std(self.folds[metric], ddof=1))
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What the model does on rows it was not trained on.
+
+    Attributes:
+        metrics: the metrics of the whole model, by the names in `METRICS`.
+        per_class: class → precision, recall, f1, support.
+        confusion: shape (classes, classes); row: the true class, column: the predicted one.
+        probabilities: shape (held-out rows, classes).
+        importances: a row a feature: `impurity` (mean decrease, sums to 1) and `permutation` (mean loss of accuracy on
+            the held-out rows when the column is shuffled) with their deviations.
+    """
+
+    metrics: Mapping[str, float]
+    per_class: Mapping[str, Mapping[str, float]]
+    confusion: NDArray[np.int64]
+    probabilities: Matrix
+    importances: pd.DataFrame = field(repr=False)
+
+
+def fit(table: Table, options: ForestOptions, seed: int) -> Pipeline:
+    """StandardScaler and RandomForestClassifier in one pipeline; the same table, options and seed give the same."""
+    # one thread: for a table of this size, starting threads costs more than they save
+    forest = RandomForestClassifier(**vars(options), random_state=seed, n_jobs=1)
+    return Pipeline([("scaler", StandardScaler()), ("classifier", forest)]).fit(table.features, table.target)
+
+
+def cross_validate(table: Table, options: ForestOptions, folds: int, seed: int) -> CrossValidation:
+    """Stratified k-fold on the training rows; scaler and forest are fitted inside each fold.
+
+    Raises:
+        DataError: a class has fewer rows than there are folds.
+    """
+    rarest = int(table.target.value_counts().min())
+    if rarest < folds:
+        raise DataError(f"{folds} folds need {folds} rows of every class, and the rarest has {rarest}: use fewer folds")
+    values: dict[str, list[float]] = {metric: [] for metric in METRICS}
+    probabilities = np.empty((len(table), len(table.classes)))
+    splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
+    for inside, outside in splitter.split(table.features, table.target):
+        part = Table(table.name, table.features.iloc[inside], table.target.iloc[inside])
+        probabilities[outside] = fit(part, options, seed).predict_proba(table.features.iloc[outside])
+        for metric, value in score(table.target.iloc[outside], probabilities[outside], table.classes).items():
+            values[metric].append(value)
+    return CrossValidation(values, probabilities)
+
+
+def score(truth: pd.Series, probabilities: Matrix, classes: list[str]) -> dict[str, float]:
+    """The metrics in `METRICS` of probabilities of shape (rows, classes) for the true classes of shape (rows,).
+
+    Log loss is in nats; the Brier score is the mean over rows of the summed squared differences over classes (Brier
+    1950), from 0 to 2; ROC AUC is one-vs-rest, macro. Precision of a class never predicted counts as 0.
+    """
+    predicted = np.array(classes)[probabilities.argmax(axis=1)]
+    values = {
+        "accuracy": accuracy_score(truth, predicted),
+        "balanced_accuracy": balanced_accuracy_score(truth, predicted),
+        "roc_auc_ovr": _roc_auc(truth, probabilities, classes),
+        "log_loss": log_loss(truth, probabilities, labels=classes),
+        "brier_score": brier_score_loss(truth, probabilities, labels=classes, scale_by_half=False),
+    }
+    for average in ("macro", "weighted"):
+        precision, recall, f1, _ = precision_recall_fscore_support(truth, predicted, average=average, zero_division=0)
+        values |= {f"precision_{average}": precision, f"recall_{average}": recall, f"f1_{average}": f1}
+    return {metric: float(values[metric]) for metric in METRICS}
+
+
+def _roc_auc(truth: pd.Series, probabilities: Matrix, classes: list[str]) -> float:
+    if len(classes) == 2:
+        return float(roc_auc_score(truth == classes[1], probabilities[:, 1]))
+    return float(roc_auc_score(truth, probabilities, multi_class="ovr", labels=classes))
+
+
+def named_metrics(validation: CrossValidation, evaluation: Evaluation) -> dict[str, float]:
+    """All numbers of a training under flat names: `test_` of the held-out rows, by class too; `cv_…_mean` and `_std`
+    over the folds; `importance_` by kind and feature."""
+    values = {f"test_{name}": value for name, value in evaluation.metrics.items()}
+    for label, row in evaluation.per_class.items():
+        values |= {f"test_{name}_{label}": row[name] for name in ("precision", "recall", "f1")}
+    for name in validation.folds:
+        values |= {f"cv_{name}_mean": validation.mean(name), f"cv_{name}_std": validation.deviation(name)}
+    for kind in ("impurity", "permutation"):
+        by_feature = zip(evaluation.importances.feature, evaluation.importances[kind], strict=True)
+        values |= {f"importance_{kind}_{feature}": float(value) for feature, value in by_feature}
+    return values
+
+
+def is_better(metric: str, candidate: float, champion: float) -> bool:
+    """Whether the candidate beats the champion; a draw leaves the champion in place."""
+    if math.isnan(candidate):
+        return False
+    return candidate < champion if metric in LOWER_IS_BETTER else candidate > champion
+
+
+def evaluate(pipeline: Pipeline, held_out: Table, seed: int) -> Evaluation:
+    """Every metric of the fitted pipeline on rows it hasn't seen, with both kinds of feature importance."""
+    classes = [str(name) for name in pipeline.classes_]
+    probabilities = pipeline.predict_proba(held_out.features)
+    predicted = np.array(classes)[probabilities.argmax(axis=1)]
+    precision, recall, f1, support = precision_recall_fscore_support(
+        held_out.target, predicted, labels=classes, zero_division=0
+    )
+    per_class = {
+        name: {"precision": float(p), "recall": float(r), "f1": float(f), "support": int(s)}
+        for name, p, r, f, s in zip(classes, precision, recall, f1, support, strict=True)
+    }
+    return Evaluation(
+        metrics=score(held_out.target, probabilities, classes),
+        per_class=per_class,
+        confusion=confusion_matrix(held_out.target, predicted, labels=classes),
+        probabilities=probabilities,
+        importances=_importances(pipeline, held_out, seed),
+    )
+
+
+def _importances(pipeline: Pipeline, held_out: Table, seed: int) -> pd.DataFrame:
+    forest = pipeline.named_steps["classifier"]
+    permuted = permutation_importance(
+        pipeline, held_out.features, held_out.target, scoring="accuracy", n_repeats=10, random_state=seed
+    )
+    return pd.DataFrame(
+        {
+            "feature": held_out.features.columns,
+            "impurity": forest.feature_importances_,
+            "impurity_std": np.std([tree.feature_importances_ for tree in forest.estimators_], axis=0),
+            "permutation": permuted.importances_mean,
+            "permutation_std": permuted.importances_std,
+        }
+    ).sort_values("impurity", ascending=False, ignore_index=True)
+
+
+def infer_schema(pipeline: Pipeline, training: Table) -> Schema:
+    """The schema that the fitted pipeline implies: ranges of the training rows, classes in the model's order.
+
+    `lowest` and `highest` leave a factor of two to the point where the scaled value would overflow float32, in which
+    the trees compare.
+    """
+    scaler = pipeline.named_steps["scaler"]
+    largest = float(np.finfo(np.float32).max) / 2
+    features = []
+    for name, mean, scale in zip(training.features.columns, scaler.mean_, scaler.scale_, strict=True):
+        column = training.features[name]
+        features.append(
+            Feature(
+                name=str(name),
+                minimum=float(column.min()),
+                maximum=float(column.max()),
+                mean=float(mean),
+                lowest=max(-largest, float(mean) - largest * float(scale)),
+                highest=min(largest, float(mean) + largest * float(scale)),
+            )
+        )
+    return Schema(
+        target=str(training.target.name),
+        features=tuple(features),
+        classes=tuple(str(name) for name in pipeline.classes_),
+    )

@@ -1,0 +1,205 @@
+"""The routes: HTTP in, a call to the service, HTTP out."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
+
+from classifier.history import SIZE, History
+from classifier.metrics import Metrics
+from classifier.schema import Schema
+from classifier.service import Service, predict, predict_batch
+from classifier.settings import Settings
+from classifier.web import wire
+from classifier.web.guard import read_json_body
+
+JSON = "application/json"
+
+PROVENANCE = ("model_type", "trained_at", "parameters", "metrics", "dataset", "libraries", "git_commit")
+"""What `/model/info` shows of the release's provenance as it stands."""
+
+RETRY_SECONDS = 5
+RETRY = {"Retry-After": str(RETRY_SECONDS)}
+
+UNAVAILABLE: dict[int | str, dict[str, Any]] = {
+    503: {
+        "model": wire.ErrorReply,
+        "description": "There is no model to serve; `detail` says what to do.",
+        "headers": {"Retry-After": {"description": "seconds", "schema": {"type": "integer"}}},
+    }
+}
+
+BODY_ERRORS: dict[int | str, dict[str, Any]] = {
+    400: {"model": wire.ErrorReply, "description": "The connection broke inside the body."},
+    413: {"model": wire.ErrorReply, "description": "The body, or the batch, is larger than allowed."},
+    415: {"model": wire.ErrorReply, "description": "The body isn't announced as JSON."},
+    422: {
+        "model": wire.ValidationReply,
+        "description": "The body isn't JSON, or breaks the schema; each field is named.",
+    },
+    **UNAVAILABLE,
+}
+
+
+def json_response(content: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(wire.encode(content), status, headers, JSON)
+
+
+def body_of(name: str) -> dict[str, Any]:
+    """Documents the body: its schema is that of the model being served, which `web.app` fills in under this name."""
+    content = {JSON: {"schema": {"$ref": f"#/components/schemas/{name}"}}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def prediction_routes(
+    settings: Settings, service: Service, history: History, requests: Callable[[Schema], wire.Requests]
+) -> APIRouter:
+    """Predicting, and what was predicted."""
+    router = APIRouter(tags=["predictions"])
+
+    @router.post("/predict", summary="Predict one row", response_model=wire.PredictReply,
+                 responses=BODY_ERRORS, openapi_extra=body_of("PredictRequest"))  # fmt: skip
+    async def predict_one(request: Request) -> Response:
+        """Every feature is required, as a finite JSON number. The reply names the model that answered."""
+        body = await read_json_body(request, settings.max_body_bytes)
+        started = time.perf_counter()
+        predictor = service.live().predictor
+        values = requests(predictor.schema).parse(body)
+        prediction = predict(predictor, values, started)
+        reply = wire.encode_prediction(prediction)
+        service.record(prediction)  # only now: what can't be encoded must not be remembered
+        return Response(reply, media_type=JSON)
+
+    @router.post("/predict/batch", summary="Predict many rows", response_model=wire.BatchReply,
+                 responses=BODY_ERRORS, openapi_extra=body_of("BatchRequest"))  # fmt: skip
+    async def predict_many(request: Request) -> Response:
+        """Rows as columns or as records; one bad row refuses them all and is named by its number, from 0."""
+        body = await read_json_body(request, settings.max_batch_bytes)
+        return Response(await run_in_threadpool(answer_batch, body), media_type=JSON)
+
+    def answer_batch(body: bytes) -> bytes:
+        started = time.perf_counter()
+        predictor = service.live().predictor
+        batch = predict_batch(predictor, requests(predictor.schema).parse_batch(body), started)
+        reply = wire.encode_batch(batch)
+        for prediction in batch:
+            service.record(prediction)
+        return reply
+
+    @router.get("/predictions/history", summary="The last predictions",
+                response_model=wire.HistoryReply, responses={422: {"model": wire.ValidationReply}})  # fmt: skip
+    async def predictions_history(
+        limit: Annotated[int, Query(ge=1, le=SIZE, description="how many")] = 100,
+        offset: Annotated[int, Query(ge=0, le=SIZE, description="how many of the newest to leave out")] = 0,
+    ) -> Response:
+        """The newest first, at most the last 1000, since this server started."""
+        page = history.page(limit, offset)
+        return json_response({"total": len(history), "limit": limit, "offset": offset, "predictions": page})
+
+    return router
+
+
+def health_routes(service: Service, metrics: Metrics) -> APIRouter:
+    """How it is, for people and orchestrators. A probe's 503 isn't logged: that there is no model was, once."""
+    router = APIRouter(tags=["operations"])
+
+    @router.get("/health", summary="How it is", response_model=wire.HealthReply,
+                responses={503: {"model": wire.HealthReply, "description": "It can't predict."}})  # fmt: skip
+    async def health(request: Request) -> Response:
+        """200 while it can predict, 503 while it can't; `reason` says why it is not healthy and what to do."""
+        request.state.quiet = True
+        state = service.state()
+        content = {
+            "status": state.status,
+            "model_loaded": state.live is not None,
+            "model_version": state.live and state.live.predictor.model_version,
+            "timestamp": now(),
+            "uptime_seconds": round(metrics.uptime(), 3),
+            "reason": state.reason,
+        }
+        return json_response(content, 200 if state.live else 503, None if state.live else RETRY)
+
+    @router.get("/livez", summary="Is the process alive", response_model=wire.ProbeReply)
+    async def livez() -> Response:
+        """200 as long as the process answers at all: whoever gets none should restart it."""
+        return json_response({"status": "alive", "reason": None})
+
+    @router.get("/readyz", summary="Can it predict", response_model=wire.ProbeReply,
+                responses={503: {"model": wire.ProbeReply, "description": "It can't predict."}})  # fmt: skip
+    async def readyz(request: Request) -> Response:
+        """200 while it can predict, 503 while it can't: send it traffic, or don't."""
+        request.state.quiet = True
+        state = service.state()
+        if state.live is None:
+            return json_response({"status": "not ready", "reason": state.reason}, 503, RETRY)
+        return json_response({"status": "ready", "reason": None})
+
+    return router
+
+
+def insight_routes(settings: Settings, service: Service, metrics: Metrics) -> APIRouter:
+    """What was counted, and what is served."""
+    router = APIRouter(tags=["operations"])
+
+    @router.get("/metrics", summary="Counters, for people or for Prometheus",
+                response_model=wire.MetricsReply,
+                responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}})  # fmt: skip
+    async def show_metrics(request: Request) -> Response:
+        """JSON, unless the Accept header names Prometheus' or OpenMetrics' text and doesn't name JSON."""
+        accept = request.headers.get("accept", "")
+        if JSON not in accept and ("application/openmetrics-text" in accept or "text/plain" in accept):
+            return prometheus_text(accept)
+        live = service.state().live
+        version = live and live.predictor.model_version
+        return json_response({"timestamp": now(), "model_version": version, **metrics.snapshot()})
+
+    @router.get("/metrics/prometheus", summary="Counters as Prometheus text",
+                response_class=Response,
+                responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}})  # fmt: skip
+    async def show_prometheus(request: Request) -> Response:
+        return prometheus_text(request.headers.get("accept", ""))
+
+    def prometheus_text(accept: str) -> Response:
+        content, content_type = metrics.text(accept)
+        return Response(content, media_type=content_type)
+
+    @router.get("/model/info", summary="The model that is served",
+                response_model=wire.ModelReply, responses=UNAVAILABLE)  # fmt: skip
+    async def model_info() -> Response:
+        """What it is, how good it was in training, on what it was trained, and where it came from."""
+        live = service.live()
+        manifest = live.predictor.release.manifest
+        schema, info = manifest.data_schema, manifest.info
+        return json_response(
+            {
+                "model_version": manifest.model_version,
+                "model_name": settings.model_name,
+                "alias": settings.model_alias,
+                "registry_version": live.registry_version,
+                "run_id": live.run_id,
+                "live_since": live.since,
+                "target": schema.target,
+                "classes": schema.classes,
+                "features": [
+                    {
+                        "name": feature.name,
+                        "minimum": feature.minimum,
+                        "maximum": feature.maximum,
+                        "mean": feature.mean,
+                        "importance": info["feature_importances"][feature.name],
+                    }
+                    for feature in schema.features
+                ],
+                "checksum": live.predictor.release.checksum,
+                **{name: info[name] for name in PROVENANCE},
+            }
+        )
+
+    return router
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="microseconds")

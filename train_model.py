@@ -1,0 +1,256 @@
+"""Trains a model and publishes it: table → split → fit → evaluate → compile → log → register → promote.
+
+python train_model.py                        StandardScaler + RandomForest on Iris, live when it ends
+python train_model.py --n-estimators 300 --promote better --metric log_loss
+"""
+
+import argparse
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from classifier.errors import ClassifierError, NoModelError, ReleaseError
+from classifier.settings import ROOT, Settings, absolute_store
+
+if TYPE_CHECKING:
+    from classifier.data import Table
+    from classifier.release import RegisteredVersion
+    from classifier.schema import Schema
+    from classifier.tracking import Store
+    from classifier.training import Evaluation
+
+METRIC_CHOICES = ("accuracy", "balanced_accuracy", "f1_macro", "f1_weighted", "roc_auc_ovr", "log_loss", "brier_score")
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description="Train StandardScaler + RandomForestClassifier on Iris, log it all to MLflow, publish it.",
+        epilog="The same seed and options give the same model. Every setting stands in README.md.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    forest = parser.add_argument_group("forest (scikit-learn's names and meanings)")
+    forest.add_argument("--n-estimators", type=whole(1), default=100, metavar="N", help="number of trees")
+    forest.add_argument("--max-depth", type=whole(1), metavar="N", help="deepest a tree may get; None: until pure")
+    forest.add_argument(
+        "--min-samples-split", type=whole(2), default=2, metavar="N", help="rows a node needs to be split"
+    )
+    forest.add_argument("--min-samples-leaf", type=whole(1), default=1, metavar="N", help="rows each leaf needs")
+    forest.add_argument("--max-features", type=features, default="sqrt", metavar="sqrt|log2|SHARE",
+                        help="features tried at each split: a rule, or a share in (0, 1]")  # fmt: skip
+    forest.add_argument(
+        "--criterion", choices=["gini", "entropy", "log_loss"], default="gini", help="quality of a split"
+    )
+    forest.add_argument(
+        "--class-weight", choices=["balanced", "balanced_subsample"], help="weights against rare classes"
+    )
+
+    data = parser.add_argument_group("data and evaluation")
+    data.add_argument("--test-size", type=share, default=0.2, metavar="SHARE", help="share of the rows held out")
+    data.add_argument("--folds", type=whole(2), default=5, metavar="K", help="folds of the cross-validation")
+    data.add_argument(
+        "--seed", type=whole(0, 2**32 - 1), default=42, metavar="N", help="seed of split, folds and forest"
+    )
+
+    publishing = parser.add_argument_group("publishing")
+    publishing.add_argument("--promote", choices=["always", "better", "never"], default="always",
+                            help="make it live: always; only if --metric beats the champion's on the same held-out "
+                                 "rows; or never: it stays a candidate")  # fmt: skip
+    publishing.add_argument(
+        "--metric", choices=METRIC_CHOICES, default="f1_macro", help="what --promote better compares"
+    )
+    publishing.add_argument("--unless-trained", action="store_true", help="do nothing if a model is live already")
+    publishing.add_argument("--experiment", default="iris-classifier", metavar="NAME", help="MLflow experiment")
+    publishing.add_argument("--model-name", metavar="NAME", help="registered model (default: CLASSIFIER_MODEL_NAME)")
+    publishing.add_argument("--tracking-uri", metavar="URI", help="MLflow store (default: MLFLOW_TRACKING_URI)")
+    return parser.parse_args(argv)
+
+
+def whole(least: int, most: int = 10**6) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if not text.isdecimal() or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} to {most}")
+        return int(text)
+
+    return number
+
+
+def share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share between 0 and 1")
+    return value
+
+
+def features(text: str) -> str | float:
+    if text in ("sqrt", "log2"):
+        return text
+    return 1.0 if text in ("1", "1.0") else share(text)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = parse(argv)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        settings = with_options(Settings.load(), options)
+        if options.unless_trained and (live := live_version(settings)):
+            print(f"{settings.model_name} {live} is live already: nothing to train")
+            return 0
+        train(settings, options)
+    except ClassifierError as error:
+        print(f"train_model.py: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("train_model.py: interrupted; nothing was published", file=sys.stderr)
+        return 130
+    return 0
+
+
+def with_options(settings: Settings, options: argparse.Namespace) -> Settings:
+    given = {
+        "model_name": options.model_name,
+        "tracking_uri": options.tracking_uri and absolute_store(options.tracking_uri),
+    }
+    return settings.model_copy(update={name: value for name, value in given.items() if value})
+
+
+def live_version(settings: Settings) -> str | None:
+    from classifier.tracking import Store
+
+    try:
+        return Store(settings).champion().model_version
+    except NoModelError:
+        return None
+
+
+def train(settings: Settings, options: argparse.Namespace) -> None:
+    """The recipe, a call a step."""
+    step = Steps()
+    # a third of the whole time: what is asked for --help, or mistyped, shouldn't wait for it
+    from classifier import data, export, provenance, release, report, training
+    from classifier.predictor import Predictor
+    from classifier.tracking import RELEASE, Store
+
+    store = Store(settings)
+    store.connect()
+    step.done("import the libraries")
+
+    with (
+        release.draft(settings.artifacts_dir, store.has_version) as draft,
+        store.start_run(options.experiment, draft.model_version) as run,
+    ):
+        table = data.load_iris()
+        parts = data.split(table, options.test_size, options.seed)
+        step.done(f"load {table.name}: {len(parts.training)} rows to train, {len(parts.held_out)} held out")
+
+        forest = training.ForestOptions(**{name: getattr(options, name) for name in training.ForestOptions.names()})
+        validation = training.cross_validate(parts.training, forest, options.folds, options.seed)
+        step.done(f"cross-validate in {options.folds} folds")
+
+        pipeline = training.fit(parts.training, forest, options.seed)
+        evaluation = training.evaluate(pipeline, parts.held_out, options.seed)
+        step.done(f"fit {options.n_estimators} trees and evaluate them")
+
+        schema = training.infer_schema(pipeline, parts.training)
+        parameters = {**vars(forest), "test_size": options.test_size, "folds": options.folds, "seed": options.seed}
+        metrics = training.named_metrics(validation, evaluation)
+        info = {
+            "model_name": settings.model_name,
+            "model_version": draft.model_version,
+            "model_type": training.MODEL_TYPE,
+            "run_id": run.run_id,
+            "trained_at": draft.started.isoformat(),
+            "parameters": parameters,
+            "metrics": metrics,
+            "confusion_matrix": evaluation.confusion.tolist(),
+            "feature_importances": dict(
+                zip(evaluation.importances.feature, evaluation.importances.impurity, strict=True)
+            ),
+            "dataset": parts.facts(),
+            "libraries": provenance.library_versions(),
+            "git_commit": provenance.git_commit(ROOT),
+        }
+        made = export.write_release(draft.folder / RELEASE, draft.model_version, pipeline, schema, parts.training, info)
+        rows = export.probing_rows(pipeline, parts.training, export.PARITY_ROWS, options.seed)
+        difference = export.check_parity(pipeline, rows, Predictor(made).probabilities(rows))
+        step.done(f"compile the forest: as scikit-learn on {len(rows)} rows, within {difference:.0e}")
+
+        card = report.write(draft.folder, schema, pipeline, parts, validation, evaluation, info)
+        step.done("draw the plots, write the model card")
+
+        run.tag({"git_commit": info["git_commit"], "seed": str(options.seed)}, info["libraries"], note=card)
+        run.log(
+            parameters | {f"data_{name}": fact for name, fact in info["dataset"].items()}, metrics, validation.folds
+        )
+        run.log_dataset(parts.training.frame, schema.target, table.name, "training")
+        run.log_dataset(parts.held_out.frame, schema.target, table.name, "evaluation")
+        run.log_folder(draft.folder)
+        step.done("log parameters, metrics and artifacts to MLflow")
+
+        requirements = [f"{name}=={info['libraries'][name]}" for name in export.MODEL_REQUIREMENTS]
+        model = run.log_model(pipeline, parts.training.features, parts.training.target, export.TRUSTED, requirements)
+        step.done("log the model to MLflow")
+
+        version = run.register(model, made, description=report.headline(evaluation))
+        folder = draft.publish()
+        run.finish()
+        step.done("register and publish")
+
+    verdict = promote(store, options, version, schema, parts.held_out, evaluation)
+    print(report.summary(version, verdict, validation, evaluation, folder, settings.tracking_uri))
+
+
+def promote(
+    store: "Store",
+    options: argparse.Namespace,
+    version: "RegisteredVersion",
+    schema: "Schema",
+    held_out: "Table",
+    evaluation: "Evaluation",
+) -> str:
+    """Moves the alias, or leaves it, as --promote says. Returns the verdict in words."""
+    from classifier import training
+    from classifier.predictor import Predictor
+
+    verdict = f"live as '{store.alias}'"
+    if options.promote == "never":
+        return f"a candidate; '{store.alias}' was not moved (--promote never)"
+    if options.promote == "better":
+        try:
+            champion = Predictor(store.fetch(store.champion()))
+        except NoModelError:
+            pass  # the first model has no one to beat
+        except ReleaseError as error:
+            return f"a candidate; it can't be compared with the champion: {error}"
+        else:
+            if (champion.schema.feature_names, champion.schema.classes) != (schema.feature_names, schema.classes):
+                return f"a candidate; the champion {champion.model_version} has another schema and can't be compared"
+            probabilities = champion.probabilities(held_out.features.to_numpy())
+            theirs = training.score(held_out.target, probabilities, list(schema.classes))[options.metric]
+            ours = evaluation.metrics[options.metric]
+            compared = f"{options.metric} {ours:.4f} against {theirs:.4f} of {champion.model_version} on the same rows"
+            if not training.is_better(options.metric, ours, theirs):
+                return f"a candidate, not better: {compared}"
+            verdict += f", better: {compared}"
+    store.promote(version)
+    return verdict
+
+
+class Steps:
+    """Says what was done and how long it took."""
+
+    def __init__(self) -> None:
+        self._last = time.perf_counter()
+
+    def done(self, what: str) -> None:
+        now = time.perf_counter()
+        print(f"{now - self._last:6.2f} s  {what}", flush=True)
+        self._last = now
+
+
+if __name__ == "__main__":
+    sys.exit(main())
