@@ -156,7 +156,8 @@ def _named(samples: Iterable[Any], ending: str) -> list[Any]:
 
 def _mean(samples: Iterable[Any]) -> float | None:
     samples = list(samples)
-    count, total = (sum(float(sample.value) for sample in _named(samples, ending)) for ending in ("_count", "_sum"))
+    count: float = sum(float(sample.value) for sample in _named(samples, "_count"))
+    total: float = sum(float(sample.value) for sample in _named(samples, "_sum"))
     return total / count if count else None
 
 

@@ -27,6 +27,10 @@ MAX_NAME = 64
 """A field's name that the caller made up is cut to this length before it is repeated."""
 
 
+MAX_DIGITS = 64
+"""Longest number, in characters; a double needs 17 digits to be told from its neighbours."""
+
+
 class Reply(BaseModel):
     """Base of the documented replies."""
 
@@ -217,7 +221,7 @@ class Requests:
         if body.count(b":") > self._width + MAX_PROBLEMS:
             _refuse_flood(body, self._width)
         values = _validated(self._single, body)
-        _refuse_duplicates(body, self._width)
+        _scrutinise(body, self._width)
         return values
 
     def parse_batch(self, body: bytes) -> Matrix:
@@ -227,24 +231,28 @@ class Requests:
             InvalidInputError: as `parse`; a bad row is named by its number. Columns may also differ in length.
             TooManyRowsError: there are more rows than the cap.
         """
-        by_columns = _first_key(body) == "columns"
-        if by_columns:
+        form = _form(body)
+        if form == "columns":
             columns = _validated(self._columns, body)["columns"]
-            first = self._features[0]
-            rows = len(columns[first])
-            for name in self._features:
-                if len(columns[name]) != rows:
-                    message = f"Columns must be of equal length: {rows} in {first}, {len(columns[name])} here"
-                    raise InvalidInputError([_problem("unequal_columns", ["body", "columns", name], message)])
-            _refuse_duplicates(body, self._width + 1)
+            rows, members = self._equal_length(columns), self._width + 1
+            by_feature = [columns[name] for name in self._features]
         else:
             records = _validated(self._records, body)["records"]
-            rows = len(records)
-            _refuse_duplicates(body, rows * self._width + 1)
+            rows, members = len(records), len(records) * self._width + 1
+            by_feature = [[record[name] for record in records] for name in self._features]
         if rows > self._max_rows:
             raise TooManyRowsError(f"{rows} rows in one batch; the limit is {self._max_rows}")
-        by_feature = [columns[name] if by_columns else [record[name] for record in records] for name in self._features]
+        _scrutinise(body, members)
         return np.ascontiguousarray(np.array(by_feature, dtype=np.float64).T)
+
+    def _equal_length(self, columns: Mapping[str, list[float]]) -> int:
+        first = self._features[0]
+        rows = len(columns[first])
+        for name in self._features:
+            if len(columns[name]) != rows:
+                message = f"Columns must be of equal length: {rows} in {first}, {len(columns[name])} here"
+                raise InvalidInputError([_problem("unequal_columns", ["body", "columns", name], message)])
+        return rows
 
 
 class TooManyRowsError(ClassifierError):
@@ -276,10 +284,19 @@ def _validated(adapter: TypeAdapter[T], body: bytes) -> T:
         raise InvalidInputError(problems(found)) from None
 
 
-def _first_key(body: bytes) -> str | None:
-    """The first key of a JSON object, without reading on; None if there is none."""
-    match = re.match(rb'[ \t\r\n]*\{[ \t\r\n]*"(\w{1,16})"', body)
-    return match.group(1).decode() if match else None
+def _form(body: bytes) -> str:
+    """Whether a batch comes as `columns` or as `records`: by its first key, and only if that is neither by all."""
+    match = re.match(rb'[ \t\r\n]*\{[ \t\r\n]*"(columns|records)"', body)
+    if match:
+        return match.group(1).decode()
+    try:
+        content = from_json(body)
+    except ValueError:
+        return "records"  # validation says what is wrong with the JSON
+    for form in ("columns", "records"):
+        if isinstance(content, dict) and form in content:
+            return form
+    raise InvalidInputError([_problem("missing", ["body"], "Send an object with 'columns' or with 'records'")])
 
 
 def _refuse_flood(body: bytes, width: int) -> None:
@@ -293,13 +310,14 @@ def _refuse_flood(body: bytes, width: int) -> None:
         raise InvalidInputError([_problem("too_many_fields", ["body"], message)])
 
 
-def _refuse_duplicates(body: bytes, members: int) -> None:
-    """Refuses a valid body in which a key stands twice: JSON leaves open which of the two counts.
+def _scrutinise(body: bytes, members: int) -> None:
+    """Refuses, in a body that validation has passed, what it doesn't look at: a key that stands twice, of which JSON
+    leaves open which one counts, and a number with more than `MAX_DIGITS` digits, which nobody measured.
 
     A valid body has `members` members whose values are numbers or containers, so it has that many colons unless a key
-    contains one or stands twice. Only such a body is parsed again.
+    contains one or stands twice. Only such a body, or one with a long run of digits, is parsed again.
     """
-    if body.count(b":") == members:
+    if body.count(b":") == members and _LONG_RUN not in body.translate(_DIGITS_AS_ZERO):
         return
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -307,10 +325,21 @@ def _refuse_duplicates(body: bytes, members: int) -> None:
         for key, value in pairs:
             if key in seen:
                 raise InvalidInputError([_problem("duplicate_key", ["body", key], "This key stands more than once")])
+            if value == _TOO_LONG or (isinstance(value, list) and _TOO_LONG in value):
+                message = f"A number has at most {MAX_DIGITS} digits"
+                raise InvalidInputError([_problem("number_too_long", ["body", key], message)])
             seen[key] = value
         return seen
 
-    json.loads(body, object_pairs_hook=unique)
+    def number(text: str) -> float | str:
+        return float(text) if len(text) <= MAX_DIGITS else _TOO_LONG
+
+    json.loads(body, object_pairs_hook=unique, parse_int=number, parse_float=number)
+
+
+_DIGITS_AS_ZERO = bytes.maketrans(b"123456789.", b"0000000000")
+_LONG_RUN = b"0" * (MAX_DIGITS + 1)
+_TOO_LONG = "too long"
 
 
 def _problem(kind: str, way: Sequence[str | int], message: str) -> dict[str, object]:
