@@ -1,4 +1,4 @@
-"""Can this address be listened on? Standard library only: it is asked before anything is installed."""
+"""Addresses to listen on: is one free, and how is it reached? Standard library only."""
 
 import errno
 import socket
@@ -7,13 +7,37 @@ import socket
 def why_not(host: str, port: int) -> str | None:
     """One line that says why `host`:`port` can't be listened on and what to do, or None if it can."""
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-            probe.listen()
+        with _listening(host, port):
+            return None
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             return f"port {port} on {host} is in use: stop what listens there, or choose another with --port"
-        return f"can't listen on {host}:{port}: {error.strerror or error}"
-    return None
+        return f"can't listen on {host} port {port}: {error.strerror or error}"
+    except OverflowError:
+        return f"port {port} is not a port: choose one from 1 to 65535 with --port"
+
+
+def free(host: str) -> int:
+    """A port that is free at this moment."""
+    with _listening(host, 0) as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def url(host: str, port: int) -> str:
+    """How a client on this machine reaches a server that listens on `host`."""
+    reached = {"0.0.0.0": "localhost", "127.0.0.1": "localhost", "::": "[::1]"}.get(host, host)  # noqa: S104 not bound
+    return f"http://{f'[{reached}]' if ':' in reached and '[' not in reached else reached}:{port}"
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    probe = socket.socket(family, kind, protocol)
+    try:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(address)
+        probe.listen()
+    except BaseException:
+        probe.close()
+        raise
+    return probe

@@ -1,0 +1,299 @@
+"""From nothing to a tested, running service with one command. Needs Python 3.11 or newer and nothing installed.
+
+    python run_pipeline.py            environment → train → serve → test → addresses, then serves until Ctrl-C
+    python run_pipeline.py --exit     the same, and stops after the tests; status 0 only if all passed
+    python run_pipeline.py --check    lint, types, import rules and tests of the project itself
+
+Up to the installed environment this file lives on the standard library alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import importlib.metadata
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+LOCK, DEV_LOCK = ROOT / "requirements.txt", ROOT / "requirements-dev.txt"
+OLDEST = (3, 11)
+
+
+class StepError(Exception):
+    """A step failed, and has said why itself unless there is a message."""
+
+    def __init__(self, message: str = "", status: int = 1) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description="Set up the environment, train, serve, test over HTTP, print every address, and go on serving.",
+        epilog="Ctrl-C stops everything. Training options: python train_model.py --help",
+    )
+    parser.add_argument("--host", help="address to serve on (default: the setting CLASSIFIER_HOST, 127.0.0.1)")
+    parser.add_argument("--port", type=int, help="port to serve on (default: the setting CLASSIFIER_PORT, 8000)")
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument("--exit", action="store_true", help="stop after the tests instead of serving on")
+    mode.add_argument("--check", action="store_true", help="check the project itself: lint, types, imports, tests")
+    return parser.parse_args()
+
+
+# -- environment
+
+
+def enter_environment() -> None:
+    """Goes on in a virtual environment: the active one (or conda's), else `.venv` beside this file, made if need be."""
+    if sys.prefix != sys.base_prefix or (Path(sys.prefix) / "conda-meta").is_dir():
+        return
+    folder = ROOT / ".venv"
+    python = folder / "bin" / "python"
+    if not works(python):
+        say("environment", f"making {folder}")
+        made = subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], capture_output=True, text=True)
+        if made.returncode or not works(python):
+            hint = " (on Debian and Ubuntu: apt install python3-venv)" if "ensurepip" in made.stdout else ""
+            raise StepError(f"{folder} can't be made{hint}: {(made.stderr or made.stdout).strip()[-300:]}")
+    sys.stdout.flush()
+    os.execv(python, [str(python), str(Path(__file__).resolve()), *sys.argv[1:]])
+
+
+def works(python: Path) -> bool:
+    """Whether this is an interpreter that is new enough and has pip; a half-made or outdated environment has not."""
+    probe = f"import pip, sys; sys.exit(sys.version_info < {OLDEST})"
+    try:
+        return subprocess.run([python, "-c", probe], capture_output=True).returncode == 0
+    except OSError:
+        return False
+
+
+def install(lock: Path) -> None:
+    """Installs what the lock names and this environment lacks, by version and hash. Nothing missing: no network."""
+    missing = missing_requirements(lock)
+    if not missing:
+        say("environment", f"{sys.prefix} has everything in {lock.name}")
+        return
+    say("environment", f"installing {len(missing)} packages of {lock.name} into {sys.prefix}")
+    with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as file:
+        file.write("\n".join(missing))
+        file.flush()
+        # the lock is complete, so pip need not look for dependencies of its own
+        pip = [sys.executable, "-m", "pip", "install", "--no-deps", "--require-hashes", "--disable-pip-version-check"]
+        if subprocess.run([*pip, "-r", file.name]).returncode:
+            raise StepError("pip could not install the packages; its own message is above")
+
+
+def missing_requirements(lock: Path) -> list[str]:
+    """The entries of a lock, hashes and all, that apply here and are not installed in just that version."""
+    try:
+        from pip._vendor.packaging.requirements import Requirement
+    except ImportError:
+        if subprocess.run([sys.executable, "-m", "ensurepip"], capture_output=True).returncode:
+            raise StepError(f"{sys.prefix} has no pip, and ensurepip can't add it: install pip there") from None
+        from pip._vendor.packaging.requirements import Requirement
+
+    installed = {normal(found.name): found.version for found in importlib.metadata.distributions()}
+    missing = []
+    for entry in re.findall(r"^[a-zA-Z0-9].*?(?=^[a-zA-Z0-9]|\Z)", lock.read_text(encoding="utf-8"), re.M | re.S):
+        requirement = Requirement(entry.partition("\\")[0].strip())
+        if requirement.marker and not requirement.marker.evaluate():
+            continue
+        if str(requirement.specifier) != f"=={installed.get(normal(requirement.name))}":
+            missing.append(re.sub(r"^\s*#.*\n?", "", entry, flags=re.M).strip())
+    return missing
+
+
+def normal(name: str) -> str:
+    """A package's name as PEP 503 normalises it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+# -- steps
+
+
+def say(step: str, what: str) -> None:
+    print(f"[{step}] {what}", flush=True)
+
+
+def step(name: str, *command: str) -> None:
+    """Runs one of the project's scripts; stops the pipeline with its status if it fails, and ends it if we are ended."""
+    started = time.perf_counter()
+    say(name, " ".join(("python", *command)))
+    process = subprocess.Popen([sys.executable, *command], cwd=ROOT, start_new_session=True)
+    try:
+        status = process.wait()
+    finally:
+        stop(process)
+    if status:
+        raise StepError(f"{name} failed with status {status}", status if status > 0 else 1)
+    say(name, f"{time.perf_counter() - started:.1f} s")
+
+
+def stop(process: subprocess.Popen[bytes], seconds: float = 15) -> int:
+    """Asks a process to end, and ends it and all it started if it doesn't. Returns its status."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+    return process.wait()
+
+
+class Server:
+    """The API as a process of its own. Its log is kept back until `follow`, and shown if it fails before."""
+
+    def __init__(self, host: str, port: int) -> None:
+        command = [sys.executable, str(ROOT / "api.py"), "--host", host, "--port", str(port)]
+        self.process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, start_new_session=True)
+        self._kept: collections.deque[bytes] = collections.deque(maxlen=50)
+        self._following = False
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            if self._following:
+                sys.stderr.buffer.write(line)
+                sys.stderr.buffer.flush()
+            else:
+                self._kept.append(line)
+
+    def follow(self) -> None:
+        """From now on the server's log goes to stderr as it comes."""
+        self._following = True
+
+    def wait_until_ready(self, url: str, seconds: float = 60) -> None:
+        deadline = time.monotonic() + seconds
+        reason = "it doesn't answer"
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                self._reader.join(5)
+                raise StepError(f"{self.log()}\nserve: the server ended with status {self.process.returncode}")
+            try:
+                with urllib.request.urlopen(f"{url}/readyz", timeout=5):
+                    return
+            except urllib.error.HTTPError as error:
+                reason = error.read().decode()
+            except OSError as error:
+                reason = str(error)
+            time.sleep(0.05)
+        raise StepError(f"{self.log()}\nserve: not ready after {seconds:.0f} s: {reason}")
+
+    def log(self) -> str:
+        return b"".join(self._kept).decode(errors="replace").strip()
+
+
+def serve_and_test(host: str, port: int, url: str, mlflow_ui: str, exit_after: bool) -> None:
+    started = time.perf_counter()
+    server = Server(host, port)
+    try:
+        server.wait_until_ready(url)
+        say("serve", f"{time.perf_counter() - started:.1f} s until ready")
+        step("test", "test_api.py", "--url", url)
+        print(addresses(url, mlflow_ui), flush=True)
+        if exit_after:
+            return
+        server.follow()
+        status = server.process.wait()
+        raise StepError(f"serve: the server ended by itself with status {status}", max(status, 1))
+    finally:
+        stop(server.process)
+
+
+def addresses(url: str, mlflow_ui: str) -> str:
+    example = '{"sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2}'
+    return f"""
+  API         {url}
+  Docs        {url}/docs
+  Health      {url}/health
+  Metrics     {url}/metrics
+  History     {url}/predictions/history
+  Model info  {url}/model/info
+  MLflow UI   {mlflow_ui}
+
+  curl -X POST {url}/predict -H 'Content-Type: application/json' -d '{example}'
+
+Serving until Ctrl-C."""
+
+
+def pipeline(options: argparse.Namespace) -> None:
+    install(LOCK)
+    from classifier import ports
+    from classifier.errors import SettingsError
+    from classifier.settings import Settings
+
+    try:
+        settings = Settings.load()
+    except SettingsError as error:
+        raise StepError(f"settings: {error}") from None
+    host = options.host or settings.host
+    port = settings.port if options.port is None else options.port
+    if reason := ports.why_not(host, port):
+        raise StepError(f"serve: {reason}")
+    port = port or ports.free(host)
+
+    step("train", "train_model.py")
+    mlflow_ui = f"cd '{ROOT}' && MLFLOW_ALLOW_FILE_STORE=true '{sys.executable}' -m mlflow ui --workers 1 "
+    serve_and_test(
+        host, port, ports.url(host, port), mlflow_ui + f"--backend-store-uri '{settings.tracking_uri}'", options.exit
+    )
+
+
+def check() -> None:
+    """Everything that the project holds about itself. All of it runs, then what failed is named."""
+    install(DEV_LOCK)
+    linter = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+    commands = {
+        "lint": ["-m", "ruff", "check", "."],
+        "format": ["-m", "ruff", "format", "--check", "."],
+        "types": ["-m", "mypy"],
+        "import rules": ["-c", linter],
+        "tests": ["-m", "pytest"],
+    }
+    failed = []
+    for name, command in commands.items():
+        try:
+            step(name, *command)
+        except StepError:
+            failed.append(name)
+    if failed:
+        raise StepError(f"failed: {', '.join(failed)}")
+    say("check", f"{', '.join(commands)}: all good")
+
+
+def main() -> int:
+    options = parse()
+    if sys.version_info < OLDEST:
+        sys.exit(
+            f"run_pipeline.py: Python {OLDEST[0]}.{OLDEST[1]} or newer is needed, and this is {sys.version.split()[0]}"
+        )
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda received, _: sys.exit(128 + received))
+    serving = not options.check
+    try:
+        enter_environment()
+        check() if options.check else pipeline(options)
+    except StepError as error:
+        if str(error):
+            print(f"run_pipeline.py: {error}" if "\n" not in str(error) else error, file=sys.stderr)
+        return error.status
+    except KeyboardInterrupt:
+        return 0 if serving else 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,623 @@
+"""Checks a running API from outside, over HTTP, against its contract. Knows nothing of the code behind it.
+
+    python test_api.py                          http://localhost:8000; if nothing answers there, a server of its own
+    python test_api.py --url http://host:8000   another one
+
+pytest collects the same checks. They may be run against a server in use: they compare before and after, and assume
+neither an empty history nor counters at zero.
+"""
+
+import argparse
+import contextlib
+import json
+import math
+import os
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+
+SETOSA = {"sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2}
+VERSICOLOR = {"sepal_length": 5.9, "sepal_width": 2.8, "petal_length": 4.3, "petal_width": 1.3}
+VIRGINICA = {"sepal_length": 6.7, "sepal_width": 3.1, "petal_length": 5.7, "petal_width": 2.3}
+FLOWERS = {"setosa": SETOSA, "versicolor": VERSICOLOR, "virginica": VIRGINICA}
+
+PREDICT_KEYS = {
+    "prediction": int,
+    "prediction_proba": list,
+    "confidence": float,
+    "model_version": str,
+    "timestamp": str,
+    "label": str,
+    "prediction_id": str,
+    "warnings": list,
+}
+MARKER = "Zk7q-never-echo-me"
+LARGEST_ERROR = 16 * 1024
+BODY_LIMIT = 1024 * 1024
+
+
+class Api:
+    """The API under test, at its address."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+        self.session = requests.Session()
+
+    def get(self, path: str, **options: Any) -> requests.Response:
+        return self.session.get(self.url + path, timeout=30, **options)
+
+    def json(self, path: str) -> Any:
+        """The strict JSON of a GET that must succeed."""
+        return strict_json(expect_status(self.get(path), 200))
+
+    def post(self, path: str, body: object, content_type: str | None = "application/json") -> requests.Response:
+        """POSTs bytes as they are, anything else as JSON."""
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        headers = {"Content-Type": content_type} if content_type else {}
+        return self.session.post(self.url + path, data=data, headers=headers, timeout=60)
+
+    def predict(self, values: dict[str, float]) -> Any:
+        return strict_json(expect_status(self.post("/predict", values), 200))
+
+
+# -- words for what must hold
+
+
+def expect(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise AssertionError(otherwise)
+
+
+def expect_equal(what: str, actual: object, expected: object) -> None:
+    expect(actual == expected, f"{what} is {actual!r}, not {expected!r}")
+
+
+def expect_status(response: requests.Response, *allowed: int) -> requests.Response:
+    expect(response.status_code in allowed, f"status {response.status_code}, not {allowed}: {response.text[:300]}")
+    return response
+
+
+def strict_json(response: requests.Response) -> Any:
+    """The body as JSON in the strict sense: no NaN, no Infinity, announced as JSON."""
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is not JSON")
+
+    expect_equal("the content type", response.headers.get("content-type", "").split(";")[0], "application/json")
+    return json.loads(response.content, parse_constant=refuse)
+
+
+def expect_refusal(response: requests.Response, *statuses: int, field: str | None = None) -> None:
+    """A refusal: a 4xx of a bounded size that names the field and the request, and doesn't repeat the input."""
+    allowed = statuses or tuple(range(400, 500))
+    expect(response.status_code in allowed, f"status {response.status_code}: {response.text[:200]}")
+    expect(len(response.content) <= LARGEST_ERROR, f"the error has {len(response.content)} bytes")
+    content = strict_json(response)
+    expect(bool(content["detail"]), "detail is empty")
+    expect_equal("request_id", content["request_id"], response.headers["x-request-id"])
+    expect(MARKER not in response.text, "the input is repeated in the error")
+    if field is not None:
+        named = [problem["loc"][-1] for problem in content["detail"]]
+        expect(field in named, f"{field} isn't named, but {named}")
+
+
+def expect_untouched(api: Api, send: Callable[[], None]) -> None:
+    """`send` moves neither the history nor the prediction counters. Others may be predicting: three tries."""
+    for _ in range(3):
+        before = seen_predictions(api)
+        send()
+        after = seen_predictions(api)
+        if before == after:
+            return
+    raise AssertionError(f"refused input moved the predictions from {before} to {after}")
+
+
+def seen_predictions(api: Api) -> tuple[int, int, str | None]:
+    history = api.json("/predictions/history?limit=1")
+    newest = history["predictions"][0]["prediction_id"] if history["predictions"] else None
+    return api.json("/metrics")["predictions_total"], history["total"], newest
+
+
+def raw_body(**changed: str) -> bytes:
+    """A valid body of /predict as text, with the raw text of some values changed."""
+    values = {name: repr(value) for name, value in SETOSA.items()} | changed
+    return ("{" + ",".join(f'"{name}":{value}' for name, value in values.items()) + "}").encode()
+
+
+def status_of_unfinished(api: Api, path: str, body: bytes) -> int:
+    """The status of a POST that announces no length, sends `body`, and never says that this was all."""
+    address = urlsplit(api.url)
+    connection = HTTPConnection(address.hostname or "", address.port or 80, timeout=30)
+    with contextlib.closing(connection):
+        connection.putrequest("POST", address.path + path)
+        connection.putheader("Content-Type", "application/json")
+        connection.putheader("Transfer-Encoding", "chunked")
+        connection.endheaders()
+        connection.send(b"%x\r\n%b\r\n" % (len(body), body))
+        return connection.getresponse().status
+
+
+# -- predictions
+
+
+def test_known_flowers_are_recognised(api: Api) -> None:
+    """A typical flower of each species is predicted as that species, by label and by index."""
+    classes = api.json("/model/info")["classes"]
+    for species, values in FLOWERS.items():
+        reply = api.predict(values)
+        expect_equal("label", reply["label"], species)
+        expect_equal("the class at the index", classes[reply["prediction"]], species)
+
+
+def test_a_reply_has_every_key_in_its_type(api: Api) -> None:
+    """A reply of /predict has every key of the contract, each in its type."""
+    reply = api.predict(SETOSA)
+    for key, kind in PREDICT_KEYS.items():
+        expect(key in reply, f"{key} is missing")
+        expect(type(reply[key]) is kind, f"{key} is {reply[key]!r}, not {kind.__name__}")
+
+
+def test_probabilities_add_up(api: Api) -> None:
+    """Probabilities sum to 1, the confidence is the largest of them, and the prediction is its index."""
+    for values in FLOWERS.values():
+        reply = api.predict(values)
+        shares = reply["prediction_proba"]
+        expect(math.isclose(sum(shares), 1, abs_tol=1e-6), f"they sum to {sum(shares)!r}")
+        expect(all(0 <= share <= 1 for share in shares), f"{shares} are not probabilities")
+        expect_equal("confidence", reply["confidence"], max(shares))
+        expect_equal("prediction", reply["prediction"], shares.index(max(shares)))
+
+
+def test_version_and_time_are_well_formed(api: Api) -> None:
+    """The version is YYYYMMDD_HHMMSS and the model's own, the timestamp ISO 8601 in UTC with microseconds, and now."""
+    reply = api.predict(SETOSA)
+    expect(re.fullmatch(r"\d{8}_\d{6}", reply["model_version"]) is not None, f"version {reply['model_version']!r}")
+    expect_equal("model_version", reply["model_version"], api.json("/model/info")["model_version"])
+    expect("." in reply["timestamp"], f"{reply['timestamp']} has no microseconds")
+    moment = datetime.fromisoformat(reply["timestamp"])
+    expect_equal("the offset from UTC", moment.utcoffset(), timedelta(0))
+    expect(abs(datetime.now(moment.tzinfo) - moment) < timedelta(minutes=5), f"{reply['timestamp']} is not now")
+
+
+def test_the_same_row_gets_the_same_answer(api: Api) -> None:
+    """The same row gets the same probabilities each time, under an id of its own."""
+    first, second = api.predict(VERSICOLOR), api.predict(VERSICOLOR)
+    if first["model_version"] == second["model_version"]:
+        expect_equal("the second answer", second["prediction_proba"], first["prediction_proba"])
+    expect(first["prediction_id"] != second["prediction_id"], "two predictions share an id")
+
+
+def test_whole_numbers_are_numbers(api: Api) -> None:
+    """A whole number is as good as the same number with a point, and the order of the keys doesn't matter."""
+    whole = api.predict({"petal_width": 2, "petal_length": 6, "sepal_width": 3, "sepal_length": 7})
+    point = api.predict({"sepal_length": 7.0, "sepal_width": 3.0, "petal_length": 6.0, "petal_width": 2.0})
+    expect_equal("the answer", whole["prediction_proba"], point["prediction_proba"])
+
+
+def test_a_value_out_of_range_is_answered_with_a_warning(api: Api) -> None:
+    """A value outside the range seen in training is answered, with a warning that names the feature."""
+    expect_equal("warnings for a usual flower", api.predict(SETOSA)["warnings"], [])
+    warnings = api.predict(SETOSA | {"petal_width": 99.0})["warnings"]
+    expect_equal("the features warned of", [warning["feature"] for warning in warnings], ["petal_width"])
+
+
+def test_many_callers_at_once_get_their_own_answers(api: Api) -> None:
+    """Two hundred predictions over sixteen connections at once are each answered for their own row."""
+    rows = list(FLOWERS.items()) * 67
+
+    def answered(row: tuple[str, dict[str, float]]) -> bool:
+        response = requests.post(f"{api.url}/predict", json=row[1], timeout=60)
+        return expect_status(response, 200).json()["label"] == row[0]
+
+    with ThreadPoolExecutor(16) as pool:
+        wrong = sum(not right for right in pool.map(answered, rows))
+    expect_equal("wrong answers", wrong, 0)
+
+
+def test_batches_answer_in_order_in_both_forms(api: Api) -> None:
+    """A batch as records and as columns gets the answers that each row gets alone, in the same order."""
+    rows = [VIRGINICA, SETOSA, VERSICOLOR, SETOSA | {"petal_width": 99.0}]
+    columns = {name: [row[name] for row in rows] for name in SETOSA}
+    alone = [api.predict(row) for row in rows]
+    for body in ({"records": rows}, {"columns": columns}):
+        reply = strict_json(expect_status(api.post("/predict/batch", body), 200))
+        for key in ("prediction", "label", "prediction_proba", "confidence"):
+            expect_equal(key, reply[key], [answer[key] for answer in alone])
+        expect_equal("rows warned of", [(w["row"], w["feature"]) for w in reply["warnings"]], [(3, "petal_width")])
+
+
+def test_a_bad_row_refuses_the_whole_batch(api: Api) -> None:
+    """One bad row refuses its batch, is named by its number and field, and leaves no trace."""
+
+    def send() -> None:
+        response = api.post("/predict/batch", {"records": [SETOSA, SETOSA, SETOSA | {"petal_width": MARKER}]})
+        expect_refusal(response, 422, field="petal_width")
+        expect_equal("the row", response.json()["detail"][0]["loc"][-2], 2)
+        uneven = {"columns": {name: [1.0] * (2 if name == "petal_width" else 1) for name in SETOSA}}
+        expect_refusal(api.post("/predict/batch", uneven), 422, field="petal_width")
+        for empty in ({}, {"records": []}, {"columns": {}}, {"rows": [SETOSA]}):
+            expect_refusal(api.post("/predict/batch", empty), 422)
+
+    expect_untouched(api, send)
+
+
+# -- what is remembered and counted
+
+
+def test_a_prediction_enters_the_history(api: Api) -> None:
+    """A prediction stands in the history under its id, with the inputs and outputs that went over the wire."""
+    sent = SETOSA | {"sepal_width": 3.25}
+    reply = api.predict(sent)
+    entries = api.json("/predictions/history?limit=1000")["predictions"]
+    entry = next((entry for entry in entries if entry["prediction_id"] == reply["prediction_id"]), None)
+    if entry is None:
+        raise AssertionError("it isn't there")
+    expect_equal("inputs", entry["inputs"], sent)
+    expect(entry["latency_ms"] > 0, f"latency {entry['latency_ms']}")
+    for key in PREDICT_KEYS:
+        expect_equal(key, entry[key], reply[key])
+
+
+def test_the_history_is_paged_newest_first(api: Api) -> None:
+    """The history comes newest first, in pages that fit together, and holds at most 1000."""
+    for values in FLOWERS.values():
+        api.predict(values)
+    page = api.json("/predictions/history?limit=1000")
+    times = [entry["timestamp"] for entry in page["predictions"]]
+    expect(times == sorted(times, reverse=True), "they are not in the order of their times")
+    expect(len(times) == page["total"] <= 1000, f"{len(times)} entries of a total of {page['total']}")
+    for _ in range(3):  # another caller may push the pages apart
+        two = [entry["prediction_id"] for entry in api.json("/predictions/history?limit=2")["predictions"]]
+        second = [entry["prediction_id"] for entry in api.json("/predictions/history?limit=1&offset=1")["predictions"]]
+        if two[1:] == second:
+            return
+    raise AssertionError(f"the second of {two} is not {second}")
+
+
+def test_counters_rise_by_what_was_sent(api: Api) -> None:
+    """Predictions, by class and by version, requests and errors each rise by what was sent, and not by less."""
+    before = api.json("/metrics")
+    version = [api.predict(VIRGINICA) for _ in range(3)].pop()["model_version"]
+    api.post("/predict", {})
+    after = api.json("/metrics")
+
+    def risen(*path: str) -> int:
+        def count(metrics: Any) -> int:
+            for key in path:
+                metrics = metrics.get(key, {})
+            return metrics or 0
+
+        return count(after) - count(before)
+
+    for path, least in {
+        ("predictions_total",): 3,
+        ("predictions_by_class", "virginica"): 3,
+        ("predictions_by_version", version): 3,
+        ("requests", "/predict", "200"): 3,
+        ("requests_total",): 5,
+        ("errors", "/predict", "422"): 1,
+        ("errors_total",): 1,
+    }.items():
+        expect(risen(*path) >= least, f"{'.'.join(path)} rose by {risen(*path)}, not by {least}")
+    expect(0 < after["mean_confidence"] <= 1, f"mean_confidence {after['mean_confidence']}")
+    latency = after["latency_ms"]
+    expect(latency["mean"] > 0 and latency["p50"] <= latency["p95"] <= latency["p99"], f"latencies {latency}")
+    expect(after["uptime_seconds"] > before["uptime_seconds"], "the uptime stands still")
+    expect_equal("model_version", after["model_version"], version)
+
+
+def test_prometheus_shows_the_same_counters(api: Api) -> None:
+    """Prometheus' text has the names of the contract and the numbers of the JSON; a browser or curl gets JSON."""
+    api.predict(SETOSA)
+    for _ in range(3):  # another caller may predict in between
+        shown = api.json("/metrics")["predictions_total"]
+        asked = api.get("/metrics", headers={"Accept": "text/plain;version=0.0.4;q=0.5,*/*;q=0.1"})
+        expect(asked.headers["content-type"].startswith("text/plain"), f"{asked.headers['content-type']}")
+        counts = re.findall(r"^model_predictions_total\{[^}]*\} (\S+)$", asked.text, re.MULTILINE)
+        if sum(map(float, counts)) == shown:
+            break
+    else:
+        raise AssertionError(f"the text says {counts}, the JSON {shown}")
+    text = expect_status(api.get("/metrics/prometheus"), 200).text
+    for name in (
+        "http_requests_total",
+        "http_request_duration_seconds_bucket",
+        "model_predictions_total",
+        "model_prediction_confidence_bucket",
+        "model_info",
+        "model_reloads_total",
+    ):
+        expect(f"\n{name}{{" in text, f"{name} is missing")
+
+
+def test_paths_that_callers_invent_are_not_counted_one_by_one(api: Api) -> None:
+    """A path that doesn't exist is counted without its name, so callers can't make the metrics grow."""
+    expect_refusal(api.get(f"/{MARKER}"), 404)
+    expect(MARKER not in api.get("/metrics/prometheus").text, "the path became a label")
+    expect(MARKER not in api.get("/metrics").text, "the path became a key")
+
+
+# -- how it is, and what it serves
+
+
+def test_it_is_healthy(api: Api) -> None:
+    """/health, /livez and /readyz say 200; /health names the model, the time and the uptime."""
+    health = api.json("/health")
+    expect_equal("status", health["status"], "healthy")
+    expect_equal("model_loaded", health["model_loaded"], True)
+    expect_equal("model_version", health["model_version"], api.json("/model/info")["model_version"])
+    expect(health["uptime_seconds"] > 0, f"uptime {health['uptime_seconds']}")
+    expect_equal("reason", health["reason"], None)
+    datetime.fromisoformat(health["timestamp"])
+    for probe in ("/livez", "/readyz"):
+        expect_status(api.get(probe), 200)
+
+
+def test_the_model_is_described(api: Api) -> None:
+    """/model/info says what is served, how good it was, on what it was trained, and where it came from."""
+    info = api.json("/model/info")
+    for key in ("run_id", "registry_version", "alias", "model_type", "trained_at", "checksum", "git_commit"):
+        expect(bool(info[key]), f"{key} is empty")
+    expect_equal("classes", info["classes"], ["setosa", "versicolor", "virginica"])
+    expect_equal("features", {feature["name"] for feature in info["features"]}, set(SETOSA))
+    expect(all(feature["minimum"] < feature["maximum"] for feature in info["features"]), "a range is empty")
+    total = sum(feature["importance"] for feature in info["features"])
+    expect(math.isclose(total, 1, abs_tol=1e-6), f"importances sum to {total}")
+    expect(info["metrics"]["test_accuracy"] > 0.8, f"accuracy {info['metrics']['test_accuracy']}")
+    expect("n_estimators" in info["parameters"], f"parameters {info['parameters']}")
+    expect("scikit-learn" in info["libraries"], f"libraries {info['libraries']}")
+
+
+def test_openapi_describes_the_served_model(api: Api) -> None:
+    """/openapi.json has every route, requires exactly the model's features, and gives an example that works."""
+    document = api.json("/openapi.json")
+    contract = {"/predict", "/predict/batch", "/health", "/livez", "/readyz", "/metrics", "/metrics/prometheus"}
+    contract |= {"/predictions/history", "/model/info"}
+    expect(contract <= set(document["paths"]), f"missing: {contract - set(document['paths'])}")
+    body = document["components"]["schemas"]["PredictRequest"]
+    expect_equal("the required fields", set(body["required"]), set(SETOSA))
+    expect_equal("other fields", body["additionalProperties"], False)
+    api.predict(body["examples"][0])
+
+
+def test_docs_need_no_internet(api: Api) -> None:
+    """/docs loads everything that it needs from this server."""
+    page = expect_status(api.get("/docs"), 200).text
+    loaded = re.findall(r'(?:src|href)="([^"]+)"', page)
+    expect(len(loaded) >= 2, f"the page loads only {loaded}")
+    for address in loaded:
+        expect(address.startswith("/"), f"{address} is elsewhere")
+        expect_status(api.get(address), 200)
+
+
+def test_request_ids_come_back(api: Api) -> None:
+    """A sane X-Request-ID comes back as it was sent; a missing or insane one is replaced, on errors too."""
+    for path in ("/health", "/nowhere"):
+        expect_equal("the id", api.get(path, headers={"X-Request-ID": "abc-123"}).headers["x-request-id"], "abc-123")
+        made = api.get(path).headers["x-request-id"]
+        expect(bool(re.fullmatch(r"[0-9a-f]{32}", made)), f"the made id is {made!r}")
+        for insane in ("a b", "x" * 500, "<script>"):
+            made = api.get(path, headers={"X-Request-ID": insane}).headers["x-request-id"]
+            expect(bool(re.fullmatch(r"[0-9a-f]{32}", made)), f"{insane[:20]!r} came back as {made[:40]!r}")
+
+
+# -- bad input: a 4xx that names the field, nothing remembered, nothing counted
+
+
+def test_missing_and_extra_fields_are_named(api: Api) -> None:
+    """A missing field and an extra field are refused by name."""
+
+    def send() -> None:
+        for name in SETOSA:
+            rest = {key: value for key, value in SETOSA.items() if key != name}
+            expect_refusal(api.post("/predict", rest), 422, field=name)
+        expect_refusal(api.post("/predict", SETOSA | {"colour": MARKER}), 422, field="colour")
+
+    expect_untouched(api, send)
+
+
+def test_only_finite_numbers_are_numbers(api: Api) -> None:
+    """Strings, booleans, null, lists, NaN, infinities and what overflows are refused by the field's name."""
+    bad = ['"5.1"', '"1_000"', f'"{MARKER}"', "true", "false", "null", "[]", "[1.0]", '{"a":1}']
+    bad += ["NaN", "Infinity", "-Infinity", "1e400", "-1e400", "1e39", "-1e39", "1" + "0" * 39]
+
+    def send() -> None:
+        for value in bad:
+            expect_refusal(api.post("/predict", raw_body(petal_width=value)), 422, field="petal_width")
+
+    expect_untouched(api, send)
+
+
+def test_ambiguous_and_absurd_json_is_refused(api: Api) -> None:
+    """Duplicate keys, lone surrogates, absurdly long numbers and strings, and deep nesting are refused."""
+    bodies: list[tuple[bytes, str | None]] = [
+        (raw_body()[:-1] + b',"petal_width":0.2}', "petal_width"),
+        (raw_body()[:-1] + b',"petal\\u005fwidth":0.2}', "petal_width"),
+        (raw_body()[:-1] + b',"\\ud800":1}', None),
+        (raw_body(petal_width='"\\udfff"'), None),
+        (raw_body(petal_width="1" * 5000), None),
+        (raw_body(petal_width="0." + "1" * 5000), "petal_width"),
+        (raw_body(petal_width=f'"{MARKER * 20000}"'), "petal_width"),
+        (raw_body()[:-1] + f',"{MARKER[:3] + "y" * 300000}":1}}'.encode(), None),
+        (raw_body(petal_width="[" * 100000 + "]" * 100000), None),
+        (b"[" * 500000, None),
+        (b"[" + b"[]," * 300000 + b"[]]", None),
+        (b"{" + b",".join(b'"k%d":1' % number for number in range(60000)) + b"}", None),
+    ]
+
+    def send() -> None:
+        for body, field in bodies:
+            expect_refusal(api.post("/predict", body), 422, field=field)
+
+    expect_untouched(api, send)
+
+
+def test_broken_bodies_are_refused(api: Api) -> None:
+    """An empty body, broken JSON, JSON that is no object, and text that isn't UTF-8 are refused."""
+    bodies = [b"", b" ", b"{", b"{}", b"[]", b"null", b"1", b'"x"', b"\xff\xfe", b'{"sepal_length":}', b"a=1"]
+
+    def send() -> None:
+        for body in (*bodies, raw_body() + b"x", raw_body() + raw_body(), b"\xef\xbb\xbf" + raw_body()):
+            expect_refusal(api.post("/predict", body), 422)
+
+    expect_untouched(api, send)
+
+
+def test_other_content_types_are_refused(api: Api) -> None:
+    """A body that isn't announced as JSON in UTF-8 is refused with 415."""
+
+    def send() -> None:
+        types = ("text/plain", "application/x-www-form-urlencoded", "application/jsonx", "application/json; charset=x")
+        for content_type in (*types, None):
+            expect_refusal(api.post("/predict", raw_body(), content_type), 415)
+
+    expect_untouched(api, send)
+    expect_status(api.post("/predict", raw_body(), "application/json; charset=utf-8"), 200)
+
+
+def test_bodies_over_the_limit_are_refused(api: Api) -> None:
+    """A body over 1 MiB is refused with 413, announced or counted as it arrives; one of 1 MiB of blanks is read."""
+
+    def send() -> None:
+        padded = raw_body() + b" " * (BODY_LIMIT - len(raw_body()) + 1)
+        expect_refusal(api.post("/predict", padded), 413)
+        expect_equal("the status before the body's end", status_of_unfinished(api, "/predict", padded), 413)
+
+    expect_untouched(api, send)
+    expect_status(api.post("/predict", raw_body() + b" " * (BODY_LIMIT - len(raw_body()))), 200)
+
+
+def test_wrong_methods_and_paths_are_refused(api: Api) -> None:
+    """Wrong methods get 405 with Allow, unknown paths and trailing slashes 404, and nothing redirects elsewhere."""
+
+    def send() -> None:
+        for method, path in (("GET", "/predict"), ("PUT", "/predict"), ("DELETE", "/predict"), ("POST", "/health")):
+            response = api.session.request(method, api.url + path, timeout=30, json=SETOSA)
+            expect_refusal(response, 405)
+            expect(bool(response.headers.get("allow")), "there is no Allow header")
+        for path in ("/predict/", "/nope", "/%00"):
+            evil = {"Host": "evil.example", "Content-Type": "application/json"}
+            response = api.session.post(
+                api.url + path, data=raw_body(), headers=evil, timeout=30, allow_redirects=False
+            )
+            expect_refusal(response, 404, 405)
+
+    expect_untouched(api, send)
+
+
+def test_bad_queries_are_refused_by_name(api: Api) -> None:
+    """limit outside 1 to 1000, an offset below 0, and what is no whole number are refused by name."""
+    for name, bad in {"limit": "0 1001 -1000000 x 1.5 NaN " + "9" * 5000, "offset": "-1 x 1e3 " + "9" * 50}.items():
+        for value in bad.split():
+            expect_refusal(api.get(f"/predictions/history?{name}={value}"), 422, field=name)
+
+
+# -- running them
+
+
+def checks() -> list[Callable[[Api], None]]:
+    """Every check of this file, in its order."""
+    return [check for name, check in globals().items() if name.startswith("test_")]
+
+
+def run(url: str) -> int:
+    """Runs every check, prints a line for each and a closing count. Returns how many failed."""
+    print(f"Testing {url}")
+    api, failed = Api(url), 0
+    for check in checks():
+        started = time.perf_counter()
+        try:
+            check(api)
+            differed = ""
+        except Exception as error:  # noqa: BLE001 whatever went wrong is this check's failure, and the others still count
+            differed = f"{type(error).__name__}: {error}" if not isinstance(error, AssertionError) else str(error)
+        milliseconds = (time.perf_counter() - started) * 1000
+        print(f" {'✗' if differed else '✓'} {milliseconds:6.0f} ms  {(check.__doc__ or check.__name__).strip()}")
+        if differed:
+            failed += 1
+            print(f"              {differed[:500]}")
+    print(f"{len(checks()) - failed} passed, {failed} failed")
+    return failed
+
+
+def answers(url: str) -> bool:
+    with contextlib.suppress(requests.RequestException):
+        requests.get(f"{url.rstrip('/')}/livez", timeout=5)
+        return True
+    return False
+
+
+@contextlib.contextmanager
+def own_server() -> Iterator[str]:
+    """Trains in a temporary folder, serves that model on a free port, and gives the address."""
+    here = Path(__file__).resolve().parent
+    with tempfile.TemporaryDirectory() as folder, socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+        probe.close()
+        environment = os.environ | {
+            "MLFLOW_TRACKING_URI": f"file:{folder}/mlruns",
+            "CLASSIFIER_ARTIFACTS_DIR": f"{folder}/artifacts",
+        }
+        training = subprocess.run(
+            [sys.executable, here / "train_model.py"], env=environment, capture_output=True, text=True, check=False
+        )
+        if training.returncode:
+            raise RuntimeError(f"training failed: {training.stderr.strip()}")
+        command = [sys.executable, str(here / "api.py"), "--host", "127.0.0.1", "--port", str(port)]
+        with (
+            (Path(folder) / "api.log").open("wb+") as log,
+            subprocess.Popen(command, env=environment, stdout=log, stderr=log) as server,
+        ):
+            try:
+                url = f"http://127.0.0.1:{port}"
+                wait_until_ready(url, server, Path(log.name))
+                yield url
+            finally:
+                server.terminate()
+                server.wait(timeout=30)
+
+
+def wait_until_ready(url: str, server: "subprocess.Popen[bytes]", log: Path, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            raise RuntimeError(f"the server ended with status {server.returncode}: {log.read_text()[-1000:]}")
+        with contextlib.suppress(requests.RequestException):
+            if requests.get(f"{url}/readyz", timeout=5).status_code == 200:
+                return
+        time.sleep(0.05)
+    raise RuntimeError(f"the server was not ready after {seconds:.0f} s: {log.read_text()[-1000:]}")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Check a running API against its contract, over HTTP.")
+    parser.add_argument("--url", default="http://localhost:8000", help="address of the API (default: %(default)s)")
+    options = parser.parse_args()
+    try:
+        if answers(options.url):
+            return 1 if run(options.url) else 0
+        print(f"Nothing answers at {options.url}: training a model in a temporary folder and starting a server for it")
+        with own_server() as url:
+            return 1 if run(url) else 0
+    except KeyboardInterrupt:
+        return 130
+    except RuntimeError as error:
+        print(f"test_api.py: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
