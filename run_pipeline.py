@@ -14,6 +14,7 @@ import collections
 import importlib.metadata
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -22,7 +23,9 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent
 LOCK, DEV_LOCK = ROOT / "requirements.txt", ROOT / "requirements-dev.txt"
@@ -61,7 +64,8 @@ def enter_environment() -> None:
     python = folder / "bin" / "python"
     if not works(python):
         say("environment", f"making {folder}")
-        made = subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], capture_output=True, text=True)
+        command = [sys.executable, "-m", "venv", "--clear", str(folder)]
+        made = subprocess.run(command, capture_output=True, text=True, check=False)
         if made.returncode or not works(python):
             hint = " (on Debian and Ubuntu: apt install python3-venv)" if "ensurepip" in made.stdout else ""
             raise StepError(f"{folder} can't be made{hint}: {(made.stderr or made.stdout).strip()[-300:]}")
@@ -73,7 +77,7 @@ def works(python: Path) -> bool:
     """Whether this is an interpreter that is new enough and has pip; a half-made or outdated environment has not."""
     probe = f"import pip, sys; sys.exit(sys.version_info < {OLDEST})"
     try:
-        return subprocess.run([python, "-c", probe], capture_output=True).returncode == 0
+        return subprocess.run([python, "-c", probe], capture_output=True, check=False).returncode == 0
     except OSError:
         return False
 
@@ -90,8 +94,30 @@ def install(lock: Path) -> None:
         file.flush()
         # the lock is complete, so pip need not look for dependencies of its own
         pip = [sys.executable, "-m", "pip", "install", "--no-deps", "--require-hashes", "--disable-pip-version-check"]
-        if subprocess.run([*pip, "-r", file.name]).returncode:
-            raise StepError("pip could not install the packages; its own message is above")
+        process = subprocess.Popen(
+            [*pip, "-r", file.name], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        )
+        try:
+            said = show_progress(process.stdout or (), len(missing))
+            if process.wait():
+                raise StepError(f"{''.join(said)}\nenvironment: pip could not install the packages; it says why above")
+        finally:
+            stop(process)
+
+
+def show_progress(lines: Iterable[str], packages: int) -> list[str]:
+    """Boils pip's lines down to a count, and gives the last of them back for whoever must know why it failed."""
+    kept: collections.deque[str] = collections.deque(maxlen=20)
+    fetched = 0
+    for line in lines:
+        kept.append(line)
+        if line.startswith(("Collecting ", "Processing ")):
+            fetched += 1
+            if fetched % 10 == 0 or fetched == packages:
+                say("environment", f"  {fetched} of {packages} fetched")
+        elif line.startswith("Installing collected packages"):
+            say("environment", "  installing them")
+    return list(kept)
 
 
 def missing_requirements(lock: Path) -> list[str]:
@@ -99,18 +125,21 @@ def missing_requirements(lock: Path) -> list[str]:
     try:
         from pip._vendor.packaging.requirements import Requirement
     except ImportError:
-        if subprocess.run([sys.executable, "-m", "ensurepip"], capture_output=True).returncode:
+        added = subprocess.run([sys.executable, "-m", "ensurepip"], capture_output=True, check=False)
+        if added.returncode:
             raise StepError(f"{sys.prefix} has no pip, and ensurepip can't add it: install pip there") from None
         from pip._vendor.packaging.requirements import Requirement
 
     installed = {normal(found.name): found.version for found in importlib.metadata.distributions()}
     missing = []
-    for entry in re.findall(r"^[a-zA-Z0-9].*?(?=^[a-zA-Z0-9]|\Z)", lock.read_text(encoding="utf-8"), re.M | re.S):
+    for entry in re.findall(
+        r"^[a-zA-Z0-9].*?(?=^[a-zA-Z0-9]|\Z)", lock.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    ):
         requirement = Requirement(entry.partition("\\")[0].strip())
         if requirement.marker and not requirement.marker.evaluate():
             continue
         if str(requirement.specifier) != f"=={installed.get(normal(requirement.name))}":
-            missing.append(re.sub(r"^\s*#.*\n?", "", entry, flags=re.M).strip())
+            missing.append(re.sub(r"^\s*#.*\n?", "", entry, flags=re.MULTILINE).strip())
     return missing
 
 
@@ -127,7 +156,7 @@ def say(step: str, what: str) -> None:
 
 
 def step(name: str, *command: str) -> None:
-    """Runs one of the project's scripts; stops the pipeline with its status if it fails, and ends it if we are ended."""
+    """Runs one of the project's scripts; its failure stops the pipeline, and our end is its end."""
     started = time.perf_counter()
     say(name, " ".join(("python", *command)))
     process = subprocess.Popen([sys.executable, *command], cwd=ROOT, start_new_session=True)
@@ -140,7 +169,7 @@ def step(name: str, *command: str) -> None:
     say(name, f"{time.perf_counter() - started:.1f} s")
 
 
-def stop(process: subprocess.Popen[bytes], seconds: float = 15) -> int:
+def stop(process: subprocess.Popen[Any], seconds: float = 15) -> int:
     """Asks a process to end, and ends it and all it started if it doesn't. Returns its status."""
     if process.poll() is None:
         process.terminate()
@@ -163,8 +192,7 @@ class Server:
         self._reader.start()
 
     def _read(self) -> None:
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
+        for line in self.process.stderr or ():
             if self._following:
                 sys.stderr.buffer.write(line)
                 sys.stderr.buffer.flush()
@@ -206,8 +234,12 @@ def serve_and_test(host: str, port: int, url: str, mlflow_ui: str, exit_after: b
         print(addresses(url, mlflow_ui), flush=True)
         if exit_after:
             return
+        print("Serving until Ctrl-C.", flush=True)
         server.follow()
-        status = server.process.wait()
+        try:
+            status = server.process.wait()
+        except KeyboardInterrupt:
+            return
         raise StepError(f"serve: the server ended by itself with status {status}", max(status, 1))
     finally:
         stop(server.process)
@@ -222,18 +254,18 @@ def addresses(url: str, mlflow_ui: str) -> str:
   Metrics     {url}/metrics
   History     {url}/predictions/history
   Model info  {url}/model/info
-  MLflow UI   {mlflow_ui}
+  MLflow UI   http://localhost:5000 once this runs:
+              {mlflow_ui}
 
   curl -X POST {url}/predict -H 'Content-Type: application/json' -d '{example}'
-
-Serving until Ctrl-C."""
+"""
 
 
 def pipeline(options: argparse.Namespace) -> None:
     install(LOCK)
     from classifier import ports
     from classifier.errors import SettingsError
-    from classifier.settings import Settings
+    from classifier.settings import Settings, store_folder
 
     try:
         settings = Settings.load()
@@ -246,10 +278,14 @@ def pipeline(options: argparse.Namespace) -> None:
     port = port or ports.free(host)
 
     step("train", "train_model.py")
-    mlflow_ui = f"cd '{ROOT}' && MLFLOW_ALLOW_FILE_STORE=true '{sys.executable}' -m mlflow ui --workers 1 "
-    serve_and_test(
-        host, port, ports.url(host, port), mlflow_ui + f"--backend-store-uri '{settings.tracking_uri}'", options.exit
+    folder = store_folder(settings.tracking_uri)
+    # the locations in a file store are relative to the folder that it is in
+    home, store = (folder.parent, f"file:./{folder.name}") if folder else (ROOT, settings.tracking_uri)
+    mlflow_ui = (
+        f"cd {shlex.quote(str(home))} && MLFLOW_ALLOW_FILE_STORE=true "
+        f"{shlex.quote(sys.executable)} -m mlflow ui --workers 1 --backend-store-uri {shlex.quote(store)}"
     )
+    serve_and_test(host, port, ports.url(host, port), mlflow_ui, options.exit)
 
 
 def check() -> None:
@@ -277,12 +313,9 @@ def check() -> None:
 def main() -> int:
     options = parse()
     if sys.version_info < OLDEST:
-        sys.exit(
-            f"run_pipeline.py: Python {OLDEST[0]}.{OLDEST[1]} or newer is needed, and this is {sys.version.split()[0]}"
-        )
+        sys.exit("run_pipeline.py: Python 3.11 or newer is needed, and this is " + sys.version.split()[0])
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda received, _: sys.exit(128 + received))
-    serving = not options.check
+        signal.signal(number, signal.default_int_handler)  # whoever asks us to end, we end as at Ctrl-C
     try:
         enter_environment()
         check() if options.check else pipeline(options)
@@ -291,7 +324,8 @@ def main() -> int:
             print(f"run_pipeline.py: {error}" if "\n" not in str(error) else error, file=sys.stderr)
         return error.status
     except KeyboardInterrupt:
-        return 0 if serving else 130
+        print("run_pipeline.py: interrupted", file=sys.stderr)
+        return 130
     return 0
 
 
