@@ -230,7 +230,7 @@ def serve_and_test(host: str, port: int, url: str, mlflow_ui: str, exit_after: b
     try:
         server.wait_until_ready(url)
         say("serve", f"{time.perf_counter() - started:.1f} s until ready")
-        step("test", "test_api.py", "--url", url)
+        step("test", "test_api.py", "--no-server", "--url", url)
         print(addresses(url, mlflow_ui), flush=True)
         if exit_after:
             return
@@ -314,7 +314,7 @@ def main() -> int:
     options = parse()
     if sys.version_info < OLDEST:
         sys.exit("run_pipeline.py: Python 3.11 or newer is needed, and this is " + sys.version.split()[0])
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)  # whoever asks us to end, we end as at Ctrl-C
     try:
         enter_environment()

@@ -6,6 +6,8 @@ import socket
 
 def why_not(host: str, port: int) -> str | None:
     """One line that says why `host`:`port` can't be listened on and what to do, or None if it can."""
+    if not 0 <= port <= 65535:  # the resolver would take it modulo 65536
+        return f"{port} is not a port: choose one from 1 to 65535 with --port"
     try:
         with _listening(host, port):
             return None
@@ -13,8 +15,6 @@ def why_not(host: str, port: int) -> str | None:
         if error.errno == errno.EADDRINUSE:
             return f"port {port} on {host} is in use: stop what listens there, or choose another with --port"
         return f"can't listen on {host} port {port}: {error.strerror or error}"
-    except OverflowError:
-        return f"port {port} is not a port: choose one from 1 to 65535 with --port"
 
 
 def free(host: str) -> int:
