@@ -219,7 +219,7 @@ def test_many_callers_at_once_get_their_own_answers(api: Api) -> None:
 
     def answered(row: tuple[str, dict[str, float]]) -> bool:
         response = requests.post(f"{api.url}/predict", json=row[1], timeout=60)
-        return expect_status(response, 200).json()["label"] == row[0]
+        return bool(expect_status(response, 200).json()["label"] == row[0])
 
     with ThreadPoolExecutor(16) as pool:
         wrong = sum(not right for right in pool.map(answered, rows))
@@ -247,7 +247,7 @@ def test_a_bad_row_refuses_the_whole_batch(api: Api) -> None:
         expect_equal("the row", response.json()["detail"][0]["loc"][-2], 2)
         uneven = {"columns": {name: [1.0] * (2 if name == "petal_width" else 1) for name in SETOSA}}
         expect_refusal(api.post("/predict/batch", uneven), 422, field="petal_width")
-        for empty in ({}, {"records": []}, {"columns": {}}, {"rows": [SETOSA]}):
+        for empty in (b"{}", b'{"records":[]}', b'{"columns":{}}', b'{"rows":[]}'):
             expect_refusal(api.post("/predict/batch", empty), 422)
 
     expect_untouched(api, send)

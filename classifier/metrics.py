@@ -163,7 +163,7 @@ def _mean(samples: Iterable[Any]) -> float | None:
 
 def _quantile(samples: Iterable[Any], share: float) -> float | None:
     """The quantile of a histogram, interpolated linearly in its bucket, as Prometheus' `histogram_quantile` does."""
-    buckets = [(float(sample.labels["le"]), sample.value) for sample in _named(samples, "_bucket")]
+    buckets = [(float(sample.labels["le"]), float(sample.value)) for sample in _named(samples, "_bucket")]
     if not buckets or not buckets[-1][1]:
         return None
     rank = share * buckets[-1][1]

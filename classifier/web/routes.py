@@ -16,7 +16,7 @@ from classifier.settings import Settings
 from classifier.web import wire
 from classifier.web.guard import read_json_body
 
-JSON = "application/json"
+JSON = wire.JSON
 
 PROVENANCE = ("model_type", "trained_at", "parameters", "metrics", "dataset", "libraries", "git_commit")
 """What `/model/info` shows of the release's provenance as it stands."""

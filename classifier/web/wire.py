@@ -20,6 +20,8 @@ from classifier.schema import Feature, Matrix, Schema
 
 T = TypeVar("T")
 
+JSON = "application/json"
+
 MAX_PROBLEMS = 20
 """How many problems one reply names; a body with more gets a last entry that says how many were left out."""
 

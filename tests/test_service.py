@@ -1,0 +1,209 @@
+"""The service: follows the registry, keeps what works, and tells every observer."""
+
+import dataclasses
+import logging
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from classifier.errors import NoModelError, ReleaseError, TrackingError
+from classifier.metrics import Metrics
+from classifier.record import Observer, Prediction
+from classifier.release import Release
+from classifier.service import Service, predict, predict_batch
+from tests.conftest import FakeSource, Trained
+
+ROW = {"sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2}
+
+
+def make(source: FakeSource, *observers: Observer, pause: float = 0.01) -> tuple[Service, Metrics]:
+    metrics = Metrics()
+    return Service(source, metrics, observers, pause), metrics
+
+
+def reloads(metrics: Metrics, result: str) -> float:
+    return metrics.registry.get_sample_value("model_reloads_total", {"result": result}) or 0
+
+
+def until(condition: Callable[[], bool], seconds: float = 10) -> None:
+    """Waits for a condition that another thread makes true."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it didn't come true"
+        time.sleep(0.005)
+
+
+@pytest.fixture
+def other(trained: Trained, tmp_path: Path) -> Release:
+    return trained.release(tmp_path / "other", "20260102_000000")
+
+
+def test_without_a_model_it_says_what_to_do() -> None:
+    """With nothing registered the service is unhealthy, says what to do, and refuses to predict in the same words."""
+    service, _ = make(FakeSource())
+    service.look()
+    assert service.state().status == "unhealthy"
+    assert service.state().reason == "No model has been trained yet. Train one."
+    with pytest.raises(NoModelError, match=r"^No model has been trained yet\. Train one\.$"):
+        service.live()
+
+
+def test_the_first_model_makes_it_healthy_by_itself(release: Release) -> None:
+    """A model that is registered while the service runs is served without any call."""
+    source = FakeSource()
+    service, _ = make(source)
+    service.start()
+    try:
+        until(lambda: "No model" in (service.state().reason or ""))
+        source.live = release
+        until(lambda: service.state().status == "healthy")
+        assert service.live().predictor.model_version == release.model_version
+    finally:
+        service.stop()
+
+
+def test_another_champion_is_swapped_in_once(release: Release, other: Release) -> None:
+    """A new champion is loaded once and served; while it stays, nothing is fetched again."""
+    source = FakeSource(release)
+    service, metrics = make(source)
+    service.look()
+    service.look()
+    assert source.fetched == 1
+    source.live = other
+    for _ in range(3):
+        service.look()
+    assert service.live().predictor.model_version == other.model_version
+    assert (source.fetched, reloads(metrics, "loaded")) == (2, 2)
+
+
+def test_the_old_model_answers_while_the_new_one_loads(release: Release, other: Release) -> None:
+    """A request that took its model before a swap finishes with it, and requests during the loading are answered."""
+    source = FakeSource(release)
+    service, _ = make(source)
+    service.look()
+    before, loading, go_on = service.live(), threading.Event(), threading.Event()
+
+    def hang() -> None:
+        loading.set()
+        assert go_on.wait(10)
+
+    source.live, source.on_fetch = other, hang
+    thread = threading.Thread(target=service.look)
+    thread.start()
+    assert loading.wait(10)
+    assert predict(service.live().predictor, ROW, 0).model_version == release.model_version
+    go_on.set()
+    thread.join()
+    assert predict(service.live().predictor, ROW, 0).model_version == other.model_version
+    assert predict(before.predictor, ROW, 0).model_version == release.model_version
+
+
+@pytest.mark.parametrize(
+    ("where", "error", "result"),
+    [
+        ("fail_champion", TrackingError("the store is away"), "unavailable"),
+        ("fail_champion", RuntimeError("something else"), "unavailable"),
+        ("fail_fetch", ReleaseError("it is damaged"), "refused"),
+    ],
+)
+def test_what_fails_leaves_the_old_model(
+    where: str, error: Exception, result: str, release: Release, other: Release, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever fails, the old model goes on, health says degraded and why, and it recovers by itself."""
+    source = FakeSource(release)
+    service, metrics = make(source)
+    service.look()
+    source.live = other
+    setattr(source, where, error)
+    with caplog.at_level(logging.CRITICAL, "classifier"):
+        service.look()
+    state = service.state()
+    assert state.status == "degraded"
+    assert str(error) in (state.reason or "")
+    assert service.live().predictor.model_version == release.model_version
+    assert reloads(metrics, result) == 1
+
+    setattr(source, where, None)
+
+    def recovers() -> bool:
+        service.look()
+        return service.state().status == "healthy"
+
+    until(recovers)
+    assert service.live().predictor.model_version == other.model_version
+
+
+def test_a_refused_release_is_not_tried_at_full_speed(release: Release, other: Release) -> None:
+    """A refused release waits a growing pause before it is tried again, and doesn't hold up a sound one meanwhile."""
+    source = FakeSource(release)
+    service, metrics = make(source, pause=30)
+    service.look()
+    source.live = dataclasses.replace(other, forest=b"broken")
+    for _ in range(10):
+        service.look()
+    assert reloads(metrics, "refused") == 1
+    assert service.state().status == "degraded"
+    assert other.model_version in (service.state().reason or "")
+    source.live = dataclasses.replace(other, checksum="another")
+    service.look()
+    assert (service.state().status, service.live().predictor.model_version) == ("healthy", other.model_version)
+
+
+def test_a_champion_that_is_gone_leaves_the_model(release: Release) -> None:
+    """If the alias is taken from every version, the model goes on and health says degraded."""
+    source = FakeSource(release)
+    service, _ = make(source)
+    service.look()
+    source.live = None
+    service.look()
+    assert service.state().status == "degraded"
+    assert service.live().predictor.model_version == release.model_version
+
+
+def test_an_observer_that_fails_harms_nobody(release: Release, caplog: pytest.LogCaptureFixture) -> None:
+    """When one observer fails, the others are told, it is logged and counted, and nothing is raised."""
+    told: list[Prediction] = []
+
+    class Failing:
+        def observe(self, prediction: Prediction) -> None:
+            raise ZeroDivisionError(prediction)
+
+    class Listening:
+        def observe(self, prediction: Prediction) -> None:
+            told.append(prediction)
+
+    service, metrics = make(FakeSource(release), Failing(), Listening())
+    service.look()
+    service.record(predict(service.live().predictor, ROW, 0))
+    assert len(told) == 1
+    assert "an observer failed" in caplog.text
+    assert metrics.registry.get_sample_value("observer_errors_total") == 1
+
+
+def test_a_prediction_is_complete(release: Release) -> None:
+    """A prediction has the inputs as received, the class by index and name, and a warning for what is out of range."""
+    service, _ = make(FakeSource(release))
+    service.look()
+    found = predict(service.live().predictor, ROW | {"petal_width": 9.0}, time.perf_counter())
+    assert found.inputs == ROW | {"petal_width": 9.0}
+    assert found.confidence == max(found.prediction_proba) == found.prediction_proba[found.prediction]
+    assert found.label == release.schema.classes[found.prediction]
+    assert [warning.feature for warning in found.warnings] == ["petal_width"]
+    assert 0 < found.latency_ms < 10_000
+
+
+def test_a_batch_is_its_rows(trained: Trained, release: Release) -> None:
+    """A batch gives each row the answer it gets alone, named after the batch and its number."""
+    service, _ = make(FakeSource(release))
+    service.look()
+    predictor = service.live().predictor
+    rows = trained.parts.held_out.features
+    batch = predict_batch(predictor, rows.to_numpy(), 0)
+    name = batch[0].prediction_id.rpartition("-")[0]
+    for number, values in enumerate(rows.to_dict("records")):
+        alone = predict(predictor, {str(feature): value for feature, value in values.items()}, 0)
+        assert batch[number].prediction_proba == alone.prediction_proba
+        assert batch[number].prediction_id == f"{name}-{number}"

@@ -1,0 +1,213 @@
+"""The application around the service: states, errors of our own making, documentation that tells the truth."""
+
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+from openapi_spec_validator import validate
+from referencing import Registry, Resource
+from starlette.testclient import TestClient
+
+from classifier.errors import TrackingError
+from classifier.history import History
+from classifier.release import Release
+from classifier.settings import Settings
+from classifier.web import wire
+from classifier.web.app import create_app
+from tests.conftest import FakeSource, Trained
+from tests.test_service import ROW, until
+
+SETTINGS = Settings.model_construct(
+    **{name: field.default for name, field in Settings.model_fields.items()} | {"follow_seconds": 0.01}
+)
+BATCH_CAP = 50
+
+
+@pytest.fixture
+def source(release: Release) -> FakeSource:
+    return FakeSource(release)
+
+
+@pytest.fixture
+def client(source: FakeSource) -> Iterator[TestClient]:
+    settings = SETTINGS.model_copy(update={"max_batch_rows": BATCH_CAP})
+    with TestClient(create_app(settings, source), raise_server_exceptions=False) as client:
+        if source.live:
+            until(lambda: client.get("/readyz").status_code == 200)
+        else:
+            until(lambda: "No model has been trained" in client.get("/readyz").text)
+        yield client
+
+
+@pytest.mark.parametrize("source", [FakeSource()])
+def test_without_a_model_every_route_says_so(client: TestClient, source: FakeSource, release: Release) -> None:
+    """With no model /health, /readyz, /predict and /model/info give 503 with the same words, the rest works, and the
+    first model makes all of them work."""
+    bodies = {
+        "/health": client.get("/health"),
+        "/readyz": client.get("/readyz"),
+        "/predict": client.post("/predict", json=ROW),
+        "/predict/batch": client.post("/predict/batch", json={"records": [ROW]}),
+        "/model/info": client.get("/model/info"),
+    }
+    for path, response in bodies.items():
+        assert response.status_code == 503, path
+        assert response.headers["retry-after"].isdecimal(), path
+        content = response.json()
+        assert (content.get("reason") or content["detail"]) == "No model has been trained yet. Train one.", path
+    health = bodies["/health"].json()
+    assert (health["status"], health["model_loaded"], health["model_version"]) == ("unhealthy", False, None)
+    for path in ("/livez", "/metrics", "/metrics/prometheus", "/predictions/history", "/openapi.json", "/docs"):
+        assert client.get(path).status_code == 200, path
+
+    source.live = release
+    until(lambda: client.get("/health").json()["status"] == "healthy")
+    assert client.post("/predict", json=ROW).status_code == 200
+
+
+def test_a_store_that_is_away_degrades_and_goes_on(client: TestClient, source: FakeSource) -> None:
+    """While the registry can't be asked, /health is degraded with 200 and the reason, and predictions go on."""
+    source.fail_champion = TrackingError("the store is away")
+    until(lambda: client.get("/health").json()["status"] == "degraded")
+    health = client.get("/health")
+    assert (health.status_code, health.json()["reason"]) == (200, "the store is away")
+    assert client.post("/predict", json=ROW).status_code == 200
+
+
+def test_our_own_mistakes_are_answered_and_logged(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A mistake of the server's own gives a JSON 500 with the id that its log has, and no traceback to the caller."""
+
+    def fail(_: object) -> bytes:
+        raise ZeroDivisionError("a secret")
+
+    monkeypatch.setattr(wire, "encode_prediction", fail)
+    response = client.post("/predict", json=ROW, headers={"X-Request-ID": "find-me"})
+    assert response.status_code == 500
+    assert response.json()["request_id"] == response.headers["x-request-id"] == "find-me"
+    assert "secret" not in response.text
+    (record,) = [record for record in caplog.records if record.exc_info]
+    assert vars(record)["request_id"] == "find-me"
+
+
+def test_what_cannot_be_encoded_is_not_remembered(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A prediction enters history and counters only once its reply has been encoded."""
+    monkeypatch.setattr(wire, "encode_prediction", lambda _: 1 // 0)
+    client.post("/predict", json=ROW)
+    assert client.get("/predictions/history").json()["total"] == 0
+    assert client.get("/metrics").json()["predictions_total"] == 0
+
+
+def test_a_history_that_fails_does_not_fail_the_caller(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the history fails, the caller still gets the prediction and the metrics still count it."""
+    monkeypatch.setattr(History, "observe", lambda *_: 1 // 0)
+    assert client.post("/predict", json=ROW).status_code == 200
+    assert client.get("/metrics").json()["predictions_total"] == 1
+
+
+def test_bad_input_is_one_line_in_the_log(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    """A refused body is logged in one line without traceback or body; a success and a probe are not logged at info."""
+    with caplog.at_level(logging.INFO, "classifier.web"):
+        client.post("/predict", content=b'{"secret":', headers={"Content-Type": "application/json"})
+        client.post("/predict", json=ROW)
+        client.get("/readyz")
+    (record,) = [record for record in caplog.records if record.name == "classifier.web"]
+    assert (vars(record)["status"], vars(record)["path"], record.exc_info) == (422, "/predict", None)
+    assert "secret" not in str(vars(record))
+
+
+def test_a_batch_over_the_cap_is_refused_with_the_cap(client: TestClient) -> None:
+    """A batch of one row more than the cap is refused with 413 and the cap's number; one at the cap is answered."""
+    assert client.post("/predict/batch", json={"records": [ROW] * BATCH_CAP}).status_code == 200
+    response = client.post("/predict/batch", json={"records": [ROW] * (BATCH_CAP + 1)})
+    assert response.status_code == 413
+    assert str(BATCH_CAP) in response.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"records":[{"sepal_length":1,"sepal_width":1,"petal_length":1,"petal_width":1,"petal_width":2}]}',
+        '{"records":[],"records":[{"sepal_length":1,"sepal_width":1,"petal_length":1,"petal_width":1}]}',
+        '{"columns":{"sepal_length":[1],"sepal_width":[1],"petal_length":[1],"petal_width":[1.%s]}}' % ("1" * 64),
+        '{"columns":{"sepal_length":[1],"sepal_width":[1],"petal_length":[1],"petal_width":[NaN]}}',
+        '{"columns":{"sepal_length":[1],"sepal_width":[1],"petal_length":[1]}}',
+        '{"columns":{},"records":[]}',
+    ],
+)
+def test_batches_are_as_strict_as_single_rows(client: TestClient, body: str) -> None:
+    """What /predict refuses, /predict/batch refuses: duplicate keys, long numbers, NaN, missing columns, both forms."""
+    response = client.post("/predict/batch", content=body, headers={"Content-Type": "application/json"})
+    assert response.status_code == 422, response.text
+
+
+def test_the_openapi_document_is_valid(client: TestClient) -> None:
+    """The document is valid OpenAPI, and every operation documents its success and has a summary."""
+    document = client.get("/openapi.json").json()
+    validate(document)
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            assert "200" in operation["responses"], path
+            assert operation["summary"], path
+
+
+def schema_of(document: dict[str, Any], reference: str) -> Draft202012Validator:
+    registry: Registry[Any] = Registry().with_resource("urn:api", Resource.opaque(document))
+    return Draft202012Validator({"$ref": f"urn:api{reference}"}, registry=registry)
+
+
+def test_every_reply_is_as_documented(client: TestClient) -> None:
+    """Each reply, errors too, is what the document says of its route and status: no key more, no key less."""
+    client.post("/predict", json=ROW | {"petal_width": 99})
+    document = client.get("/openapi.json").json()
+    requests: list[tuple[str, str, dict[str, Any]]] = [
+        ("post", "/predict", {"json": ROW | {"petal_width": 99}}),
+        ("post", "/predict", {"json": {}}),
+        ("post", "/predict", {"content": b"x"}),
+        ("post", "/predict", {"content": b" " * (SETTINGS.max_body_bytes + 1), "headers": {"Content-Type": wire.JSON}}),
+        ("post", "/predict/batch", {"json": {"records": [ROW, ROW | {"petal_width": 99}]}}),
+        ("post", "/predict/batch", {"json": {"records": [ROW] * 99}}),
+        ("get", "/predictions/history", {}),
+        ("get", "/predictions/history", {"params": {"limit": 0}}),
+        ("get", "/health", {}),
+        ("get", "/livez", {}),
+        ("get", "/readyz", {}),
+        ("get", "/metrics", {}),
+        ("get", "/model/info", {}),
+    ]
+    for method, path, options in requests:
+        response = client.request(method, path, **options)
+        way = f"#/paths/{path.replace('/', '~1')}/{method}/responses/{response.status_code}/content/application~1json"
+        problems = list(schema_of(document, f"{way}/schema").iter_errors(response.json()))
+        assert not problems, (path, response.status_code, problems)
+
+
+def test_the_documented_body_is_the_one_that_is_validated(client: TestClient) -> None:
+    """A body passes the documented schema exactly when it is accepted, as far as a JSON schema can say it."""
+    document = client.get("/openapi.json").json()
+    single, batch = (schema_of(document, f"#/components/schemas/{name}") for name in ("PredictRequest", "BatchRequest"))
+    bad_values: list[Any] = ["1", True, None, [], {}, 1e39, -1e39]
+    bodies: list[Any] = [ROW, {}, [], None, ROW | {"extra": 1}, *(ROW | {"petal_width": value} for value in bad_values)]
+    bodies += [{name: value for name, value in ROW.items() if name != left_out} for left_out in ROW]
+    for body in bodies:
+        accepted = client.post("/predict", json=body).status_code == 200
+        assert accepted == single.is_valid(body), body
+        in_batch = {"records": [body]}
+        assert (client.post("/predict/batch", json=in_batch).status_code == 200) == batch.is_valid(in_batch), body
+
+
+def test_features_may_have_any_name(trained: Trained) -> None:
+    """Names that are no Python names, look like methods, or contain colons and quotes are served as they are."""
+    names = ["length (cm)", "copy", 'a:b"c', "_x"]
+    features = [
+        feature.model_copy(update={"name": name}) for feature, name in zip(trained.schema.features, names, strict=True)
+    ]
+    requests = wire.Requests(trained.schema.model_copy(update={"features": tuple(features)}), 10)
+    row = dict.fromkeys(names, 1.0)
+    assert requests.parse(json.dumps(row).encode()) == row
+    assert requests.parse_batch(json.dumps({"records": [row, row]}).encode()).shape == (2, 4)
+    assert set(requests.json_schemas("{model}")["PredictRequest"]["required"]) == set(names)
