@@ -182,18 +182,18 @@ def train(settings: Settings, options: argparse.Namespace) -> None:
         card = report.write(draft.folder, schema, pipeline, parts, validation, evaluation, info)
         step.done("draw the plots, write the model card")
 
-        run.tag({"git_commit": info["git_commit"], "seed": str(options.seed)}, info["libraries"], note=card)
-        run.log(
-            parameters | {f"data_{name}": fact for name, fact in info["dataset"].items()}, metrics, validation.folds
-        )
+        run.log_parameters(parameters | {f"data_{name}": fact for name, fact in info["dataset"].items()})
         run.log_dataset(parts.training.frame, schema.target, table.name, "training")
         run.log_dataset(parts.held_out.frame, schema.target, table.name, "evaluation")
-        run.log_folder(draft.folder)
-        step.done("log parameters, metrics and artifacts to MLflow")
-
         requirements = [f"{name}=={info['libraries'][name]}" for name in export.MODEL_REQUIREMENTS]
         model = run.log_model(pipeline, parts.training.features, parts.training.target, export.TRUSTED, requirements)
         step.done("log the model to MLflow")
+
+        run.log_metrics(metrics, model)
+        run.log_folds(validation.folds)
+        run.log_folder(draft.folder)
+        run.tag({"git_commit": info["git_commit"], "seed": str(options.seed)}, info["libraries"], note=card)
+        step.done("log metrics, artifacts and tags to MLflow")
 
         version = run.register(model, made, description=report.headline(evaluation))
         folder = draft.publish()

@@ -46,11 +46,16 @@ class Store:
         self._client: MlflowClient | None = None
 
     def connect(self) -> "MlflowClient":
-        """MLflow's client of this store; imports MLflow the first time."""
+        """MLflow's client of this store; imports MLflow the first time.
+
+        Raises:
+            TrackingError: there is no such kind of store.
+        """
         if self._client is None:
-            mlflow = _import_mlflow()
-            mlflow.set_tracking_uri(self.uri)  # parts of the file store read the global one
-            self._client = mlflow.MlflowClient(self.uri)
+            with _translated(f"opening {self.uri}"):
+                mlflow = _import_mlflow()
+                mlflow.set_tracking_uri(self.uri)  # parts of the file store read the global one
+                self._client = mlflow.MlflowClient(self.uri)
         return self._client
 
     # -- the way back: what is live, and its release
@@ -148,9 +153,10 @@ class Store:
         Raises:
             TrackingError: the store can't be written.
         """
-        home = contextlib.nullcontext() if self.folder is None else contextlib.chdir(self._made(self.folder).parent)
-        with home:
+        with contextlib.ExitStack() as stack:
             with _translated(f"starting a run in {self.uri}"):
+                if self.folder is not None:
+                    stack.enter_context(contextlib.chdir(self._made(self.folder).parent))
                 experiment_id = self._experiment(experiment)
                 import mlflow
 
@@ -237,19 +243,27 @@ class Store:
 
 
 class Run:
-    """A run in the making. Everything is logged before `register`; `finish` marks it FINISHED."""
+    """A run in the making. All is logged before `register`; `finish` marks it FINISHED."""
 
     def __init__(self, store: Store, run_id: str, model_version: str) -> None:
         self._store, self.run_id, self.model_version = store, run_id, model_version
 
-    def log(
-        self, parameters: Mapping[str, Any], metrics: Mapping[str, float], folds: Mapping[str, list[float]]
-    ) -> None:
-        """Logs hyperparameters and data facts, metrics by name, and each fold's as `cv_<metric>`, steps 0, 1, 2 …"""
+    def log_parameters(self, parameters: Mapping[str, Any]) -> None:
+        """Logs hyperparameters and data facts; the model takes them over, so they come before it."""
         import mlflow
 
         mlflow.log_params(dict(parameters))
-        mlflow.log_metrics(dict(metrics))
+
+    def log_metrics(self, metrics: Mapping[str, float], model: Any) -> None:
+        """Logs metrics of the run and of its model. After `log_model`, which would log the run's once more."""
+        import mlflow
+
+        mlflow.log_metrics(dict(metrics), model_id=model.model_id)
+
+    def log_folds(self, folds: Mapping[str, list[float]]) -> None:
+        """Logs each fold's metrics as `cv_<metric>`, steps 0, 1, 2 …"""
+        import mlflow
+
         for name, values in folds.items():
             for step, value in enumerate(values):
                 mlflow.log_metric(f"cv_{name}", value, step=step)
@@ -304,13 +318,21 @@ class Run:
         mlflow.end_run("FINISHED")
 
 
+MLFLOW_DEFAULTS = {
+    "MLFLOW_ALLOW_FILE_STORE": "true",  # since 3.13 MLflow wants to be told that a folder is meant
+    "MLFLOW_SKIP_PIP_REQUIREMENTS_CHECK": "true",  # this one and the next spare stalls on a machine without a network
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # with MLflow's own 7 a server that is away is said after 4 minutes
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+}
+"""MLflow's own settings, where the environment leaves them open."""
+
 HOW_TO_TRAIN = "Run `python train_model.py`; this server picks the model up by itself."
 
 
 def _import_mlflow() -> Any:
-    # MLflow wants to be told that a folder is meant, since 3.13; the others spare stalls on a machine without a network
-    for name in ("MLFLOW_ALLOW_FILE_STORE", "MLFLOW_SKIP_PIP_REQUIREMENTS_CHECK", "MLFLOW_DISABLE_TELEMETRY"):
-        os.environ.setdefault(name, "true")
+    for name, value in MLFLOW_DEFAULTS.items():
+        os.environ.setdefault(name, value)
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     return importlib.import_module("mlflow")
 

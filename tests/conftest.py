@@ -1,5 +1,9 @@
 """Small real things for the tests of single rooms: a trained release, and a source that does what it is told."""
 
+import os
+import re
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +15,8 @@ from classifier import data, export, training
 from classifier.errors import NoModelError
 from classifier.release import RegisteredVersion, Release
 from classifier.schema import Schema
+from classifier.settings import Settings
+from classifier.tracking import Store
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = sys.executable
@@ -74,3 +80,80 @@ class FakeSource:
         assert self.live is not None
         assert self.live.checksum == version.checksum
         return self.live
+
+
+class Workspace:
+    """A folder with a store and artifacts of its own, and the project's scripts run on it as processes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.artifacts = folder / "artifacts"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        own = {"MLFLOW_TRACKING_URI": f"file:{self.folder}/mlruns", "CLASSIFIER_ARTIFACTS_DIR": str(self.artifacts)}
+        return os.environ | own
+
+    def run(self, script: str, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+        """Runs a script to its end, from a working directory that has nothing to do with the project."""
+        return subprocess.run(
+            [PYTHON, str(ROOT / script), *arguments],
+            cwd=self.folder,
+            env=self.environment | environment,
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+
+    def start(self, script: str, *arguments: str, **environment: str) -> "subprocess.Popen[str]":
+        """Starts a script; its output can be read line by line from `stdout`."""
+        return subprocess.Popen(
+            [PYTHON, str(ROOT / script), *arguments],
+            cwd=self.folder,
+            env=self.environment | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def train(self, *options: str) -> str:
+        """Trains and gives back the model version."""
+        done = self.run("train_model.py", *options)
+        assert done.returncode == 0, done.stderr
+        version = re.search(r"^(\d{8}_\d{6}), version", done.stdout, re.MULTILINE)
+        assert version, done.stdout
+        return version[1]
+
+    def versions(self) -> list[str]:
+        """The model versions whose artifacts are there."""
+        return sorted(path.name for path in self.artifacts.iterdir() if not path.name.startswith("."))
+
+    def store(self) -> Store:
+        settings = Settings.model_construct(
+            tracking_uri=f"file://{self.folder}/mlruns",
+            artifacts_dir=self.artifacts,
+            model_name="iris-classifier",
+            model_alias="champion",
+        )
+        return Store(settings)
+
+
+@pytest.fixture(scope="session")
+def trained_once(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A workspace, in a folder with a blank in its name, in which one training has run. Not to be changed."""
+    workspace = Workspace(tmp_path_factory.mktemp("work space"))
+    workspace.train("--n-estimators", "10")
+    return workspace
+
+
+@pytest.fixture
+def workspace(trained_once: Workspace, tmp_path: Path) -> Workspace:
+    """A copy of that workspace, in another folder, to be changed at will."""
+    shutil.copytree(trained_once.folder, tmp_path / "copy")
+    return Workspace(tmp_path / "copy")
+
+
+@pytest.fixture
+def empty_workspace(tmp_path: Path) -> Workspace:
+    return Workspace(tmp_path)

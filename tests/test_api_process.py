@@ -1,0 +1,212 @@
+"""api.py as a process: ready, following, stopping, and refusing to start wrongly."""
+
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import requests
+
+from classifier import ports
+from tests.conftest import PYTHON, ROOT, Workspace
+from tests.test_service import ROW, until
+
+
+@contextmanager
+def serving(workspace: Workspace, **environment: str) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
+    """The API on a free port; its address and process. What it logs goes to `api.log` in the workspace."""
+    port = ports.free("127.0.0.1")
+    url = f"http://127.0.0.1:{port}"
+    quick = {"CLASSIFIER_FOLLOW_SECONDS": "0.2", "CLASSIFIER_PORT": str(port)}
+    with (
+        (workspace.folder / "api.log").open("w") as log,
+        subprocess.Popen(
+            [PYTHON, str(ROOT / "api.py")],
+            cwd=workspace.folder,
+            env=workspace.environment | quick | environment,
+            stdout=log,
+            stderr=log,
+            text=True,
+        ) as process,
+    ):
+        try:
+            until(lambda: status(f"{url}/livez") == 200, 30)
+            yield url, process
+        finally:
+            process.terminate()
+
+
+def status(url: str) -> int:
+    try:
+        return requests.get(url, timeout=10).status_code
+    except requests.ConnectionError:
+        return 0
+
+
+def version(url: str) -> Any:
+    return requests.get(f"{url}/health", timeout=10).json()["model_version"]
+
+
+def test_the_first_training_makes_it_healthy(empty_workspace: Workspace) -> None:
+    """Started with no model it makes no folder, says what to do, and serves the first one by itself."""
+    with serving(empty_workspace) as (url, _):
+        until(lambda: "python train_model.py" in requests.get(f"{url}/health", timeout=10).text)
+        response = requests.post(f"{url}/predict", json=ROW, timeout=10)
+        assert response.status_code == 503
+        assert "python train_model.py" in response.json()["detail"]
+        assert [path.name for path in empty_workspace.folder.iterdir()] == ["api.log"]
+        trained = empty_workspace.train("--n-estimators", "5")
+        until(lambda: version(url) == trained)
+        assert requests.post(f"{url}/predict", json=ROW, timeout=10).json()["model_version"] == trained
+
+
+def test_a_retraining_is_served_without_a_lost_request(workspace: Workspace) -> None:
+    """While a new model is trained and swapped in, every request is answered, by the old version and then the new."""
+    answers: list[tuple[int, str]] = []
+    stopped = threading.Event()
+
+    def load(url: str) -> None:
+        session = requests.Session()
+        while not stopped.is_set():
+            response = session.post(f"{url}/predict", json=ROW, timeout=10)
+            answers.append((response.status_code, response.json().get("model_version", "")))
+
+    with serving(workspace) as (url, _):
+        (old,) = workspace.versions()
+        until(lambda: version(url) == old)
+        thread = threading.Thread(target=load, args=(url,))
+        thread.start()
+        try:
+            new = workspace.train("--n-estimators", "5")
+            until(lambda: version(url) == new)
+            seen = len(answers)
+            until(lambda: len(answers) > seen + 10)
+        finally:
+            stopped.set()
+            thread.join()
+    assert {code for code, _ in answers} == {200}
+    versions = [found for _, found in answers]
+    assert set(versions) == {old, new}
+    assert versions == sorted(versions)
+
+
+def test_an_alias_moved_by_hand_is_a_deployment(workspace: Workspace) -> None:
+    """Giving the alias to another version with MLflow's own means is followed, back and forth."""
+    with serving(workspace) as (url, _):
+        (old,) = workspace.versions()
+        new = workspace.train("--n-estimators", "5")
+        until(lambda: version(url) == new)
+        workspace.store().connect().set_registered_model_alias("iris-classifier", "champion", "1")
+        until(lambda: version(url) == old)
+
+
+def test_a_folder_that_moved_keeps_serving(workspace: Workspace) -> None:
+    """After the folder was renamed the model is served, from artifacts and, without them, from the MLflow run."""
+    (only,) = workspace.versions()
+    moved = Workspace(workspace.folder.rename(workspace.folder.with_name("moved to here")))
+    with serving(moved) as (url, _):
+        until(lambda: version(url) == only)
+    moved.artifacts.rename(moved.folder / "away")
+    with serving(moved) as (url, _):
+        until(lambda: version(url) == only)
+        assert requests.post(f"{url}/predict", json=ROW, timeout=10).status_code == 200
+
+
+def test_a_store_that_breaks_does_not_stop_serving(workspace: Workspace) -> None:
+    """When the store is taken away while serving, predictions go on and health says degraded; it recovers by itself."""
+    with serving(workspace) as (url, _):
+        until(lambda: status(f"{url}/readyz") == 200)
+        meta = workspace.folder / "mlruns" / "models" / "iris-classifier" / "version-1" / "meta.yaml"
+        content = meta.read_text()
+        meta.write_text("name: [")
+        until(lambda: requests.get(f"{url}/health", timeout=10).json()["status"] == "degraded")
+        assert requests.post(f"{url}/predict", json=ROW, timeout=10).status_code == 200
+        meta.write_text(content)
+        until(lambda: requests.get(f"{url}/health", timeout=10).json()["status"] == "healthy", 20)
+    log = (workspace.folder / "api.log").read_text()
+    assert log.count("keeping the model") < 5
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_finishes_what_is_in_flight(workspace: Workspace, number: signal.Signals) -> None:
+    """A request whose body is half sent when the signal comes is answered, and then the status is 0."""
+    with serving(workspace) as (url, process):
+        until(lambda: status(f"{url}/readyz") == 200)
+        body = b'{"sepal_length":5.1,"sepal_width":3.5,"petal_length":1.4,"petal_width":0.2}'
+        head = "POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        host, _, port = url.removeprefix("http://").partition(":")
+        with socket.create_connection((host, int(port)), timeout=30) as connection:
+            connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body[:20])
+            until(lambda: status(f"{url}/livez") == 200)  # the first half has been read by now
+            process.send_signal(number)
+            until(lambda: "Shutting down" in (workspace.folder / "api.log").read_text())
+            connection.sendall(body[20:])
+            answer = connection.makefile("rb").read()
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert b'"label":"setosa"' in answer
+        assert process.wait(30) == 0
+    assert "Traceback" not in (workspace.folder / "api.log").read_text()
+
+
+def test_a_stuck_client_does_not_hold_up_the_stop_for_ever(workspace: Workspace) -> None:
+    """A client that never finishes its request is left behind after CLASSIFIER_SHUTDOWN_SECONDS; the status is 0."""
+    with serving(workspace, CLASSIFIER_SHUTDOWN_SECONDS="1") as (url, process):
+        host, _, port = url.removeprefix("http://").partition(":")
+        with socket.create_connection((host, int(port)), timeout=30) as connection:
+            connection.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n")
+            connection.sendall(b"Content-Length: 100\r\n\r\n{")
+            until(lambda: status(f"{url}/livez") == 200)
+            process.terminate()
+            assert process.wait(30) == 0
+
+
+def test_wrong_settings_stop_the_start_in_one_line(empty_workspace: Workspace) -> None:
+    """A wrong setting, a wrong port and a port in use end the start with one line that names them, and a status."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        for arguments, environment, said in (
+            ([], {"CLASSIFIER_PORT": "http"}, "CLASSIFIER_PORT"),
+            ([], {"CLASSIFIER_PROT": "8000"}, "CLASSIFIER_PROT"),
+            (["--port", "70000"], {}, "70000"),
+            (["--port", port], {}, f"port {port} on 127.0.0.1 is in use"),
+            (["--host", "no.such.host.invalid"], {}, "no.such.host.invalid"),
+        ):
+            done = empty_workspace.run("api.py", *arguments, **environment)
+            assert done.returncode == 1
+            (line,) = done.stderr.splitlines()
+            assert line.startswith("api.py: ")
+            assert said in line
+
+
+def test_uvicorn_serves_it_too(workspace: Workspace) -> None:
+    """`uvicorn api:app` from another folder serves the model, and logs JSON lines by a setting."""
+    port = ports.free("127.0.0.1")
+    command = [PYTHON, "-m", "uvicorn", "--app-dir", str(ROOT), "api:app", "--port", str(port), "--no-access-log"]
+    environment = workspace.environment | {"CLASSIFIER_LOG_FORMAT": "json"}
+    with subprocess.Popen(
+        command, cwd=workspace.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        try:
+            until(lambda: status(f"http://127.0.0.1:{port}/readyz") == 200, 30)
+        finally:
+            process.terminate()
+        assert process.stdout is not None
+        assert '"event": "model live"' in process.stdout.read()
+
+
+def test_importing_api_does_nothing(empty_workspace: Workspace) -> None:
+    """Importing api reads no setting, makes no folder and opens no store, even where a setting is wrong."""
+    done = subprocess.run(
+        [PYTHON, "-c", "import api; print(sorted(vars(api))[:0])"],
+        cwd=empty_workspace.folder,
+        env=empty_workspace.environment | {"CLASSIFIER_PORT": "wrong", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "[]\n"
+    assert not list(empty_workspace.folder.iterdir())

@@ -1,0 +1,146 @@
+"""A release on disk: whole or not at all, and refused when it isn't what was written."""
+
+import json
+import shutil
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from filelock import FileLock
+
+from classifier import release
+from classifier.errors import ReleaseError
+from classifier.release import FOREST, MANIFEST, Release
+from tests.conftest import Trained
+
+
+@pytest.fixture
+def folder(trained: Trained, tmp_path: Path) -> Path:
+    trained.release(tmp_path / "release")
+    return tmp_path / "release"
+
+
+def test_what_is_read_is_what_was_written(trained: Trained, folder: Path) -> None:
+    """Scaling, schema and golden rows come back to the last bit."""
+    found = release.read(folder)
+    scaler = trained.pipeline.named_steps["scaler"]
+    assert found.mean.tobytes() == scaler.mean_.tobytes()
+    assert found.scale.tobytes() == scaler.scale_.tobytes()
+    assert found.schema == trained.schema
+    assert np.array_equal(found.golden_probabilities.sum(axis=1).round(9), np.ones(len(found.golden_rows)))
+
+
+def edit(folder: Path, change: Callable[[dict[str, object]], object]) -> None:
+    manifest = json.loads((folder / MANIFEST).read_text())
+    change(manifest)
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+
+
+def flip_last_bit(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        shutil.rmtree,
+        lambda folder: (folder / FOREST).unlink(),
+        lambda folder: (folder / MANIFEST).unlink(),
+        lambda folder: flip_last_bit(folder / FOREST),
+        lambda folder: (folder / FOREST).write_bytes((folder / FOREST).read_bytes()[:-100]),
+        lambda folder: (folder / MANIFEST).write_text((folder / MANIFEST).read_text()[:-100]),
+        lambda folder: (folder / MANIFEST).write_bytes(b"\x80\x04K\x01."),
+        lambda folder: edit(folder, lambda manifest: manifest.update(format=2)),
+        lambda folder: edit(folder, lambda manifest: manifest.pop("scale")),
+        lambda folder: edit(folder, lambda manifest: manifest.update(extra=1)),
+        lambda folder: edit(folder, lambda manifest: manifest.update(mean=[1.0])),
+        lambda folder: edit(folder, lambda manifest: manifest.update(mean=["1", "2", "3", "4"])),
+        lambda folder: edit(folder, lambda manifest: manifest.update(model_version="../../up")),
+        lambda folder: edit(folder, lambda manifest: manifest.update(files={"../forest.onnx": "0"})),
+    ],
+)
+def test_a_damaged_release_is_refused(folder: Path, damage: Callable[[Path], object]) -> None:
+    """A release with a file missing, altered, cut, of another format or shape is refused, and the file is named."""
+    damage(folder)
+    with pytest.raises(ReleaseError, match=str(folder)):
+        release.read(folder)
+
+
+def test_another_release_in_the_same_place_is_refused(folder: Path) -> None:
+    """A release that is sound in itself but not the one that was registered is refused."""
+    checksum = release.read(folder).checksum
+    assert release.read(folder, checksum).checksum == checksum
+    edit(folder, lambda manifest: manifest.update(model_version="20991231_235959"))
+    release.read(folder)
+    with pytest.raises(ReleaseError, match="altered"):
+        release.read(folder, checksum)
+
+
+def test_a_draft_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    """Nothing stands under the version's name until it is published, and nothing is left of a draft that failed."""
+    with release.draft(tmp_path) as draft:
+        (draft.folder / "file").write_text("content")
+        assert not draft.final.exists()
+        published = draft.publish()
+        assert (published / "file").read_text() == "content"
+    assert [path.name for path in tmp_path.iterdir() if path.name != ".lock"] == [draft.model_version]
+
+    def fail() -> None:
+        with release.draft(tmp_path) as failing:
+            (failing.folder / "file").write_text("half")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert [path.name for path in tmp_path.iterdir() if path.name != ".lock"] == [draft.model_version]
+
+
+def test_trainings_of_the_same_second_get_different_versions(tmp_path: Path) -> None:
+    """Four claims at once, and one more second that is taken elsewhere, give five versions in the one format."""
+    claimed: list[str] = []
+    elsewhere: list[str] = []
+
+    def taken(version: str) -> bool:
+        if not elsewhere:
+            elsewhere.append(version)
+        return version == elsewhere[0]
+
+    def claim() -> None:
+        with release.draft(tmp_path, taken) as draft:
+            claimed.append(draft.model_version)
+            assert draft.started.strftime("%Y%m%d_%H%M%S") == draft.model_version
+            draft.publish()
+
+    threads = [threading.Thread(target=claim) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({*claimed, *elsewhere}) == 5
+
+
+def test_dead_drafts_are_swept_and_living_ones_are_not(tmp_path: Path) -> None:
+    """The next training removes the draft of a killed one, and leaves alone that of one that is under way."""
+    dead, living = tmp_path / ".20200101_000000.partial", tmp_path / ".20200101_000001.partial"
+    for folder in (dead, living):
+        (folder / "plots").mkdir(parents=True)
+    with FileLock(living.with_suffix(".lock")), release.draft(tmp_path):
+        assert not dead.exists()
+        assert living.exists()
+
+
+def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    """Where the artifacts' folder can't be made, the error names it and says what to do."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ReleaseError, match=r"file/artifacts.*writable"), release.draft(tmp_path / "file" / "artifacts"):
+        pass
+
+
+def test_a_release_is_immutable(release: Release) -> None:
+    """A release in memory can't be changed."""
+    with pytest.raises(AttributeError):
+        release.checksum = ""  # type: ignore[misc]  # the very thing that must fail

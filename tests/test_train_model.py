@@ -1,0 +1,251 @@
+"""train_model.py as people run it: what it logs, what it publishes, and what is left when it dies."""
+
+import contextlib
+import json
+import pickle
+import signal
+import subprocess
+from typing import TYPE_CHECKING
+
+import joblib
+import numpy as np
+import pytest
+
+from classifier import data, release, training
+from classifier.predictor import Predictor
+from classifier.tracking import RELEASE
+from tests.conftest import PYTHON, ROOT, Workspace
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+PLOTS = ("confusion_matrix", "roc", "calibration", "feature_importances")
+STEPS = 9
+"""Lines that a training prints while it works."""
+
+
+def runs(workspace: Workspace) -> "list[Run]":
+    client = workspace.store().connect()
+    experiment = client.get_experiment_by_name("iris-classifier")
+    return list(client.search_runs([experiment.experiment_id])) if experiment else []
+
+
+def test_everything_is_logged(trained_once: Workspace) -> None:
+    """A run has hyperparameters, data facts, cross-validation by fold, held-out metrics, importances, tags, dataset."""
+    (run,) = runs(trained_once)
+    (version,) = trained_once.versions()
+    assert run.info.run_name == run.data.tags["model_version"] == version
+    assert run.info.status == "FINISHED"
+    parameters = run.data.params
+    assert (parameters["n_estimators"], parameters["max_depth"], parameters["seed"]) == ("10", "None", "42")
+    assert parameters["data_sha256"] == data.load_iris().digest
+    assert (parameters["data_rows"], parameters["data_features"], parameters["data_classes"]) == ("150", "4", "3")
+    expected = {f"test_{name}" for name in training.METRICS}
+    expected |= {f"cv_{name}_{kind}" for name in training.METRICS for kind in ("mean", "std")}
+    expected |= {f"test_{name}_{label}" for name in ("precision", "recall", "f1") for label in data.load_iris().classes}
+    expected |= {f"importance_{kind}_petal_width" for kind in ("impurity", "permutation")}
+    assert expected <= set(run.data.metrics)
+    history = trained_once.store().connect().get_metric_history(run.info.run_id, "cv_accuracy")
+    assert [metric.step for metric in history] == [0, 1, 2, 3, 4]
+    assert np.mean([metric.value for metric in history]) == pytest.approx(run.data.metrics["cv_accuracy_mean"])
+    assert {"git_commit", "seed", "version_scikit-learn", "version_python"} <= set(run.data.tags)
+    assert run.data.tags["mlflow.note.content"].startswith(f"# iris-classifier {version}")
+    contexts = {tag.value for dataset in run.inputs.dataset_inputs for tag in dataset.tags}
+    assert contexts == {"training", "evaluation"}
+
+
+def test_the_artifacts_are_those_of_the_run(trained_once: Workspace) -> None:
+    """The folder of the version holds release, scaler, metadata, card and plots, and the run holds the same."""
+    (version,) = trained_once.versions()
+    folder = trained_once.artifacts / version
+    files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    wanted = {"scaler.joblib", "metadata.json", "model_card.md", "feature_importances.csv"}
+    wanted |= {f"plots/{name}.png" for name in PLOTS} | {"release/manifest.json", "release/forest.onnx"}
+    assert files == wanted
+    (run,) = runs(trained_once)
+    logged = trained_once.folder / run.info.artifact_uri
+    assert {str(path.relative_to(logged)) for path in logged.rglob("*") if path.is_file()} == wanted
+    assert all((folder / "plots" / f"{name}.png").stat().st_size < 100_000 for name in PLOTS)
+    metadata = json.loads((folder / "metadata.json").read_text())
+    assert metadata["model_version"] == version
+    assert np.array(metadata["confusion_matrix"]).sum() == 30
+    card = (folder / "model_card.md").read_text()
+    assert f"{run.data.metrics['test_log_loss']:.4f}" in card
+
+
+def test_the_parts_agree(trained_once: Workspace) -> None:
+    """The release, the model in MLflow and the scaler alone are of one and the same model."""
+    import mlflow
+
+    store = trained_once.store()
+    version = store.champion()
+    made = store.fetch(version)
+    rows = data.load_iris().features
+    registered = store.connect().get_model_version("iris-classifier", version.registry_version)
+    assert registered.tags == {"model_version": version.model_version, "release_sha256": made.checksum}
+    with contextlib.chdir(trained_once.folder):
+        location = store.connect().get_model_version_download_uri("iris-classifier", version.registry_version)
+        pipeline = mlflow.sklearn.load_model(location)
+        answers = mlflow.pyfunc.load_model(location).predict(rows)
+    probabilities = Predictor(made).probabilities(rows.to_numpy())
+    assert np.abs(pipeline.predict_proba(rows) - probabilities).max() < 1e-6
+    assert answers.tolist() == [made.schema.classes[index] for index in probabilities.argmax(axis=1)]
+    scaler = joblib.load(trained_once.artifacts / version.model_version / "scaler.joblib")
+    assert np.array_equal(scaler.mean_, made.mean)
+
+
+def test_no_pickle_is_published(trained_once: Workspace) -> None:
+    """Nothing in the store or the release is a pickle; the one that people asked for is the scaler in artifacts."""
+    for path in trained_once.folder.rglob("*"):
+        if path.is_file() and path.name != "scaler.joblib":
+            with pytest.raises(Exception), path.open("rb") as file:  # noqa: B017, PT011 whatever pickle says to no pickle
+                pickle.load(file)
+
+
+def test_the_same_seed_gives_the_same_model(workspace: Workspace) -> None:
+    """Two trainings with the same options have the same forest, byte by byte, and the same metrics."""
+    (first,) = workspace.versions()
+    second = workspace.train("--n-estimators", "10")
+    one, two = (release.read(workspace.artifacts / version / RELEASE) for version in (first, second))
+    assert one.forest == two.forest
+    assert one.manifest.info["metrics"] == two.manifest.info["metrics"]
+    assert one.model_version != two.model_version
+
+
+def test_promotion_is_earned_given_or_withheld(workspace: Workspace) -> None:
+    """--promote never and a draw with --promote better leave the champion, the default and a better metric move it."""
+    (first,) = workspace.versions()
+    for options in (["--promote", "never"], ["--promote", "better", "--metric", "log_loss"]):
+        done = workspace.run("train_model.py", "--n-estimators", "10", *options)
+        assert "a candidate" in done.stdout, done.stdout + done.stderr
+        assert workspace.store().champion().model_version == first
+    worse = workspace.train("--n-estimators", "1")
+    assert workspace.store().champion().model_version == worse
+    better = workspace.train("--n-estimators", "50", "--promote", "better", "--metric", "log_loss")
+    assert workspace.store().champion().model_version == better
+
+
+def test_unless_trained_trains_once(empty_workspace: Workspace) -> None:
+    """--unless-trained trains where there is no champion and does nothing where there is one."""
+    for _ in range(2):
+        done = empty_workspace.run("train_model.py", "--unless-trained", "--n-estimators", "5")
+        assert done.returncode == 0, done.stderr
+    assert "nothing to train" in done.stdout
+    assert len(empty_workspace.versions()) == 1
+
+
+def test_trainings_at_once_all_land(empty_workspace: Workspace) -> None:
+    """Two trainings started together each get a version of their own, and one of them is champion."""
+    processes = [empty_workspace.start("train_model.py", "--n-estimators", "5") for _ in range(2)]
+    outputs = [process.communicate(timeout=120)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    versions = empty_workspace.versions()
+    assert len(versions) == 2
+    assert empty_workspace.store().champion().model_version in versions
+    assert sorted(run.data.tags["model_version"] for run in runs(empty_workspace)) == versions
+
+
+def kill_after(workspace: Workspace, lines: int) -> None:
+    with workspace.start("train_model.py", "--n-estimators", "10") as process:
+        assert process.stdout is not None
+        for _ in range(lines):
+            assert process.stdout.readline()
+        process.kill()
+
+
+def test_a_killed_training_leaves_no_part(workspace: Workspace) -> None:
+    """Killed after any of its steps, a training leaves no folder of artifacts, no champion and no finished run; the
+    next one works and sweeps what was left."""
+    (first,) = workspace.versions()
+    for lines in range(1, STEPS):
+        kill_after(workspace, lines)
+        assert workspace.versions() == [first]
+        assert workspace.store().champion().model_version == first
+        finished = [run for run in runs(workspace) if run.info.status == "FINISHED"]
+        assert [run.info.run_name for run in finished] == [first]
+    second = workspace.train("--n-estimators", "10")
+    assert workspace.store().champion().model_version == second
+    assert {path.name for path in workspace.artifacts.iterdir()} == {first, second, ".lock", ".registry.lock"}
+
+
+@pytest.mark.parametrize("content", [None, "", "name: [", "just text"])
+def test_a_registry_left_half_written_is_mended(workspace: Workspace, content: str | None) -> None:
+    """A version whose meta.yaml a kill left missing, empty or cut breaks MLflow, and the next training mends it."""
+    from mlflow.exceptions import MlflowException
+
+    broken = workspace.folder / "mlruns" / "models" / "iris-classifier" / "version-2"
+    broken.mkdir()
+    if content is not None:
+        (broken / "meta.yaml").write_text(content)
+    with pytest.raises((MlflowException, TypeError, AttributeError, Exception)):
+        workspace.store().connect().search_model_versions("name = 'iris-classifier'")
+    version = workspace.train("--n-estimators", "5")
+    assert workspace.store().champion().model_version == version
+
+
+def test_an_interrupted_training_says_so(workspace: Workspace) -> None:
+    """Ctrl-C ends a training with status 130 and one line, its run KILLED and nothing of it in artifacts."""
+    process = workspace.start("train_model.py", "--n-estimators", "10")
+    with process:
+        assert process.stdout is not None
+        for _ in range(4):
+            process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        rest = process.stdout.read()
+    assert process.returncode == 130
+    assert rest.splitlines()[-1] == "train_model.py: interrupted; nothing was published"
+    assert "Traceback" not in rest
+    assert sorted(run.info.status for run in runs(workspace)) == ["FINISHED", "KILLED"]
+    assert len(workspace.versions()) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--folds", "60"], "use fewer folds"),
+        (["--test-size", "0.001"], "can't split 150 rows"),
+        (["--tracking-uri", "file:/proc/nowhere/mlruns"], "/proc/nowhere"),
+        (["--tracking-uri", "nonsense://host"], "nonsense"),
+    ],
+)
+def test_what_cannot_be_trained_is_said_in_one_line(workspace: Workspace, options: list[str], said: str) -> None:
+    """A training that can't be done ends with status 1 and one line on stderr that says why, and publishes nothing."""
+    done = workspace.run("train_model.py", *options)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("train_model.py: ")
+    assert said in line
+    assert len(workspace.versions()) == 1
+
+
+@pytest.mark.parametrize(
+    "option", [["--n-estimators", "0"], ["--test-size", "2"], ["--max-features", "5"], ["--seed", "x"]]
+)
+def test_a_mistyped_option_is_named(empty_workspace: Workspace, option: list[str]) -> None:
+    """An option out of its bounds is named, with what it may be, before anything is made."""
+    done = empty_workspace.run("train_model.py", *option)
+    assert done.returncode == 2
+    assert option[0] in done.stderr
+    assert not list(empty_workspace.folder.iterdir())
+
+
+def test_a_database_works_as_well_as_a_folder(empty_workspace: Workspace) -> None:
+    """With SQLite behind MLflow a training lands, is champion, and its release is found without the artifacts."""
+    uri = f"sqlite:///{empty_workspace.folder}/mlflow.db"
+    done = empty_workspace.run("train_model.py", "--n-estimators", "5", MLFLOW_TRACKING_URI=uri)
+    assert done.returncode == 0, done.stderr
+    (version,) = empty_workspace.versions()
+    (empty_workspace.artifacts / version).rename(empty_workspace.folder / "away")
+    code = (
+        "from classifier.settings import Settings; from classifier.tracking import Store; "
+        "store = Store(Settings.load()); print(store.fetch(store.champion()).model_version)"
+    )
+    found = subprocess.run(
+        [PYTHON, "-c", code],
+        cwd=ROOT,
+        env=empty_workspace.environment | {"MLFLOW_TRACKING_URI": uri},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found.stdout.strip() == version
