@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 from referencing import Registry, Resource
@@ -33,8 +35,8 @@ def source(release: Release) -> FakeSource:
 
 @pytest.fixture
 def client(source: FakeSource) -> Iterator[TestClient]:
-    settings = SETTINGS.model_copy(update={"max_batch_rows": BATCH_CAP})
-    with TestClient(create_app(settings, source), raise_server_exceptions=False) as client:
+    capped = SETTINGS.model_copy(update={"max_batch_rows": BATCH_CAP})
+    with TestClient(create_app(capped, source), raise_server_exceptions=False) as client:
         if source.live:
             until(lambda: client.get("/readyz").status_code == 200)
         else:
@@ -211,3 +213,31 @@ def test_features_may_have_any_name(trained: Trained) -> None:
     assert requests.parse(json.dumps(row).encode()) == row
     assert requests.parse_batch(json.dumps({"records": [row, row]}).encode()).shape == (2, 4)
     assert set(requests.json_schemas("{model}")["PredictRequest"]["required"]) == set(names)
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda children: (
+        st.lists(children, max_size=3) | st.dictionaries(st.sampled_from([*ROW, "x"]), children, max_size=5)
+    ),
+    max_leaves=10,
+)
+BODIES = (
+    st.binary(max_size=200)
+    | JSON_VALUES.map(lambda value: json.dumps(value).encode("utf-8", "surrogatepass"))
+    | st.fixed_dictionaries(dict.fromkeys(ROW, JSON_VALUES)).map(lambda value: json.dumps(value).encode())
+    | st.fixed_dictionaries({"records": st.lists(JSON_VALUES, max_size=3)}).map(
+        lambda value: json.dumps(value).encode()
+    )
+    | st.fixed_dictionaries({"columns": JSON_VALUES}).map(lambda value: json.dumps(value).encode())
+)
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(path=st.sampled_from(["/predict", "/predict/batch"]), body=BODIES)
+def test_no_body_whatever_is_a_server_error(client: TestClient, path: str, body: bytes) -> None:
+    """Whatever bytes come, the reply is 200 or a 4xx, strict JSON, and an error has at most 16 KiB."""
+    response = client.post(path, content=body, headers={"Content-Type": "application/json"})
+    assert response.status_code in (200, 422), response.text
+    json.loads(response.content, parse_constant=pytest.fail)
+    assert response.status_code == 200 or len(response.content) <= 16 * 1024

@@ -13,7 +13,7 @@ from classifier.metrics import Metrics
 from classifier.schema import Schema
 from classifier.service import Service, predict, predict_batch
 from classifier.settings import Settings
-from classifier.web import wire
+from classifier.web import replies, wire
 from classifier.web.guard import read_json_body
 
 JSON = wire.JSON
@@ -26,18 +26,18 @@ RETRY = {"Retry-After": str(RETRY_SECONDS)}
 
 UNAVAILABLE: dict[int | str, dict[str, Any]] = {
     503: {
-        "model": wire.ErrorReply,
+        "model": replies.ErrorReply,
         "description": "There is no model to serve; `detail` says what to do.",
         "headers": {"Retry-After": {"description": "seconds", "schema": {"type": "integer"}}},
     }
 }
 
 BODY_ERRORS: dict[int | str, dict[str, Any]] = {
-    400: {"model": wire.ErrorReply, "description": "The connection broke inside the body."},
-    413: {"model": wire.ErrorReply, "description": "The body, or the batch, is larger than allowed."},
-    415: {"model": wire.ErrorReply, "description": "The body isn't announced as JSON."},
+    400: {"model": replies.ErrorReply, "description": "The connection broke inside the body."},
+    413: {"model": replies.ErrorReply, "description": "The body, or the batch, is larger than allowed."},
+    415: {"model": replies.ErrorReply, "description": "The body isn't announced as JSON."},
     422: {
-        "model": wire.ValidationReply,
+        "model": replies.ValidationReply,
         "description": "The body isn't JSON, or breaks the schema; each field is named.",
     },
     **UNAVAILABLE,
@@ -60,7 +60,7 @@ def prediction_routes(
     """Predicting, and what was predicted."""
     router = APIRouter(tags=["predictions"])
 
-    @router.post("/predict", summary="Predict one row", response_model=wire.PredictReply,
+    @router.post("/predict", summary="Predict one row", response_model=replies.PredictReply,
                  responses=BODY_ERRORS, openapi_extra=body_of("PredictRequest"))  # fmt: skip
     async def predict_one(request: Request) -> Response:
         """Every feature is required, as a finite JSON number. The reply names the model that answered."""
@@ -73,7 +73,7 @@ def prediction_routes(
         service.record(prediction)  # only now: what can't be encoded must not be remembered
         return Response(reply, media_type=JSON)
 
-    @router.post("/predict/batch", summary="Predict many rows", response_model=wire.BatchReply,
+    @router.post("/predict/batch", summary="Predict many rows", response_model=replies.BatchReply,
                  responses=BODY_ERRORS, openapi_extra=body_of("BatchRequest"))  # fmt: skip
     async def predict_many(request: Request) -> Response:
         """Rows as columns or as records; one bad row refuses them all and is named by its number, from 0."""
@@ -90,7 +90,7 @@ def prediction_routes(
         return reply
 
     @router.get("/predictions/history", summary="The last predictions",
-                response_model=wire.HistoryReply, responses={422: {"model": wire.ValidationReply}})  # fmt: skip
+                response_model=replies.HistoryReply, responses={422: {"model": replies.ValidationReply}})  # fmt: skip
     async def predictions_history(
         limit: Annotated[int, Query(ge=1, le=SIZE, description="how many")] = 100,
         offset: Annotated[int, Query(ge=0, le=SIZE, description="how many of the newest to leave out")] = 0,
@@ -106,8 +106,8 @@ def health_routes(service: Service, metrics: Metrics) -> APIRouter:
     """How it is, for people and orchestrators. A probe's 503 isn't logged: that there is no model was, once."""
     router = APIRouter(tags=["operations"])
 
-    @router.get("/health", summary="How it is", response_model=wire.HealthReply,
-                responses={503: {"model": wire.HealthReply, "description": "It can't predict."}})  # fmt: skip
+    @router.get("/health", summary="How it is", response_model=replies.HealthReply,
+                responses={503: {"model": replies.HealthReply, "description": "It can't predict."}})  # fmt: skip
     async def health(request: Request) -> Response:
         """200 while it can predict, 503 while it can't; `reason` says why it is not healthy and what to do."""
         request.state.quiet = True
@@ -122,13 +122,13 @@ def health_routes(service: Service, metrics: Metrics) -> APIRouter:
         }
         return json_response(content, 200 if state.live else 503, None if state.live else RETRY)
 
-    @router.get("/livez", summary="Is the process alive", response_model=wire.ProbeReply)
+    @router.get("/livez", summary="Is the process alive", response_model=replies.ProbeReply)
     async def livez() -> Response:
         """200 as long as the process answers at all: whoever gets none should restart it."""
         return json_response({"status": "alive", "reason": None})
 
-    @router.get("/readyz", summary="Can it predict", response_model=wire.ProbeReply,
-                responses={503: {"model": wire.ProbeReply, "description": "It can't predict."}})  # fmt: skip
+    @router.get("/readyz", summary="Can it predict", response_model=replies.ProbeReply,
+                responses={503: {"model": replies.ProbeReply, "description": "It can't predict."}})  # fmt: skip
     async def readyz(request: Request) -> Response:
         """200 while it can predict, 503 while it can't: send it traffic, or don't."""
         request.state.quiet = True
@@ -145,7 +145,7 @@ def insight_routes(settings: Settings, service: Service, metrics: Metrics) -> AP
     router = APIRouter(tags=["operations"])
 
     @router.get("/metrics", summary="Counters, for people or for Prometheus",
-                response_model=wire.MetricsReply,
+                response_model=replies.MetricsReply,
                 responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}})  # fmt: skip
     async def show_metrics(request: Request) -> Response:
         """JSON, unless the Accept header names Prometheus' or OpenMetrics' text and doesn't name JSON."""
@@ -167,7 +167,7 @@ def insight_routes(settings: Settings, service: Service, metrics: Metrics) -> AP
         return Response(content, media_type=content_type)
 
     @router.get("/model/info", summary="The model that is served",
-                response_model=wire.ModelReply, responses=UNAVAILABLE)  # fmt: skip
+                response_model=replies.ModelReply, responses=UNAVAILABLE)  # fmt: skip
     async def model_info() -> Response:
         """What it is, how good it was in training, on what it was trained, and where it came from."""
         live = service.live()

@@ -1,7 +1,7 @@
-"""Bodies: what callers may send, what they get, and the way from bytes to values and back.
+"""Bodies: the way from bytes to values and back.
 
 One pydantic model of the request, made from the schema of the model that is served, validates the body and is the
-documentation's schema too. Knows JSON and the shape of each reply; knows nothing of routes or status codes.
+documentation's schema too. Knows JSON; knows nothing of routes or status codes. `replies` documents what goes out.
 """
 
 import json
@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, with_config
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from pydantic_core import from_json, to_json
 from typing_extensions import TypedDict
 
@@ -31,152 +31,6 @@ MAX_NAME = 64
 
 MAX_DIGITS = 64
 """Longest number, in characters; a double needs 17 digits to be told from its neighbours."""
-
-
-class Reply(BaseModel):
-    """Base of the documented replies."""
-
-    model_config = ConfigDict(extra="forbid")
-
-
-class InputWarning(Reply):
-    feature: str
-    message: str = Field(examples=["9.9 is outside the training range 4.3 to 7.9"])
-
-
-class PredictReply(Reply):
-    prediction: int = Field(description="index of the class in `prediction_proba`", examples=[0])
-    prediction_proba: list[float] = Field(
-        description="one probability a class; they sum to 1", examples=[[1.0, 0.0, 0.0]]
-    )
-    confidence: float = Field(description="the largest probability", examples=[1.0])
-    model_version: str = Field(description="the model that answered", examples=["20241201_143022"])
-    timestamp: str = Field(description="ISO 8601, UTC", examples=["2024-12-01T14:31:07.123456+00:00"])
-    label: str = Field(description="the class by name", examples=["setosa"])
-    prediction_id: str = Field(examples=["0b5c1a6e3f9d4c7f8a2b1c3d4e5f6071"])
-    warnings: list[InputWarning] = Field(description="values outside the range seen in training")
-
-
-class BatchWarning(InputWarning):
-    row: int = Field(description="number of the row, from 0")
-
-
-class BatchReply(Reply):
-    """Columns in the order of the rows that were sent."""
-
-    batch_id: str = Field(description="row n is in the history as `<batch_id>-<n>`")
-    model_version: str
-    timestamp: str
-    prediction: list[int]
-    label: list[str]
-    confidence: list[float]
-    prediction_proba: list[list[float]]
-    warnings: list[BatchWarning]
-
-
-class HealthReply(Reply):
-    status: Literal["healthy", "degraded", "unhealthy"]
-    model_loaded: bool
-    model_version: str | None
-    timestamp: str
-    uptime_seconds: float
-    reason: str | None = Field(description="why it is not healthy, and what to do")
-
-
-class ProbeReply(Reply):
-    status: Literal["alive", "ready", "not ready"]
-    reason: str | None = None
-
-
-class HistoryEntry(Reply):
-    prediction_id: str
-    timestamp: str
-    model_version: str
-    inputs: dict[str, float]
-    prediction: int
-    label: str
-    prediction_proba: list[float]
-    confidence: float
-    warnings: list[InputWarning]
-    latency_ms: float = Field(description="from the complete body to the finished prediction")
-
-
-class HistoryReply(Reply):
-    total: int = Field(description="predictions in memory, at most 1000")
-    limit: int
-    offset: int
-    predictions: list[HistoryEntry] = Field(description="the newest first")
-
-
-class LatencyReply(Reply):
-    mean: float | None
-    p50: float | None
-    p95: float | None
-    p99: float | None
-
-
-class MetricsReply(Reply):
-    """Counted by this process since it started. Null: nothing to compute it from yet."""
-
-    timestamp: str
-    uptime_seconds: float
-    model_version: str | None
-    predictions_total: int
-    predictions_by_class: dict[str, int]
-    predictions_by_version: dict[str, int]
-    mean_confidence: float | None
-    latency_ms: LatencyReply = Field(description="of requests to /predict, from first byte in to last byte out")
-    requests_total: int
-    requests: dict[str, dict[str, int]] = Field(description="route → status → requests")
-    errors_total: int
-    errors: dict[str, dict[str, int]] = Field(description="the same, of statuses from 400 on")
-
-
-class ModelFeature(Reply):
-    name: str
-    minimum: float = Field(description="smallest value seen in training")
-    maximum: float = Field(description="largest value seen in training")
-    mean: float
-    importance: float = Field(description="mean decrease in impurity; all features' sum to 1")
-
-
-class ModelReply(Reply):
-    model_version: str
-    model_name: str
-    model_type: str
-    alias: str
-    registry_version: str
-    run_id: str
-    live_since: str
-    trained_at: str
-    target: str
-    classes: list[str]
-    features: list[ModelFeature]
-    parameters: dict[str, Any]
-    metrics: dict[str, float]
-    dataset: dict[str, Any]
-    libraries: dict[str, str]
-    git_commit: str
-    checksum: str = Field(description="SHA-256 of the release's manifest, which holds those of its files")
-
-
-class Problem(Reply):
-    type: str
-    loc: list[str | int] = Field(description="the way to the field", examples=[["body", "sepal_length"]])
-    msg: str
-
-
-class ErrorReply(Reply):
-    detail: str
-    request_id: str
-
-
-class ValidationReply(Reply):
-    detail: list[Problem]
-    request_id: str
-
-
-# -- requests
 
 
 class Requests:
