@@ -26,44 +26,63 @@ METRIC_CHOICES = ("accuracy", "balanced_accuracy", "f1_macro", "f1_weighted", "r
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
+        usage="python train_model.py [options]",
         description="Train StandardScaler + RandomForestClassifier on Iris, log it all to MLflow, publish it.",
         epilog="The same seed and options give the same model. Every setting stands in README.md.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    forest = parser.add_argument_group("forest (scikit-learn's names and meanings)")
-    forest.add_argument("--n-estimators", type=whole(1), default=100, metavar="N", help="number of trees")
-    forest.add_argument("--max-depth", type=whole(1), metavar="N", help="deepest a tree may get; None: until pure")
+    default = "(default: %(default)s)"
+    forest = parser.add_argument_group("forest, under scikit-learn's names and meanings")
+    forest.add_argument("--n-estimators", type=whole(1), default=100, metavar="N", help=f"number of trees {default}")
+    forest.add_argument("--max-depth", type=whole(1), metavar="N", help="deepest a tree may get (default: no limit)")
     forest.add_argument(
-        "--min-samples-split", type=whole(2), default=2, metavar="N", help="rows a node needs to be split"
-    )
-    forest.add_argument("--min-samples-leaf", type=whole(1), default=1, metavar="N", help="rows each leaf needs")
-    forest.add_argument("--max-features", type=features, default="sqrt", metavar="sqrt|log2|SHARE",
-                        help="features tried at each split: a rule, or a share in (0, 1]")  # fmt: skip
-    forest.add_argument(
-        "--criterion", choices=["gini", "entropy", "log_loss"], default="gini", help="quality of a split"
+        "--min-samples-split",
+        type=whole(2),
+        default=2,
+        metavar="N",
+        help=f"rows that a node needs to be split {default}",
     )
     forest.add_argument(
-        "--class-weight", choices=["balanced", "balanced_subsample"], help="weights against rare classes"
+        "--min-samples-leaf", type=whole(1), default=1, metavar="N", help=f"rows that each leaf needs {default}"
+    )
+    forest.add_argument(
+        "--max-features",
+        type=features,
+        default="sqrt",
+        metavar="F",
+        help=f"features tried at each split: sqrt, log2, or a share of them up to 1 {default}",
+    )
+    forest.add_argument(
+        "--criterion", choices=["gini", "entropy", "log_loss"], default="gini", help=f"quality of a split {default}"
+    )
+    forest.add_argument(
+        "--class-weight", choices=["balanced", "balanced_subsample"], help="weights for rare classes (default: none)"
     )
 
     data = parser.add_argument_group("data and evaluation")
-    data.add_argument("--test-size", type=share, default=0.2, metavar="SHARE", help="share of the rows held out")
-    data.add_argument("--folds", type=whole(2), default=5, metavar="K", help="folds of the cross-validation")
+    data.add_argument("--test-size", type=share, default=0.2, metavar="SHARE", help=f"share of rows held out {default}")
+    data.add_argument("--folds", type=whole(2), default=5, metavar="K", help=f"folds of the cross-validation {default}")
     data.add_argument(
-        "--seed", type=whole(0, 2**32 - 1), default=42, metavar="N", help="seed of split, folds and forest"
+        "--seed", type=whole(0, 2**32 - 1), default=42, metavar="N", help=f"seed of split, folds and forest {default}"
     )
 
     publishing = parser.add_argument_group("publishing")
-    publishing.add_argument("--promote", choices=["always", "better", "never"], default="always",
-                            help="make it live: always; only if --metric beats the champion's on the same held-out "
-                                 "rows; or never: it stays a candidate")  # fmt: skip
     publishing.add_argument(
-        "--metric", choices=METRIC_CHOICES, default="f1_macro", help="what --promote better compares"
+        "--promote",
+        choices=["always", "better", "never"],
+        default="always",
+        help="make it live: always; only if --metric beats the champion's on the same held-out rows; or never, so that "
+        f"it stays a candidate {default}",
     )
+    publishing.add_argument(
+        "--metric", choices=METRIC_CHOICES, default="f1_macro", metavar="M",
+        help=f"what --promote better compares: {', '.join(METRIC_CHOICES)} {default}",
+    )  # fmt: skip
     publishing.add_argument("--unless-trained", action="store_true", help="do nothing if a model is live already")
-    publishing.add_argument("--experiment", default="iris-classifier", metavar="NAME", help="MLflow experiment")
-    publishing.add_argument("--model-name", metavar="NAME", help="registered model (default: CLASSIFIER_MODEL_NAME)")
-    publishing.add_argument("--tracking-uri", metavar="URI", help="MLflow store (default: MLFLOW_TRACKING_URI)")
+    publishing.add_argument(
+        "--experiment", default="iris-classifier", metavar="NAME", help=f"MLflow experiment {default}"
+    )
+    publishing.add_argument("--model-name", metavar="NAME", help="registered model (default: the setting)")
+    publishing.add_argument("--tracking-uri", metavar="URI", help="MLflow store (default: the setting)")
     return parser.parse_args(argv)
 
 

@@ -218,6 +218,6 @@ def summary(
             f"  MLflow run  {version.run_id}",
             f"  MLflow      {tracking_uri}",
             "",
-            "Next: `python api.py` serves it; a server that is running has it within seconds.",
+            "Next: `python api.py` serves what is live; a server that is running follows within seconds.",
         ]
     )
