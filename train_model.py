@@ -120,7 +120,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"{settings.model_name} {live} is live already: nothing to train")
             return 0
         train(settings, options)
-    except ClassifierError as error:
+    except (ClassifierError, OSError) as error:
         print(f"train_model.py: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

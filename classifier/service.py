@@ -138,9 +138,9 @@ class Service:
     def _champion(self) -> RegisteredVersion:
         try:
             return self._source.champion()
-        except NoModelError:
-            raise
-        except ClassifierError:
+        except ClassifierError as error:
+            if isinstance(error, NoModelError) and self._live is None:
+                raise
             # a file store has no transactions: a look may fall into the middle of a write
             self._stopping.wait(0.1)
             return self._source.champion()

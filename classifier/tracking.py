@@ -35,6 +35,18 @@ RELEASE = "release"
 VERSION_TAG, CHECKSUM_TAG = "model_version", "release_sha256"
 
 
+@contextlib.contextmanager
+def _translated(doing: str) -> Iterator[None]:
+    """Turns what MLflow, its database or the file system raises into a TrackingError that says what was being done."""
+    try:
+        yield
+    except ClassifierError:
+        raise
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+        raise TrackingError(f"{doing} failed: {reason}") from error
+
+
 class Store:
     """The MLflow store that the settings name, seen as this project uses it."""
 
@@ -163,8 +175,7 @@ class Store:
                 active = mlflow.start_run(experiment_id=experiment_id, run_name=model_version)
             run = Run(self, active.info.run_id, model_version)
             try:
-                with _translated(f"logging to {self.uri}"):
-                    yield run
+                yield run
             except BaseException as error:
                 with contextlib.suppress(Exception):  # the first failure is the one to report
                     mlflow.end_run("FAILED" if isinstance(error, Exception) else "KILLED")
@@ -223,9 +234,9 @@ class Store:
                 untouched = not any(entry.is_dir() for entry in meta.parent.iterdir() if entry.name != "tags")
                 if untouched and content["artifact_location"] != movable:
                     content["artifact_location"] = movable
-                    aside = self.artifacts / f".{experiment_id}.yaml"
+                    aside = meta.with_name(".meta.yaml.new")
                     aside.write_text(yaml.safe_dump(content), encoding="utf-8")
-                    shutil.move(aside, meta)
+                    aside.replace(meta)
         return experiment_id
 
     def _mend_registry(self) -> None:
@@ -243,23 +254,29 @@ class Store:
 
 
 class Run:
-    """A run in the making. All is logged before `register`; `finish` marks it FINISHED."""
+    """A run in the making. All is logged before `register`; `finish` marks it FINISHED.
+
+    Every method raises TrackingError if the store can't take what it is given.
+    """
 
     def __init__(self, store: Store, run_id: str, model_version: str) -> None:
         self._store, self.run_id, self.model_version = store, run_id, model_version
 
+    @_translated("logging to MLflow")
     def log_parameters(self, parameters: Mapping[str, Any]) -> None:
         """Logs hyperparameters and data facts; the model takes them over, so they come before it."""
         import mlflow
 
         mlflow.log_params(dict(parameters))
 
+    @_translated("logging to MLflow")
     def log_metrics(self, metrics: Mapping[str, float], model: Any) -> None:
         """Logs metrics of the run and of its model. After `log_model`, which would log the run's once more."""
         import mlflow
 
         mlflow.log_metrics(dict(metrics), model_id=model.model_id)
 
+    @_translated("logging to MLflow")
     def log_folds(self, folds: Mapping[str, list[float]]) -> None:
         """Logs each fold's metrics as `cv_<metric>`, steps 0, 1, 2 …"""
         import mlflow
@@ -268,6 +285,7 @@ class Run:
             for step, value in enumerate(values):
                 mlflow.log_metric(f"cv_{name}", value, step=step)
 
+    @_translated("logging to MLflow")
     def tag(self, tags: Mapping[str, str], libraries: Mapping[str, str], note: str) -> None:
         """Sets tags, `version_<library>` too, and the Markdown that MLflow's UI shows as the run's description."""
         import mlflow
@@ -275,6 +293,7 @@ class Run:
         versions = {f"version_{name}": version for name, version in libraries.items()}
         mlflow.set_tags({VERSION_TAG: self.model_version, **tags, **versions, "mlflow.note.content": note})
 
+    @_translated("logging to MLflow")
     def log_dataset(self, frame: Any, target: str, name: str, context: str) -> None:
         """Logs a pandas DataFrame as an input of the run; MLflow keeps its schema, profile and digest, not its rows."""
         import mlflow
@@ -282,12 +301,14 @@ class Run:
         dataset = mlflow.data.from_pandas(frame, targets=target, name=name)
         mlflow.log_input(dataset, context=context)
 
+    @_translated("logging to MLflow")
     def log_folder(self, folder: Path) -> None:
         """Logs every file below `folder` as an artifact of the run, under the same relative path."""
         import mlflow
 
         mlflow.log_artifacts(str(folder))
 
+    @_translated("logging to MLflow")
     def log_model(self, pipeline: Any, rows: Any, answers: Any, trusted: list[str], requirements: list[str]) -> Any:
         """Logs a scikit-learn pipeline with skops, with a signature and an input example from `rows` and `answers`.
 
@@ -307,11 +328,13 @@ class Run:
             pip_requirements=requirements,
         )
 
+    @_translated("registering the model in MLflow")
     def register(self, model: Any, made: Release, description: str) -> RegisteredVersion:
         """Registers what `log_model` gave as the next version, tagged with the release that belongs to it."""
         tags = {VERSION_TAG: self.model_version, CHECKSUM_TAG: made.checksum}
         return self._store.register(self.run_id, model, tags, description)
 
+    @_translated("logging to MLflow")
     def finish(self) -> None:
         import mlflow
 
@@ -343,15 +366,3 @@ def _is_whole(meta: Path) -> bool:
     except (FileNotFoundError, yaml.YAMLError, UnicodeDecodeError):
         return False
     return isinstance(content, dict) and "name" in content
-
-
-@contextlib.contextmanager
-def _translated(doing: str) -> Iterator[None]:
-    """Turns what MLflow and the file system raise into a TrackingError that says what was being done."""
-    try:
-        yield
-    except ClassifierError:
-        raise
-    except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
-        raise TrackingError(f"{doing} failed: {reason}") from error
