@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from classifier.tracking import Store
     from classifier.training import Evaluation
 
+COLUMNS = tuple(f"metrics.`{name}`" for name in ("test_accuracy", "cv_accuracy_mean", "test_f1_macro", "test_log_loss"))
+COLUMNS += ("params.`n_estimators`", "params.`max_depth`")
+"""What MLflow's page of the experiment shows of each run."""
+
 METRIC_CHOICES = ("accuracy", "balanced_accuracy", "f1_macro", "f1_weighted", "roc_auc_ovr", "log_loss", "brier_score")
 
 
@@ -160,7 +164,7 @@ def train(settings: Settings, options: argparse.Namespace) -> None:
 
     with (
         release.draft(settings.artifacts_dir, store.has_version) as draft,
-        store.start_run(options.experiment, draft.model_version) as run,
+        store.start_run(options.experiment, draft.model_version, COLUMNS) as run,
     ):
         table = data.load_iris()
         parts = data.split(table, options.test_size, options.seed)
@@ -220,7 +224,7 @@ def train(settings: Settings, options: argparse.Namespace) -> None:
         step.done("register and publish")
 
     verdict = promote(store, options, version, schema, parts.held_out, evaluation)
-    print(report.summary(version, verdict, validation, evaluation, folder, settings.tracking_uri))
+    print(report.summary(version, verdict, validation, evaluation, folder, settings.tracking_uri, run.page))
 
 
 def promote(

@@ -9,9 +9,10 @@ import joblib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from sklearn.calibration import calibration_curve
-from sklearn.metrics import roc_curve
+from sklearn.metrics import auc, roc_curve
 from sklearn.pipeline import Pipeline
 
 from classifier.data import Split
@@ -79,7 +80,8 @@ def _roc(axes: Axes, target: pd.Series, probabilities: Matrix, classes: list[str
     for number, name in enumerate(classes):
         false_rate, true_rate, _ = roc_curve(target == name, probabilities[:, number])
         colour = COLOURS[number % len(COLOURS)]
-        axes.plot(false_rate, true_rate, color=colour, label=name, linewidth=2, alpha=0.8)
+        label = f"{name}, AUC {auc(false_rate, true_rate):.3f}"
+        axes.plot(false_rate, true_rate, color=colour, label=label, linewidth=2, alpha=0.8)
     axes.set(
         title="ROC, one class against the rest (held-out rows)",
         xlabel="false positive rate",
@@ -91,18 +93,26 @@ def _roc(axes: Axes, target: pd.Series, probabilities: Matrix, classes: list[str
 
 
 def _calibration(axes: Axes, target: pd.Series, probabilities: Matrix, classes: list[str]) -> None:
-    axes.plot([0, 1], [0, 1], color="0.7", linestyle="--", linewidth=1, label="perfectly calibrated")
     for number, name in enumerate(classes):
-        observed, predicted = calibration_curve(target == name, probabilities[:, number], n_bins=5)
-        axes.plot(predicted, observed, marker="o", color=COLOURS[number % len(COLOURS)], label=name, alpha=0.8)
+        colour, shares = COLOURS[number % len(COLOURS)], probabilities[:, number]
+        observed, predicted = calibration_curve(target == name, shares, n_bins=CALIBRATION_BINS)
+        # the same bins as calibration_curve's, whose sizes it keeps to itself
+        edges = np.linspace(0, 1, CALIBRATION_BINS + 1)[1:-1]
+        counts = np.bincount(np.searchsorted(edges, shares), minlength=CALIBRATION_BINS)
+        counts = counts[counts > 0]
+        axes.plot(predicted, observed, color=colour, linewidth=1, alpha=0.4)
+        axes.scatter(predicted, observed, s=4 * counts + 4, color=colour, label=name, alpha=0.7, linewidths=0)
+    axes.plot([0, 1], [0, 1], color="0.5", linestyle="--", linewidth=1, label="perfectly calibrated")
     axes.set(
-        title=f"Calibration ({len(target)} cross-validated rows, 5 bins)",
+        title=f"Calibration ({len(target)} cross-validated rows; a dot's area: its rows)",
         xlabel="predicted probability",
         ylabel="observed frequency",
         xlim=(-0.02, 1.02),
         ylim=(-0.02, 1.02),
     )
-    axes.legend(frameon=False, loc="upper left")
+    for handle in axes.legend(frameon=False, loc="upper left").legend_handles:
+        if isinstance(handle, PathCollection):
+            handle.set_sizes([40])
 
 
 def _importances(axes: Axes, importances: pd.DataFrame) -> None:
@@ -111,18 +121,19 @@ def _importances(axes: Axes, importances: pd.DataFrame) -> None:
     for offset, kind, colour in ((0.2, "impurity", COLOURS[0]), (-0.2, "permutation", COLOURS[1])):
         deviation = ordered[f"{kind}_std"]
         axes.barh(position + offset, ordered[kind], 0.38, xerr=deviation, color=colour, label=kind, ecolor="0.4")
+    axes.axvline(0, color="0.4", linewidth=1)
     axes.set(title="Feature importances", xlabel="importance (with deviation)", yticks=position)
     axes.set_yticklabels(ordered["feature"])
     axes.legend(frameon=False, loc="lower right")
 
 
+CALIBRATION_BINS = 5
+
 CARD = """\
 # {info[model_name]} {info[model_version]}
 
 A {info[model_type]} that tells {schema.target} from {width} measurements: {classes}.
-
-Trained {info[trained_at]} on {dataset[training_rows]} of the {dataset[rows]} rows of `{dataset[name]}`
-(SHA-256 `{dataset[sha256]}`), git commit `{info[git_commit]}`, MLflow run `{info[run_id]}`.
+Accuracy {accuracy} on {dataset[held_out_rows]} held-out rows, {validated} in {folds}-fold cross-validation.
 
 ## How good it is
 
@@ -130,11 +141,14 @@ Trained {info[trained_at]} on {dataset[training_rows]} of the {dataset[rows]} ro
 |---|---|---|
 {quality}
 
-| class | precision | recall | F1 | held-out rows |
+And by class, on the held-out rows:
+
+| class | precision | recall | F1 | rows |
 |---|---|---|---|---|
 {by_class}
 
-The confusion matrix, ROC curves, calibration and importances are drawn in `plots/`.
+The confusion matrix, ROC curves, calibration and importances are drawn in `plots/`. A permutation importance below 0
+means that these rows show no use of the feature.
 
 ## What it expects
 
@@ -156,6 +170,11 @@ Outside these ranges it answers with a warning: a forest doesn't extrapolate, it
 | name | value |
 |---|---|
 {parameters}
+
+## Where it comes from
+
+Trained {info[trained_at]} on {dataset[training_rows]} of the {dataset[rows]} rows of `{dataset[name]}`
+(SHA-256 `{dataset[sha256]}`), git commit `{info[git_commit]}`, MLflow run `{info[run_id]}`.
 """
 
 
@@ -168,11 +187,12 @@ def model_card(schema: Schema, info: Mapping[str, Any], validation: CrossValidat
         dataset=dataset,
         width=len(schema.features),
         classes=", ".join(schema.classes),
+        accuracy=f"{evaluation.metrics['accuracy']:.4f}",
+        validated=_with_deviation(validation, "accuracy"),
         folds=len(next(iter(validation.folds.values()))),
         grain=100 / dataset["held_out_rows"],
         quality=_rows(
-            [name, f"{value:.4f}", f"{validation.mean(name):.4f} ± {validation.deviation(name):.4f}"]
-            for name, value in evaluation.metrics.items()
+            [name, f"{value:.4f}", _with_deviation(validation, name)] for name, value in evaluation.metrics.items()
         ),
         by_class=_rows(
             [name, *(f"{row[metric]:.3f}" for metric in ("precision", "recall", "f1")), str(row["support"])]
@@ -181,6 +201,10 @@ def model_card(schema: Schema, info: Mapping[str, Any], validation: CrossValidat
         ranges=_rows([f.name, f"{f.minimum:g}", f"{f.mean:.3g}", f"{f.maximum:g}"] for f in schema.features),
         parameters=_rows([name, str(value)] for name, value in info["parameters"].items()),
     )
+
+
+def _with_deviation(validation: CrossValidation, metric: str) -> str:
+    return f"{validation.mean(metric):.4f} ± {validation.deviation(metric):.4f}"
 
 
 def _rows(cells: Iterable[list[str]]) -> str:
@@ -199,10 +223,11 @@ def summary(
     evaluation: Evaluation,
     folder: Path,
     tracking_uri: str,
+    page: str,
 ) -> str:
     """What a training says at its end: which version, how good, where it is, what to do next."""
     rows = [
-        f"  {name:18} {value:8.4f}   {validation.mean(name):.4f} ± {validation.deviation(name):.4f}"
+        f"  {name:18} {value:8.4f}   {_with_deviation(validation, name)}"
         for name, value in evaluation.metrics.items()
         if not name.endswith("_weighted")
     ]
@@ -215,8 +240,8 @@ def summary(
             *rows,
             "",
             f"  artifacts   {folder}",
-            f"  MLflow run  {version.run_id}",
-            f"  MLflow      {tracking_uri}",
+            f"  MLflow      run {version.run_id} in {tracking_uri}",
+            f"              {page}",
             "",
             "Next: `python api.py` serves what is live; a server that is running follows within seconds.",
         ]

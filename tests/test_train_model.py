@@ -45,7 +45,7 @@ def test_everything_is_logged(trained_once: Workspace) -> None:
     expected |= {f"test_{name}_{label}" for name in ("precision", "recall", "f1") for label in data.load_iris().classes}
     expected |= {f"importance_{kind}_petal_width" for kind in ("impurity", "permutation")}
     assert expected <= set(run.data.metrics)
-    history = trained_once.store().connect().get_metric_history(run.info.run_id, "cv_accuracy")
+    history = trained_once.store().connect().get_metric_history(run.info.run_id, "fold_accuracy")
     assert [metric.step for metric in history] == [0, 1, 2, 3, 4]
     assert np.mean([metric.value for metric in history]) == pytest.approx(run.data.metrics["cv_accuracy_mean"])
     assert {"git_commit", "seed", "version_scikit-learn", "version_python"} <= set(run.data.tags)

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import from_json, to_json
 from typing_extensions import TypedDict
 
@@ -58,7 +59,7 @@ class Requests:
             ("BatchByColumns", "validation", self._columns),
             ("BatchByRecords", "validation", self._records),
         ]
-        _, found = TypeAdapter.json_schemas(adapters, ref_template=ref_template)
+        _, found = TypeAdapter.json_schemas(adapters, ref_template=ref_template, schema_generator=InOrder)
         schemas: dict[str, dict[str, Any]] = found["$defs"]
         return schemas | {
             "BatchRequest": {
@@ -109,6 +110,13 @@ class Requests:
                 message = f"Columns must be of equal length: {rows} in {first}, {len(columns[name])} here"
                 raise InvalidInputError([_problem("unequal_columns", ["body", "columns", name], message)])
         return rows
+
+
+class InOrder(GenerateJsonSchema):
+    """pydantic sorts every key of a schema, those of the examples too; the features have an order of their own."""
+
+    def sort(self, value: JsonSchemaValue, parent_key: str | None = None) -> JsonSchemaValue:  # noqa: ARG002
+        return value
 
 
 class TooManyRowsError(ClassifierError):
