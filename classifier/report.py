@@ -107,8 +107,8 @@ def _calibration(axes: Axes, target: pd.Series, probabilities: Matrix, classes: 
         title=f"Calibration ({len(target)} cross-validated rows; a dot's area: its rows)",
         xlabel="predicted probability",
         ylabel="observed frequency",
-        xlim=(-0.02, 1.02),
-        ylim=(-0.02, 1.02),
+        xlim=(-0.06, 1.06),
+        ylim=(-0.06, 1.06),
     )
     for handle in axes.legend(frameon=False, loc="upper left").legend_handles:
         if isinstance(handle, PathCollection):

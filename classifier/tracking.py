@@ -350,7 +350,7 @@ class Run:
 
         return mlflow.sklearn.log_model(
             pipeline,
-            name=self.model_version,
+            name="model",
             serialization_format="skops",
             skops_trusted_types=trusted,
             signature=infer_signature(rows, answers.to_numpy()),

@@ -215,7 +215,7 @@ def test_the_experiment_lists_its_runs_with_their_metrics(ui: str, trainings: Tr
 
 
 def test_the_printed_page_shows_the_metrics(ui: str, trainings: Trainings, tab: Tab) -> None:
-    """The page whose address a training prints lists the runs with accuracy, log loss and number of trees as columns."""
+    """The page whose address a training prints lists the runs with metrics and hyperparameters as columns."""
     page = tab.page
     page.goto(trainings.page.replace("http://localhost:5000", ui))
     expect(page.get_by_role("link", name=re.compile(r"^\d{8}_\d{6}$"))).to_have_text([trainings.new, trainings.old])
