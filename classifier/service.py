@@ -64,8 +64,7 @@ class Service:
     def __init__(self, source: Source, metrics: Metrics, observers: Sequence[Observer], follow_seconds: float) -> None:
         self._source, self._metrics, self._observers = source, metrics, tuple(observers)
         self._pause = follow_seconds
-        self._live: Live | None = None
-        self._trouble: str | None = "The model is being loaded. Try again in a moment."
+        self._state = State("unhealthy", "The model is being loaded. Try again in a moment.", None)
         self._failures = 0
         self._refusals: dict[str, tuple[int, float]] = {}
         self._stopping = threading.Event()
@@ -114,7 +113,7 @@ class Service:
     def _keep_up_with(self, version: RegisteredVersion) -> None:
         """Serves this version, if it doesn't already. One that was refused is tried again only after a growing pause;
         another one that becomes champion meanwhile isn't held up by it."""
-        live = self._live
+        live = self._state.live
         if live is None or live.predictor.release.checksum != version.checksum:
             times, again = self._refusals.get(version.checksum, (0, 0.0))
             if time.monotonic() < again:
@@ -128,7 +127,8 @@ class Service:
                 return
         elif live.registry_version != version.registry_version:
             self._adopt(Live(live.predictor, version.registry_version, version.run_id, live.since))
-        self._trouble = None
+        elif self._state.reason:
+            self._adopt(live)
 
     def _fail(self, trouble: str) -> None:
         self._failures += 1
@@ -139,7 +139,7 @@ class Service:
         try:
             return self._source.champion()
         except ClassifierError as error:
-            if isinstance(error, NoModelError) and self._live is None:
+            if isinstance(error, NoModelError) and self._state.live is None:
                 raise
             # a file store has no transactions: a look may fall into the middle of a write
             self._stopping.wait(0.1)
@@ -158,21 +158,21 @@ class Service:
         )
 
     def _adopt(self, live: Live) -> None:
-        self._live = live
+        self._state = State("healthy", None, live)
         self._metrics.serving(live.predictor.model_version, live.registry_version)
 
     def _say(self, trouble: str, level: int) -> None:
-        if trouble != self._trouble:
-            log.log(level, "no model" if self._live is None else "keeping the model", extra={"reason": trouble})
-        self._trouble = trouble
+        """Keeps what is served, and says that it isn't as it should be. In the log once, however long it lasts."""
+        old = self._state
+        if trouble != old.reason:
+            log.log(level, "no model" if old.live is None else "keeping the model", extra={"reason": trouble})
+        self._state = State("unhealthy" if old.live is None else "degraded", trouble, old.live)
 
     # -- answering
 
     def state(self) -> State:
-        live, trouble = self._live, self._trouble
-        if live is None:
-            return State("unhealthy", trouble, None)
-        return State("degraded" if trouble else "healthy", trouble, live)
+        """How it is, and what it serves, in one reference."""
+        return self._state
 
     def live(self) -> Live:
         """The live model: one reference, to be taken once a request.
@@ -180,10 +180,10 @@ class Service:
         Raises:
             NoModelError: there is none.
         """
-        live = self._live
-        if live is None:
-            raise NoModelError(self._trouble or "There is no model to serve.")
-        return live
+        state = self._state
+        if state.live is None:
+            raise NoModelError(state.reason)
+        return state.live
 
     def record(self, prediction: Prediction) -> None:
         """Tells every observer. One that fails is logged and counted; the caller still gets the prediction."""

@@ -252,6 +252,16 @@ class Store:
                     aside.replace(meta)
         return experiment_id
 
+    @contextlib.contextmanager
+    def repaired_datasets(self) -> Iterator[None]:
+        """Removes what a kill left of a dataset in a file store, and lets no one else write one meanwhile. MLflow names
+        its folder after the content, and refuses ever after to log a dataset whose folder has no `meta.yaml`."""
+        with self._registry_lock():
+            for dataset in self.folder.glob("*/datasets/*") if self.folder else ():
+                if not _is_whole(dataset / "meta.yaml"):
+                    shutil.rmtree(dataset)
+            yield
+
     def _mend_registry(self) -> None:
         """Removes what a training that was killed while registering left in a file store: a version, or a model, whose
         `meta.yaml` isn't whole. MLflow fails on every call as long as one is there. It holds nothing: the run and the
@@ -329,7 +339,8 @@ class Run:
         import mlflow
 
         dataset = mlflow.data.from_pandas(frame, targets=target, name=name)
-        mlflow.log_input(dataset, context=context)
+        with self._store.repaired_datasets():
+            mlflow.log_input(dataset, context=context)
 
     @_translated("logging to MLflow")
     def log_folder(self, folder: Path) -> None:
@@ -386,8 +397,9 @@ HOW_TO_TRAIN = "Run `python train_model.py`; this server picks the model up by i
 def _import_mlflow() -> Any:
     for name, value in MLFLOW_DEFAULTS.items():
         os.environ.setdefault(name, value)
-    logging.getLogger("mlflow").setLevel(logging.ERROR)
-    return importlib.import_module("mlflow")
+    mlflow = importlib.import_module("mlflow")
+    logging.getLogger("mlflow").setLevel(logging.ERROR)  # afterwards: the import sets it too
+    return mlflow
 
 
 def _is_whole(meta: Path) -> bool:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -63,6 +64,33 @@ def test_the_first_model_makes_it_healthy_by_itself(release: Release) -> None:
         assert service.live().predictor.model_version == release.model_version
     finally:
         service.stop()
+
+
+def test_health_never_contradicts_itself(release: Release) -> None:
+    """Someone who looks all the time sees the first model go from unhealthy with a reason to healthy without one."""
+    source = FakeSource()
+    service, _ = make(source)
+    seen = set()
+    done = threading.Event()
+
+    def look_all_the_time() -> None:
+        while not done.is_set():
+            state = service.state()
+            seen.add((state.status, state.reason is None, state.live is None))
+
+    watcher = threading.Thread(target=look_all_the_time)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        watcher.start()
+        service.look()
+        source.live = release
+        service.look()
+    finally:
+        sys.setswitchinterval(interval)
+        done.set()
+        watcher.join()
+    assert seen <= {("unhealthy", False, True), ("healthy", True, False)}
 
 
 def test_another_champion_is_swapped_in_once(release: Release, other: Release) -> None:

@@ -183,6 +183,14 @@ def test_a_registry_left_half_written_is_mended(workspace: Workspace, content: s
     assert workspace.store().champion().model_version == version
 
 
+def test_a_dataset_left_half_written_is_mended(workspace: Workspace) -> None:
+    """A dataset that a kill left without its meta.yaml, which stops MLflow from logging it again, is no hindrance."""
+    for meta in (workspace.folder / "mlruns").glob("*/datasets/*/meta.yaml"):
+        meta.unlink()
+    version = workspace.train("--n-estimators", "5")
+    assert workspace.store().champion().model_version == version
+
+
 def test_an_interrupted_training_says_so(workspace: Workspace) -> None:
     """Ctrl-C ends a training with status 130 and one line, its run KILLED and nothing of it in artifacts."""
     process = workspace.start("train_model.py", "--n-estimators", "10")
