@@ -58,6 +58,16 @@ class State:
     live: Live | None
 
 
+@dataclass(frozen=True)
+class Refusal:
+    """A release that was refused `times` times in a row, and when, by the monotonic clock, it is tried `again`."""
+
+    checksum: str
+    times: int
+    again: float
+    reason: str
+
+
 class Service:
     """Holds the live model, and between `start` and `stop` keeps up with the registry in a thread of its own."""
 
@@ -66,7 +76,7 @@ class Service:
         self._pause = follow_seconds
         self._state = State("unhealthy", "The model is being loaded. Try again in a moment.", None)
         self._failures = 0
-        self._refusals: dict[str, tuple[int, float]] = {}
+        self._refused: Refusal | None = None
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="follow-registry", daemon=True)
 
@@ -115,20 +125,25 @@ class Service:
         another one that becomes champion meanwhile isn't held up by it."""
         live = self._state.live
         if live is None or live.predictor.release.checksum != version.checksum:
-            times, again = self._refusals.get(version.checksum, (0, 0.0))
-            if time.monotonic() < again:
-                return
-            try:
-                self._swap(version)
-            except ReleaseError as error:
-                self._refusals = {version.checksum: (times + 1, time.monotonic() + self._grown(times + 1))}
-                self._metrics.reload("refused")
-                self._say(f"release {version.model_version} was refused: {error}", logging.ERROR)
-                return
+            before = self._refused if self._refused and self._refused.checksum == version.checksum else None
+            if before is None or time.monotonic() >= before.again:
+                self._try(version, times=before.times if before else 0)
+            else:
+                self._say(before.reason, logging.ERROR)
         elif live.registry_version != version.registry_version:
             self._adopt(Live(live.predictor, version.registry_version, version.run_id, live.since))
         elif self._state.reason:
             self._adopt(live)
+
+    def _try(self, version: RegisteredVersion, times: int) -> None:
+        try:
+            self._swap(version)
+        except ReleaseError as error:
+            reason = f"release {version.model_version} was refused: {error}"
+            again = time.monotonic() + self._grown(times + 1)
+            self._refused = Refusal(version.checksum, times + 1, again, reason)
+            self._metrics.reload("refused")
+            self._say(reason, logging.ERROR)
 
     def _fail(self, trouble: str) -> None:
         self._failures += 1

@@ -173,6 +173,11 @@ def test_a_refused_release_is_not_tried_at_full_speed(release: Release, other: R
     for _ in range(10):
         service.look()
     assert reloads(metrics, "refused") == 1
+    source.fail_champion = TrackingError("the store is away")
+    service.look()
+    source.fail_champion = None
+    service.look()
+    assert reloads(metrics, "refused") == 1
     assert service.state().status == "degraded"
     assert other.model_version in (service.state().reason or "")
     source.live = dataclasses.replace(other, checksum="another")
