@@ -18,6 +18,7 @@ from classifier.errors import SettingsError
 from classifier.settings import Settings
 from classifier.tracking import Store
 from classifier.web.app import create_app
+from classifier.web.protocol import BoundedProtocol
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -55,7 +56,7 @@ def main() -> None:
         host=options.host,
         port=options.port,
         loop="uvloop",
-        http="httptools",
+        http=BoundedProtocol,
         ws="none",
         log_config=None,
         access_log=False,

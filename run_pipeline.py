@@ -30,6 +30,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent
 LOCK, DEV_LOCK = ROOT / "requirements.txt", ROOT / "requirements-dev.txt"
 OLDEST = (3, 11)
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""Asks the server itself, whatever proxy the environment names."""
 
 
 class StepError(Exception):
@@ -211,7 +213,7 @@ class Server:
                 self._reader.join(5)
                 raise StepError(f"{self.log()}\nserve: the server ended with status {self.process.returncode}")
             try:
-                with urllib.request.urlopen(f"{url}/readyz", timeout=5):
+                with DIRECT.open(f"{url}/readyz", timeout=5):
                     return
             except urllib.error.HTTPError as error:
                 reason = error.read().decode()
@@ -315,7 +317,8 @@ def main() -> int:
     if sys.version_info < OLDEST:
         sys.exit("run_pipeline.py: Python 3.11 or newer is needed, and this is " + sys.version.split()[0])
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)  # whoever asks us to end, we end as at Ctrl-C
+        if number is signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN:  # nohup's wish is kept
+            signal.signal(number, signal.default_int_handler)  # whoever asks us to end, we end as at Ctrl-C
     try:
         enter_environment()
         check() if options.check else pipeline(options)

@@ -1,4 +1,4 @@
-"""A labelled table in: rows, target, and the schema that it implies; and its split into training and held-out rows."""
+"""A labelled table in, rows and target; and its split into training and held-out rows."""
 
 import hashlib
 from dataclasses import dataclass

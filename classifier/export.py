@@ -16,11 +16,8 @@ from sklearn.pipeline import Pipeline
 from classifier import release
 from classifier.data import Table
 from classifier.errors import ParityError
-from classifier.release import Release
+from classifier.release import TOLERANCE, Release
 from classifier.schema import Matrix, Schema
-
-TOLERANCE = 1e-6
-"""Largest difference of a probability between scikit-learn and a compiled forest."""
 
 MODEL_REQUIREMENTS = ("scikit-learn", "skops", "numpy", "pandas")
 """What loading the model that MLflow keeps takes."""

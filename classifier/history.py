@@ -1,7 +1,6 @@
 """The last predictions, in memory. Bounded: the oldest falls out; a restart empties it."""
 
 from collections import deque
-from itertools import islice
 
 from classifier.record import Prediction
 
@@ -10,7 +9,7 @@ SIZE = 1000
 
 
 class History:
-    """A ring of the newest `SIZE` predictions. One thread appends at a time; any thread may read."""
+    """A ring of the last `SIZE` predictions that were recorded. Any thread may append and read."""
 
     def __init__(self, size: int = SIZE) -> None:
         self._ring: deque[Prediction] = deque(maxlen=size)
@@ -23,5 +22,6 @@ class History:
 
     def page(self, limit: int, offset: int) -> list[Prediction]:
         """`limit` predictions, the newest first, after leaving out the `offset` newest."""
-        snapshot = list(self._ring)
-        return list(islice(reversed(snapshot), offset, offset + limit))
+        # by their times: a large batch is recorded after single predictions that were made later
+        ordered = sorted(self._ring.copy(), key=lambda prediction: prediction.timestamp)
+        return ordered[::-1][offset : offset + limit]

@@ -58,9 +58,13 @@ def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> str:
 
 
 def configure(level: str, style: Literal["text", "json"]) -> None:
-    """Sends every logger's events to stderr in this style; uvicorn's too, whose own lines for each request are off."""
+    """Sends every logger's events to stderr in this style; uvicorn's too, save its own line for each request."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if style == "json" else TextFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
-    for name in ("classifier", "uvicorn"):
-        logging.getLogger(name).setLevel(level.upper())
+    for name in ("classifier", "uvicorn", "uvicorn.error", "uvicorn.access"):
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
+        logger.setLevel(level.upper())
+    logging.getLogger("uvicorn.access").disabled = True

@@ -11,8 +11,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.exposition import choose_encoder
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, exposition
+from prometheus_client.openmetrics import exposition as openmetrics
 
 from classifier.record import Prediction
 
@@ -112,9 +112,14 @@ class Metrics:
         self._model.labels(model_version, registry_version).set(1)
 
     def text(self, accept: str) -> tuple[bytes, str]:
-        """Every counter as Prometheus or OpenMetrics text, as the Accept header asks, with its content type."""
-        encode, content_type = choose_encoder(accept)
-        return encode(self.registry), content_type
+        """Every counter as OpenMetrics text if the Accept header names it, else as Prometheus', with its content type.
+
+        The library's own choice parses the header's parameters, and fails on odd ones.
+        """
+        if "application/openmetrics-text" in accept:
+            text: bytes = openmetrics.generate_latest(self.registry)  # type: ignore[no-untyped-call]
+            return text, openmetrics.CONTENT_TYPE_LATEST
+        return exposition.generate_latest(self.registry), exposition.CONTENT_TYPE_LATEST
 
     def snapshot(self) -> dict[str, Any]:
         """The same counters for people. What nothing has been counted for is null, not 0."""

@@ -7,11 +7,8 @@ import numpy as np
 import onnxruntime as ort
 
 from classifier.errors import ReleaseError
-from classifier.release import Release
+from classifier.release import TOLERANCE, Release
 from classifier.schema import Matrix, Schema
-
-TOLERANCE = 1e-6
-"""Largest difference to the golden probabilities with which a release is still served."""
 
 DECIMALS = 7
 """ONNX Runtime gives probabilities as float32, whose digits beyond the seventh are noise: 0.33 comes as 0.33000001."""

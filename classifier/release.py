@@ -28,6 +28,9 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError,
 from classifier.errors import ReleaseError
 from classifier.schema import Matrix, Schema
 
+TOLERANCE = 1e-6
+"""Largest difference of a probability to scikit-learn's with which a forest is published, and served."""
+
 FORMAT = 1
 """Version of the layout above. A release of another format is refused, not guessed at."""
 
@@ -45,12 +48,26 @@ class Golden(BaseModel):
     probabilities: tuple[tuple[FiniteFloat, ...], ...] = Field(min_length=1)
 
 
+class Info(BaseModel):
+    """Provenance for people, as `metadata.json` has it and `/model/info` shows it; more keys may stand beside these."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True)
+
+    model_type: str
+    trained_at: str
+    parameters: dict[str, Any]
+    metrics: dict[str, FiniteFloat]
+    feature_importances: dict[str, FiniteFloat]
+    dataset: dict[str, Any]
+    libraries: dict[str, str]
+    git_commit: str
+
+
 class Manifest(BaseModel):
     """What `manifest.json` holds.
 
     Attributes:
         mean, scale: the scaler, one number a feature; a row enters the forest as `(row - mean) / scale` in float64.
-        info: provenance for people, as `/model/info` shows it: parameters, metrics, dataset, library versions, run.
         files: SHA-256 of every other file of the release, in hex.
     """
 
@@ -62,7 +79,7 @@ class Manifest(BaseModel):
     mean: tuple[FiniteFloat, ...]
     scale: tuple[FiniteFloat, ...]
     golden: Golden
-    info: dict[str, Any]
+    info: Info
     files: dict[str, str]
 
     @model_validator(mode="after")
@@ -73,6 +90,8 @@ class Manifest(BaseModel):
         shapes += [(row, classes) for row in self.golden.probabilities]
         if any(len(values) != length for values, length in shapes):
             raise ValueError(f"a row doesn't fit {features} features and {classes} classes")
+        if set(self.info.feature_importances) != set(self.data_schema.feature_names):
+            raise ValueError("the importances are not those of the features")
         if len(self.golden.rows) != len(self.golden.probabilities):
             raise ValueError("golden rows and probabilities differ in number")
         return self
@@ -161,7 +180,7 @@ def write(
             rows=tuple(map(tuple, golden_rows.tolist())),
             probabilities=tuple(map(tuple, golden_probabilities.tolist())),
         ),
-        info=info,
+        info=Info.model_validate(info),
         files={FOREST: sha256(forest)},
     )
     folder.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""What a person looks at after a training: plots, model card, summary. Shows what it is given, computes no metric."""
+"""What a person looks at after a training: plots, model card, summary. Shows what it is given, judges nothing."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping

@@ -1,6 +1,6 @@
 """The service: the current predictor, predictions, and following the registry. Knows no transport.
 
-A look at the registry loads, verifies and warms a new release beside the one that serves, then swaps one reference. A
+A look at the registry loads and verifies a new release beside the one that serves, then swaps one reference. A
 request takes that reference once, so no reply mixes two versions. What fails leaves the old one in place and is said in
 `state()`. Every prediction becomes one `Prediction`, and observers are told once its reply is ready to go out.
 """
@@ -77,6 +77,7 @@ class Service:
         self._state = State("unhealthy", "The model is being loaded. Try again in a moment.", None)
         self._failures = 0
         self._refused: Refusal | None = None
+        self._recording = threading.Lock()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="follow-registry", daemon=True)
 
@@ -107,9 +108,8 @@ class Service:
     def look(self) -> None:
         """Looks at the registry once and swaps the model if another one is live there. Raises nothing."""
         try:
-            version = self._champion()
+            self._keep_up_with(self._champion())
             self._failures = 0
-            self._keep_up_with(version)
         except NoModelError as error:
             # nothing is broken, and the first training should be live at once: no growing pauses
             self._failures = 0
@@ -117,7 +117,8 @@ class Service:
         except ClassifierError as error:
             self._fail(str(error))
         except Exception as error:  # whatever it was, the following goes on and the old model stays
-            log.exception("following the registry failed")
+            if not self._failures:
+                log.exception("following the registry failed")
             self._fail(f"following the registry failed: {error}")
 
     def _keep_up_with(self, version: RegisteredVersion) -> None:
@@ -139,7 +140,7 @@ class Service:
         try:
             self._swap(version)
         except ReleaseError as error:
-            reason = f"release {version.model_version} was refused: {error}"
+            reason = f"refused: {error}"
             again = time.monotonic() + self._grown(times + 1)
             self._refused = Refusal(version.checksum, times + 1, again, reason)
             self._metrics.reload("refused")
@@ -202,12 +203,13 @@ class Service:
 
     def record(self, prediction: Prediction) -> None:
         """Tells every observer. One that fails is logged and counted; the caller still gets the prediction."""
-        for observer in self._observers:
-            try:
-                observer.observe(prediction)
-            except Exception:
-                log.exception("an observer failed")
-                self._metrics.observer_error()
+        with self._recording:
+            for observer in self._observers:
+                try:
+                    observer.observe(prediction)
+                except Exception:
+                    log.exception("an observer failed")
+                    self._metrics.observer_error()
 
 
 def predict(predictor: Predictor, values: Mapping[str, float], started: float) -> Prediction:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sklearn.pipeline import Pipeline
@@ -22,6 +23,20 @@ ROOT = Path(__file__).resolve().parent.parent
 PYTHON = sys.executable
 
 
+def info(schema: Schema) -> dict[str, Any]:
+    """The provenance that a release has at the least."""
+    return {
+        "model_type": training.MODEL_TYPE,
+        "trained_at": "2026-01-01T00:00:00+00:00",
+        "parameters": {},
+        "metrics": {"test_accuracy": 1.0},
+        "feature_importances": dict.fromkeys(schema.feature_names, 0.25),
+        "dataset": {},
+        "libraries": {},
+        "git_commit": "unknown",
+    }
+
+
 class Trained:
     """A fitted pipeline on Iris with what a release needs; `release` writes it as any version."""
 
@@ -31,18 +46,9 @@ class Trained:
         self.schema: Schema = training.infer_schema(self.pipeline, self.parts.training)
 
     def release(self, folder: Path, model_version: str = "20260101_000000") -> Release:
-        importances = dict(zip(self.schema.feature_names, [0.1, 0.1, 0.4, 0.4], strict=True))
-        info = {
-            "model_type": training.MODEL_TYPE,
-            "trained_at": "2026-01-01T00:00:00+00:00",
-            "parameters": {},
-            "metrics": {"test_accuracy": 1.0},
-            "feature_importances": importances,
-            "dataset": {},
-            "libraries": {},
-            "git_commit": "unknown",
-        }
-        return export.write_release(folder, model_version, self.pipeline, self.schema, self.parts.training, info)
+        return export.write_release(
+            folder, model_version, self.pipeline, self.schema, self.parts.training, info(self.schema)
+        )
 
 
 @pytest.fixture(scope="session")

@@ -4,10 +4,13 @@ import re
 import subprocess
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from classifier import settings
+from classifier.metrics import Metrics
 from classifier.web.app import create_app
 from tests.conftest import PYTHON, ROOT, FakeSource
+from tests.test_history import prediction
 from tests.test_web import SETTINGS
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -28,6 +31,27 @@ def test_the_readme_names_every_route() -> None:
     paths = set(app.openapi()["paths"]) | {"/docs", "/openapi.json"}
     assert len(paths) >= 11
     assert not [path for path in paths if f"{path}`" not in README]
+
+
+def test_the_readme_names_every_counter() -> None:
+    """Each name of the Prometheus text stands in the README's table with its labels, and none that doesn't exist."""
+    metrics = Metrics()
+    metrics.request("GET", "/health", 200, 0.1)
+    metrics.observe(prediction(1))
+    metrics.serving("20260101_000000", "1")
+    families = text_string_to_metric_families(metrics.text("text/plain")[0].decode())
+    shown = {
+        family.name + ("_total" if family.type == "counter" else ""): {
+            name for s in family.samples for name in s.labels
+        }
+        for family in families
+        if not family.name.endswith("_created")
+    }
+    table = README.partition("| Prometheus name | labels |")[2].partition("\n\n")[0]
+    rows = {row[0]: row[1] for row in re.findall(r"^\| `(\w+)` \| ?(.*) \|$", table, re.MULTILINE)}
+    assert set(rows) == set(shown)
+    for name, labels in shown.items():
+        assert all(f"`{label}`" in rows[name] for label in labels - {"le"}), name
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

@@ -8,7 +8,7 @@ import pytest
 from classifier import data, export, release, training
 from classifier.errors import ParityError
 from classifier.predictor import Predictor
-from tests.conftest import Trained
+from tests.conftest import Trained, info
 
 
 @pytest.mark.parametrize(
@@ -26,10 +26,10 @@ def test_the_compiled_forest_is_scikit_learns(options: training.ForestOptions, s
     parts = data.split(data.load_iris(), 0.2, seed)
     pipeline = training.fit(parts.training, options, seed)
     schema = training.infer_schema(pipeline, parts.training)
-    made = export.write_release(tmp_path / "release", "20260101_000000", pipeline, schema, parts.training, {})
+    made = export.write_release(tmp_path / "release", "20260101_000000", pipeline, schema, parts.training, info(schema))
     rows = export.probing_rows(pipeline, parts.training, 20_000, seed)
     assert rows.shape == (20_000, 4)
-    assert export.check_parity(pipeline, rows, Predictor(made).probabilities(rows)) <= export.TOLERANCE
+    assert export.check_parity(pipeline, rows, Predictor(made).probabilities(rows)) <= release.TOLERANCE
 
 
 def test_probing_rows_find_a_wrong_rounding(trained: Trained, release: release.Release) -> None:

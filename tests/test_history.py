@@ -5,7 +5,8 @@ from classifier.record import Prediction
 
 
 def prediction(number: int) -> Prediction:
-    return Prediction(str(number), "2026-01-01T00:00:00+00:00", "20260101_000000", {}, 0, "a", (1.0,), 1.0, (), 0.1)
+    time = f"2026-01-01T00:{number // 60:02}:{number % 60:02}+00:00"
+    return Prediction(str(number), time, "20260101_000000", {}, 0, "a", (1.0,), 1.0, (), 0.1)
 
 
 def test_the_newest_come_first() -> None:
@@ -25,3 +26,11 @@ def test_the_oldest_fall_out() -> None:
         history.observe(prediction(number))
     assert len(history) == SIZE == 1000
     assert history.page(SIZE, SIZE - 1)[0].prediction_id == "5"
+
+
+def test_what_is_recorded_late_stands_where_its_time_is() -> None:
+    """A row of a large batch, recorded after single predictions that were made later, stands below those."""
+    history = History()
+    for number in (1, 3, 4, 2):
+        history.observe(prediction(number))
+    assert [entry.prediction_id for entry in history.page(9, 0)] == ["4", "3", "2", "1"]

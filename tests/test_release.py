@@ -5,6 +5,7 @@ import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ def test_what_is_read_is_what_was_written(trained: Trained, folder: Path) -> Non
     assert np.array_equal(found.golden_probabilities.sum(axis=1).round(9), np.ones(len(found.golden_rows)))
 
 
-def edit(folder: Path, change: Callable[[dict[str, object]], object]) -> None:
+def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
     manifest = json.loads((folder / MANIFEST).read_text())
     change(manifest)
     (folder / MANIFEST).write_text(json.dumps(manifest))
@@ -57,6 +58,8 @@ def flip_last_bit(file: Path) -> None:
         lambda folder: edit(folder, lambda manifest: manifest.update(format=2)),
         lambda folder: edit(folder, lambda manifest: manifest.pop("scale")),
         lambda folder: edit(folder, lambda manifest: manifest.update(extra=1)),
+        lambda folder: edit(folder, lambda manifest: manifest.update(info={})),
+        lambda folder: edit(folder, lambda manifest: manifest["info"].update(feature_importances={"x": 1.0})),
         lambda folder: edit(folder, lambda manifest: manifest.update(mean=[1.0])),
         lambda folder: edit(folder, lambda manifest: manifest.update(mean=["1", "2", "3", "4"])),
         lambda folder: edit(folder, lambda manifest: manifest.update(model_version="../../up")),

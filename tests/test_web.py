@@ -2,6 +2,7 @@
 
 import json
 import logging
+import tracemalloc
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,12 +14,13 @@ from openapi_spec_validator import validate
 from referencing import Registry, Resource
 from starlette.testclient import TestClient
 
-from classifier.errors import TrackingError
+from classifier.errors import InvalidInputError, TrackingError
 from classifier.history import History
 from classifier.release import Release
 from classifier.settings import Settings
 from classifier.web import wire
 from classifier.web.app import create_app
+from classifier.web.wire import TooManyRowsError
 from tests.conftest import FakeSource, Trained
 from tests.test_service import ROW, until
 
@@ -139,12 +141,62 @@ def test_a_batch_over_the_cap_is_refused_with_the_cap(client: TestClient) -> Non
         '{"columns":{"sepal_length":[1],"sepal_width":[1],"petal_length":[1],"petal_width":[NaN]}}',
         '{"columns":{"sepal_length":[1],"sepal_width":[1],"petal_length":[1]}}',
         '{"columns":{},"records":[]}',
+        '{"x":1,"records":[{"sepal_length":1,"sepal_width":1,"petal_length":1,"petal_width":1}]}',
+        '{"records":[{"sepal_length":1,"sepal_width":1,"petal_length":1,"petal_width":1,"x":{"y":[1]}}]}',
+        '{"records":[{"sepal_length":1,"sepal_width":1,"petal_length":1,"petal_width":-1.%se-10}]}' % ("1" * 58),
     ],
 )
 def test_batches_are_as_strict_as_single_rows(client: TestClient, body: str) -> None:
     """What /predict refuses, /predict/batch refuses: duplicate keys, long numbers, NaN, missing columns, both forms."""
     response = client.post("/predict/batch", content=body, headers={"Content-Type": "application/json"})
     assert response.status_code == 422, response.text
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        b'{"' + b'":1,"'.join(b"k%d" % number for number in range(700_000)) + b'":1}',
+        b"{" + b'"":1,' * 1_500_000 + b'"":1}',
+        b"[]," * 4_000_000 + b"[]",
+        b'{"sepal_length":1,"sepal_width":1,"petal_length":1,"petal_width":1},' * 200_000 + b"{}",
+    ],
+)
+def test_a_flood_is_refused_before_it_is_read(release: Release, row: bytes) -> None:
+    """Bodies of many megabytes that would make a problem of each of their fields are refused for their size alone."""
+    requests = wire.Requests(release.schema, 100_000)
+    tracemalloc.start()
+    try:
+        for body in (b'{"records":[' + row + b"]}", b'{"columns":' + row + b"}", b" " * 20 + row):
+            for parse in (requests.parse, requests.parse_batch):
+                with pytest.raises((InvalidInputError, TooManyRowsError)):
+                    parse(body)
+        assert tracemalloc.get_traced_memory()[1] < 4 * len(row) + 2**20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(("digits", "accepted"), [("1." + "1" * 62, True), ("1." + "1" * 63, False)])
+def test_a_number_has_at_most_64_characters(client: TestClient, digits: str, accepted: bool) -> None:
+    """A number of 64 characters is taken, one of 65 refused by name; a sign and an exponent count too."""
+    for text in (digits, "-" + digits[:-1], digits[:-4] + "e-10"):
+        body = json.dumps(ROW | {"petal_width": 0.5}).replace("0.5", text)
+        response = client.post("/predict", content=body, headers={"Content-Type": "application/json"})
+        assert response.status_code == (200 if accepted else 422), text
+        assert accepted or response.json()["detail"][0]["loc"] == ["body", "petal_width"]
+
+
+def test_odd_accept_headers_get_the_counters(client: TestClient) -> None:
+    """Whatever stands in the Accept header, both metrics routes answer, and repeat nothing of it."""
+    for accept in (
+        "application/openmetrics-text; version=latest",
+        "text/plain;version=..",
+        "text/plain;version=x;escaping=dots",
+    ):
+        for path in ("/metrics", "/metrics/prometheus"):
+            response = client.get(path, headers={"Accept": accept})
+            assert response.status_code == 200
+            assert "latest" not in response.headers["content-type"]
+            assert "http_requests_total" in response.text
 
 
 def test_the_openapi_document_is_valid(client: TestClient) -> None:

@@ -13,7 +13,7 @@ from fastapi.responses import RedirectResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
-from classifier.errors import ClassifierError, InvalidInputError, NoModelError
+from classifier.errors import ClassifierError, InvalidInputError
 from classifier.history import History
 from classifier.metrics import Metrics
 from classifier.schema import Schema
@@ -144,10 +144,6 @@ def _translate_errors(app: FastAPI) -> None:
     @app.exception_handler(wire.TooManyRowsError)
     async def rows(request: Request, error: wire.TooManyRowsError) -> Response:
         return _error(request, 413, str(error))
-
-    @app.exception_handler(NoModelError)
-    async def no_model(request: Request, error: NoModelError) -> Response:
-        return _error(request, 503, str(error), RETRY)
 
     @app.exception_handler(ClassifierError)
     async def unavailable(request: Request, error: ClassifierError) -> Response:

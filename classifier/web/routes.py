@@ -1,5 +1,7 @@
 """The routes: HTTP in, a call to the service, HTTP out."""
 
+import asyncio
+import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -7,6 +9,8 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
+from pydantic import BeforeValidator
+from pydantic_core import PydanticCustomError
 
 from classifier.history import SIZE, History
 from classifier.metrics import Metrics
@@ -16,10 +20,11 @@ from classifier.settings import Settings
 from classifier.web import replies, wire
 from classifier.web.guard import read_json_body
 
-JSON = wire.JSON
-
-PROVENANCE = ("model_type", "trained_at", "parameters", "metrics", "dataset", "libraries", "git_commit")
+PROVENANCE = {"model_type", "trained_at", "parameters", "metrics", "dataset", "libraries", "git_commit"}
 """What `/model/info` shows of the release's provenance as it stands."""
+
+BATCHES_AT_ONCE = 2
+"""How many batches are computed at a time; the others wait. A batch takes a hundred times its body in memory."""
 
 RETRY_SECONDS = 5
 RETRY = {"Retry-After": str(RETRY_SECONDS)}
@@ -44,14 +49,24 @@ BODY_ERRORS: dict[int | str, dict[str, Any]] = {
 }
 
 
+def _whole(text: object) -> object:
+    if isinstance(text, str) and not re.fullmatch(r"-?[0-9]{1,9}", text):
+        raise PydanticCustomError("int_parsing", "Input should be a whole number, in digits")
+    return text
+
+
+WHOLE = BeforeValidator(_whole)
+"""Python's own idea of a whole number takes `1_000` and ` 5.0 ` too."""
+
+
 def json_response(content: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    return Response(wire.encode(content), status, headers, JSON)
+    return Response(wire.encode(content), status, headers, wire.JSON)
 
 
-def body_of(name: str) -> dict[str, Any]:
+def body_of(name: str, limit: int) -> dict[str, Any]:
     """Documents the body: its schema is that of the model being served, which `web.app` fills in under this name."""
-    content = {JSON: {"schema": {"$ref": f"#/components/schemas/{name}"}}}
-    return {"requestBody": {"required": True, "content": content}}
+    content = {wire.JSON: {"schema": {"$ref": f"#/components/schemas/{name}"}}}
+    return {"requestBody": {"required": True, "content": content}, "x-max-body-bytes": limit}
 
 
 def prediction_routes(
@@ -59,9 +74,10 @@ def prediction_routes(
 ) -> APIRouter:
     """Predicting, and what was predicted."""
     router = APIRouter(tags=["predictions"])
+    batches = asyncio.Semaphore(BATCHES_AT_ONCE)
 
     @router.post("/predict", summary="Predict one row", response_model=replies.PredictReply,
-                 responses=BODY_ERRORS, openapi_extra=body_of("PredictRequest"))  # fmt: skip
+                 responses=BODY_ERRORS, openapi_extra=body_of("PredictRequest", settings.max_body_bytes))  # fmt: skip
     async def predict_one(request: Request) -> Response:
         """Every feature is required, as a finite JSON number. The reply names the model that answered."""
         body = await read_json_body(request, settings.max_body_bytes)
@@ -71,14 +87,15 @@ def prediction_routes(
         prediction = predict(predictor, values, started)
         reply = wire.encode_prediction(prediction)
         service.record(prediction)  # only now: what can't be encoded must not be remembered
-        return Response(reply, media_type=JSON)
+        return Response(reply, media_type=wire.JSON)
 
     @router.post("/predict/batch", summary="Predict many rows", response_model=replies.BatchReply,
-                 responses=BODY_ERRORS, openapi_extra=body_of("BatchRequest"))  # fmt: skip
+                 responses=BODY_ERRORS, openapi_extra=body_of("BatchRequest", settings.max_batch_bytes))  # fmt: skip
     async def predict_many(request: Request) -> Response:
         """Rows as columns or as records; one bad row refuses them all and is named by its number, from 0."""
         body = await read_json_body(request, settings.max_batch_bytes)
-        return Response(await run_in_threadpool(answer_batch, body), media_type=JSON)
+        async with batches:
+            return Response(await run_in_threadpool(answer_batch, body), media_type=wire.JSON)
 
     def answer_batch(body: bytes) -> bytes:
         started = time.perf_counter()
@@ -92,8 +109,8 @@ def prediction_routes(
     @router.get("/predictions/history", summary="The last predictions",
                 response_model=replies.HistoryReply, responses={422: {"model": replies.ValidationReply}})  # fmt: skip
     async def predictions_history(
-        limit: Annotated[int, Query(ge=1, le=SIZE, description="how many")] = 100,
-        offset: Annotated[int, Query(ge=0, le=SIZE, description="how many of the newest to leave out")] = 0,
+        limit: Annotated[int, WHOLE, Query(ge=1, le=SIZE, description="how many")] = 100,
+        offset: Annotated[int, WHOLE, Query(ge=0, le=SIZE, description="how many of the newest to leave out")] = 0,
     ) -> Response:
         """The newest first, at most the last 1000, since this server started."""
         page = history.page(limit, offset)
@@ -150,7 +167,7 @@ def insight_routes(settings: Settings, service: Service, metrics: Metrics) -> AP
     async def show_metrics(request: Request) -> Response:
         """JSON, unless the Accept header names Prometheus' or OpenMetrics' text and doesn't name JSON."""
         accept = request.headers.get("accept", "")
-        if JSON not in accept and ("application/openmetrics-text" in accept or "text/plain" in accept):
+        if wire.JSON not in accept and ("application/openmetrics-text" in accept or "text/plain" in accept):
             return prometheus_text(accept)
         live = service.state().live
         version = live and live.predictor.model_version
@@ -189,12 +206,12 @@ def insight_routes(settings: Settings, service: Service, metrics: Metrics) -> AP
                         "minimum": feature.minimum,
                         "maximum": feature.maximum,
                         "mean": feature.mean,
-                        "importance": info["feature_importances"][feature.name],
+                        "importance": info.feature_importances[feature.name],
                     }
                     for feature in schema.features
                 ],
                 "checksum": live.predictor.release.checksum,
-                **{name: info[name] for name in PROVENANCE},
+                **info.model_dump(include=PROVENANCE),
             }
         )
 

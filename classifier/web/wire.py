@@ -30,27 +30,37 @@ MAX_NAME = 64
 """A field's name that the caller made up is cut to this length before it is repeated."""
 
 
-MAX_DIGITS = 64
-"""Longest number, in characters; a double needs 17 digits to be told from its neighbours."""
+MAX_NUMBER = 64
+"""Longest number, in characters. A double needs 17 digits, a point, a sign and an exponent."""
 
 
 class Requests:
     """What may be sent for one schema: the adapters that validate bodies, and the JSON schemas that document them."""
 
     def __init__(self, schema: Schema, max_rows: int) -> None:
-        self._width, self._max_rows, self._features = len(schema.features), max_rows, schema.feature_names
+        self._features, self._max_rows = schema.feature_names, max_rows
+        names = "".join(self._features)
+        self._width, self._colons, self._commas = len(self._features), names.count(":"), names.count(",")
         example = {feature.name: float(f"{feature.mean:.3g}") for feature in schema.features}
-        record = _closed("PredictRequest", {f.name: _number(f) for f in schema.features}, [example])
+        numbers = {feature.name: _number(feature) for feature in schema.features}
+        record = _closed("PredictRequest", numbers, [example])
         columns = _closed(
             "BatchColumns",
-            {f.name: _some(_number(f)) for f in schema.features},
+            {name: _some(number, max_rows) for name, number in numbers.items()},
             [{name: [value, value] for name, value in example.items()}],
         )
-        by_columns = _closed("BatchByColumns", {"columns": columns}, [])
-        by_records = _closed("BatchByRecords", {"records": _some(record)}, [])
         self._single = TypeAdapter[dict[str, float]](record)
-        self._columns = TypeAdapter[dict[str, dict[str, list[float]]]](by_columns)
-        self._records = TypeAdapter[dict[str, list[dict[str, float]]]](by_records)
+        self._columns = TypeAdapter[dict[str, dict[str, list[float]]]](
+            _closed("BatchByColumns", {"columns": columns}, [])
+        )
+        self._records = TypeAdapter[dict[str, list[dict[str, float]]]](
+            _closed("BatchByRecords", {"records": _some(record, max_rows)}, [])
+        )
+        # of extra keys pydantic makes an error each, however many there are: in records they are looked for afterwards
+        open_record = _open("PredictRequest", numbers)
+        self._open_records = TypeAdapter[dict[str, list[dict[str, float]]]](
+            _open("BatchByRecords", {"records": _some(open_record, max_rows)})
+        )
 
     def json_schemas(self, ref_template: str) -> dict[str, dict[str, Any]]:
         """The schemas by name; `PredictRequest` and `BatchRequest` are the bodies, the others what they refer to."""
@@ -75,10 +85,10 @@ class Requests:
         Raises:
             InvalidInputError: it is not JSON, or not a record of the schema.
         """
-        if body.count(b":") > self._width + MAX_PROBLEMS:
-            _refuse_flood(body, self._width)
+        self._refuse_flood(max(body.count(b":") - self._colons, body.count(b",") - self._commas), self._width)
         values = _validated(self._single, body)
-        _scrutinise(body, self._width)
+        if _needs_a_closer_look(body, self._width):
+            _check_record(_parsed_again(body), self._features, ["body"])
         return values
 
     def parse_batch(self, body: bytes) -> Matrix:
@@ -88,28 +98,35 @@ class Requests:
             InvalidInputError: as `parse`; a bad row is named by its number. Columns may also differ in length.
             TooManyRowsError: there are more rows than the cap.
         """
-        form = _form(body)
-        if form == "columns":
+        # each value but the first has a comma before it, so this many rows have at least as many commas
+        if body.count(b",") >= self._max_rows * (self._width + self._commas):
+            raise TooManyRowsError(f"The batch has more than {self._max_rows} rows, the most that one may have")
+        if _form(body) == "columns":
+            self._refuse_flood(body.count(b":") - self._colons, self._width + 1)
             columns = _validated(self._columns, body)["columns"]
-            rows, members = self._equal_length(columns), self._width + 1
-            by_feature = [columns[name] for name in self._features]
-        else:
-            records = _validated(self._records, body)["records"]
-            rows, members = len(records), len(records) * self._width + 1
-            by_feature = [[record[name] for record in records] for name in self._features]
-        if rows > self._max_rows:
-            raise TooManyRowsError(f"{rows} rows in one batch; the limit is {self._max_rows}")
-        _scrutinise(body, members)
-        return np.ascontiguousarray(np.array(by_feature, dtype=np.float64).T)
+            self._check_lengths(columns)
+            if _needs_a_closer_look(body, self._width + 1):
+                _check_record(_only_value(_parsed_again(body), "columns"), self._features, ["body", "columns"])
+            return np.ascontiguousarray(np.array([columns[name] for name in self._features], dtype=np.float64).T)
+        records = _validated(self._open_records, body)["records"]
+        if _needs_a_closer_look(body, len(records) * self._width + 1):
+            for number, pairs in enumerate(_only_value(_parsed_again(body), "records")):
+                _check_record(pairs, self._features, ["body", "records", number])
+        return np.array([[record[name] for name in self._features] for record in records], dtype=np.float64)
 
-    def _equal_length(self, columns: Mapping[str, list[float]]) -> int:
+    def _check_lengths(self, columns: Mapping[str, list[float]]) -> None:
         first = self._features[0]
         rows = len(columns[first])
         for name in self._features:
             if len(columns[name]) != rows:
                 message = f"Columns must be of equal length: {rows} in {first}, {len(columns[name])} here"
                 raise InvalidInputError([_problem("unequal_columns", ["body", "columns", name], message)])
-        return rows
+
+    def _refuse_flood(self, found: int, members: int) -> None:
+        """Refuses a body with far more members than it may have, before validation would name each of them."""
+        if found > members + MAX_PROBLEMS:
+            message = f"Far more than the {self._width} features of the model"
+            raise InvalidInputError([_problem("too_many_fields", ["body"], message)])
 
 
 class InOrder(GenerateJsonSchema):
@@ -129,9 +146,9 @@ def _number(feature: Feature) -> Any:
     return Annotated[float, bounds]
 
 
-def _some(item: Any) -> Any:
+def _some(item: Any, most: int) -> Any:
     """A list of at least one; of a million bad items the first is named, the rest cost neither time nor memory."""
-    return Annotated[list[item], Field(min_length=1, fail_fast=True)]
+    return Annotated[list[item], Field(min_length=1, max_length=most, fail_fast=True)]
 
 
 def _closed(name: str, fields: dict[str, Any], examples: list[Any]) -> Any:
@@ -140,12 +157,20 @@ def _closed(name: str, fields: dict[str, Any], examples: list[Any]) -> Any:
     return with_config(config)(TypedDict(name, fields))  # type: ignore[operator]  # made at run time, from a schema
 
 
+def _open(name: str, fields: dict[str, Any]) -> Any:
+    """The same, but for other keys, which are passed over."""
+    return with_config(ConfigDict(extra="ignore", strict=True))(TypedDict(name, fields))  # type: ignore[operator]
+
+
 def _validated(adapter: TypeAdapter[T], body: bytes) -> T:
     try:
         return adapter.validate_json(body)
     except ValidationError as error:
         found = error.errors(include_url=False, include_context=False, include_input=False)
-        raise InvalidInputError(problems(found)) from None
+    for problem in found:
+        if problem["type"] == "too_long":
+            raise TooManyRowsError(problem["msg"])
+    raise InvalidInputError(problems(found))
 
 
 def _form(body: bytes) -> str:
@@ -163,47 +188,57 @@ def _form(body: bytes) -> str:
     raise InvalidInputError([_problem("missing", ["body"], "Send an object with 'columns' or with 'records'")])
 
 
-def _refuse_flood(body: bytes, width: int) -> None:
-    """Refuses an object with far more members than features at once: naming each would cost more than the caller's."""
-    try:
-        content = from_json(body)
-    except ValueError:
-        return  # validation says what is wrong with the JSON
-    if isinstance(content, dict) and len(content) > width + MAX_PROBLEMS:
-        message = f"{len(content)} fields; the model takes {width}"
-        raise InvalidInputError([_problem("too_many_fields", ["body"], message)])
+# -- what validation doesn't look at
 
 
-def _scrutinise(body: bytes, members: int) -> None:
-    """Refuses, in a body that validation has passed, what it doesn't look at: a key that stands twice, of which JSON
-    leaves open which one counts, and a number with more than `MAX_DIGITS` digits, which nobody measured.
+class Pairs(list[tuple[str, Any]]):
+    """A JSON object with every key as it stands, twice if it stands twice."""
 
-    A valid body has `members` members whose values are numbers or containers, so it has that many colons unless a key
-    contains one or stands twice. Only such a body, or one with a long run of digits, is parsed again.
+
+def _needs_a_closer_look(body: bytes, members: int) -> bool:
+    """Whether a valid body may hold more than its `members` members, or a number longer than `MAX_NUMBER`.
+
+    The values are numbers or containers, so there are as many colons as members, unless a key contains one, stands
+    twice, or isn't a feature. A number is a run of the characters that numbers are made of.
     """
-    if body.count(b":") == members and _LONG_RUN not in body.translate(_DIGITS_AS_ZERO):
-        return
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        seen: dict[str, Any] = {}
-        for key, value in pairs:
-            if key in seen:
-                raise InvalidInputError([_problem("duplicate_key", ["body", key], "This key stands more than once")])
-            if value == _TOO_LONG or (isinstance(value, list) and _TOO_LONG in value):
-                message = f"A number has at most {MAX_DIGITS} digits"
-                raise InvalidInputError([_problem("number_too_long", ["body", key], message)])
-            seen[key] = value
-        return seen
-
-    def number(text: str) -> float | str:
-        return float(text) if len(text) <= MAX_DIGITS else _TOO_LONG
-
-    json.loads(body, object_pairs_hook=unique, parse_int=number, parse_float=number)
+    return body.count(b":") != members or _LONG_RUN in body.translate(_NUMBERS_AS_ZEROS)
 
 
-_DIGITS_AS_ZERO = bytes.maketrans(b"123456789.", b"0000000000")
-_LONG_RUN = b"0" * (MAX_DIGITS + 1)
-_TOO_LONG = "too long"
+def _parsed_again(body: bytes) -> Pairs:
+    def number(text: str) -> float | None:
+        return float(text) if len(text) <= MAX_NUMBER else None
+
+    found: Pairs = json.loads(body, object_pairs_hook=Pairs, parse_int=number, parse_float=number)
+    return found
+
+
+def _check_record(pairs: Pairs, features: Sequence[str], way: list[str | int]) -> None:
+    """Refuses a key that isn't a feature, a number that is too long, and a key that stands twice, for JSON leaves open
+    which one counts."""
+    seen: set[str] = set()
+    for key, value in pairs:
+        if key not in features:
+            raise InvalidInputError([_problem("extra_forbidden", [*way, key], "Extra inputs are not permitted")])
+        if key in seen:
+            raise InvalidInputError([_problem("duplicate_key", [*way, key], "This key stands more than once")])
+        if value is None or (isinstance(value, list) and None in value):
+            message = f"A number has at most {MAX_NUMBER} characters"
+            raise InvalidInputError([_problem("number_too_long", [*way, key], message)])
+        seen.add(key)
+
+
+def _only_value(pairs: Pairs, name: str) -> Any:
+    """The value of an object's one key; refuses others, and the key a second time."""
+    for key, _ in pairs:
+        if key != name:
+            raise InvalidInputError([_problem("extra_forbidden", ["body", key], "Extra inputs are not permitted")])
+    if len(pairs) > 1:
+        raise InvalidInputError([_problem("duplicate_key", ["body", name], "This key stands more than once")])
+    return pairs[0][1]
+
+
+_NUMBERS_AS_ZEROS = bytes.maketrans(b"123456789.eE+-", b"0" * 14)
+_LONG_RUN = b"0" * (MAX_NUMBER + 1)
 
 
 def _problem(kind: str, way: Sequence[str | int], message: str) -> dict[str, object]:
