@@ -26,6 +26,7 @@ import urllib.request
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 ROOT = Path(__file__).resolve().parent
 LOCK, DEV_LOCK = ROOT / "requirements.txt", ROOT / "requirements-dev.txt"
@@ -267,7 +268,7 @@ def pipeline(options: argparse.Namespace) -> None:
     install(LOCK)
     from classifier import ports
     from classifier.errors import SettingsError
-    from classifier.settings import Settings, store_folder
+    from classifier.settings import Settings, redacted, store_folder
 
     try:
         settings = Settings.load()
@@ -282,7 +283,7 @@ def pipeline(options: argparse.Namespace) -> None:
     step("train", "train_model.py")
     folder = store_folder(settings.tracking_uri)
     # the locations in a file store are relative to the folder that it is in
-    home, store = (folder.parent, f"file:./{folder.name}") if folder else (ROOT, settings.tracking_uri)
+    home, store = (folder.parent, f"file:./{quote(folder.name)}") if folder else (ROOT, redacted(settings.tracking_uri))
     mlflow_ui = (
         f"cd {shlex.quote(str(home))} && MLFLOW_ALLOW_FILE_STORE=true "
         f"{shlex.quote(sys.executable)} -m mlflow ui --workers 1 --backend-store-uri {shlex.quote(store)}"

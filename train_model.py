@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from classifier.errors import ClassifierError, NoModelError, ReleaseError
-from classifier.settings import ROOT, Settings, absolute_store
+from classifier.errors import ClassifierError, NoModelError, ReleaseError, TrackingError
+from classifier.settings import ROOT, Settings, redacted
 
 if TYPE_CHECKING:
     from classifier.data import Table
@@ -118,41 +118,39 @@ def features(text: str) -> str | float:
 def main(argv: Sequence[str] | None = None) -> int:
     options = parse(argv)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    step = Steps()
     try:
-        settings = with_options(Settings.load(), options)
+        settings = Settings.load(model_name=options.model_name, tracking_uri=options.tracking_uri)
         if options.unless_trained and (live := live_version(settings)):
             print(f"{settings.model_name} {live} is live already: nothing to train")
             return 0
-        train(settings, options)
+        train(settings, options, step)
     except (ClassifierError, OSError) as error:
         print(f"train_model.py: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("train_model.py: interrupted; nothing was published", file=sys.stderr)
+        print(f"train_model.py: interrupted; {step.reached}", file=sys.stderr)
         return 130
     return 0
-
-
-def with_options(settings: Settings, options: argparse.Namespace) -> Settings:
-    given = {
-        "model_name": options.model_name,
-        "tracking_uri": options.tracking_uri and absolute_store(options.tracking_uri),
-    }
-    return settings.model_copy(update={name: value for name, value in given.items() if value})
 
 
 def live_version(settings: Settings) -> str | None:
     from classifier.tracking import Store
 
+    store = Store(settings)
     try:
-        return Store(settings).champion().model_version
+        try:
+            return store.champion().model_version
+        except TrackingError:
+            if not store.mend():
+                raise
+            return store.champion().model_version
     except NoModelError:
         return None
 
 
-def train(settings: Settings, options: argparse.Namespace) -> None:
+def train(settings: Settings, options: argparse.Namespace, step: "Steps") -> None:
     """The recipe, a call a step."""
-    step = Steps()
     # a third of the whole time: what is asked for --help, or mistyped, shouldn't wait for it
     from classifier import data, export, provenance, release, report, training
     from classifier.predictor import Predictor
@@ -219,12 +217,15 @@ def train(settings: Settings, options: argparse.Namespace) -> None:
         step.done("log metrics, artifacts and tags to MLflow")
 
         version = run.register(model, made, description=report.headline(evaluation))
+        step.reached = f"{version.model_version} is registered as a candidate"
         folder = draft.publish()
         run.finish()
         step.done("register and publish")
 
     verdict = promote(store, options, version, schema, parts.held_out, evaluation)
-    print(report.summary(version, verdict, validation, evaluation, folder, settings.tracking_uri, run.page))
+    step.reached = f"{version.model_version} is registered: {verdict}"
+    store_name = redacted(settings.tracking_uri)
+    print(report.summary(version, verdict, validation, evaluation, folder, store_name, run.page))
 
 
 def promote(
@@ -264,9 +265,10 @@ def promote(
 
 
 class Steps:
-    """Says what was done and how long it took."""
+    """Says what was done and how long it took. `reached` is what there is to show for it so far."""
 
     def __init__(self) -> None:
+        self.reached = "nothing was published"
         self._last = time.perf_counter()
 
     def done(self, what: str) -> None:

@@ -3,10 +3,13 @@
 The only reader of the environment. Knows names, defaults and bounds; does not know what the values are used for.
 """
 
+import io
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from dotenv import dotenv_values
 from pydantic import Field, ValidationError
@@ -19,6 +22,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 PREFIX = "CLASSIFIER_"
 
+STORES = ("file", "sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks")
+"""Schemes of the stores that MLflow knows; those of databases may carry a driver, as in `mysql+pymysql`."""
+
 
 class Settings(BaseSettings):
     """Everything that can be set, by the name `CLASSIFIER_<NAME>` unless an alias says otherwise."""
@@ -27,44 +33,65 @@ class Settings(BaseSettings):
 
     tracking_uri: str = Field("file:./mlruns", validation_alias="MLFLOW_TRACKING_URI", description="the MLflow store")
     artifacts_dir: Path = Field(Path("artifacts"), description="folder of the releases, one sub-folder a model version")
-    model_name: str = Field("iris-classifier", pattern=r"^[\w.-]{1,100}$", description="registered model to follow")
+    # in a file store the name is a folder's: it must not lead out of it
+    model_name: str = Field(
+        "iris-classifier", pattern=r"^[A-Za-z0-9_][\w.-]{0,99}$", description="registered model to follow"
+    )
     model_alias: str = Field("champion", pattern=r"^[A-Za-z][\w-]{0,99}$", description="alias that says what is live")
     host: str = Field("127.0.0.1", min_length=1, description="address to listen on; 0.0.0.0 for every interface")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 for any free one")
     follow_seconds: float = Field(2.0, ge=0.1, le=3600, description="pause between two looks at the registry")
     max_body_bytes: int = Field(1024 * 1024, ge=1024, le=2**30, description="largest body of /predict")
-    max_batch_bytes: int = Field(64 * 1024 * 1024, ge=1024, le=2**32, description="largest body of /predict/batch")
+    max_batch_bytes: int = Field(16 * 1024 * 1024, ge=1024, le=2**32, description="largest body of /predict/batch")
     max_batch_rows: int = Field(100_000, ge=1, le=10_000_000, description="most rows in one /predict/batch")
     shutdown_seconds: int = Field(10, ge=1, le=600, description="how long a stop waits for requests in flight")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="debug logs every request")
     log_format: Literal["text", "json"] = Field("text", description="text for a terminal, json for a collector")
 
     @classmethod
-    def load(cls, root: Path = ROOT) -> "Settings":
+    def load(cls, root: Path = ROOT, **options: str | None) -> "Settings":
         """Reads the environment, then `root/.env` for what the environment leaves open; makes paths absolute.
 
+        `options` are fields that a command line sets, None where it doesn't; they come first, and are held to the same
+        bounds.
+
         Raises:
-            SettingsError: naming the first setting that is unknown or has a value that can't be used.
+            SettingsError: naming the first setting, or option, that is unknown or has a value that can't be used.
         """
+        given = {field: value for field, value in options.items() if value is not None}
+        shown = {setting_name(field): f"--{field.replace('_', '-')}" for field in given}
         dotenv = root / ".env"
-        if not os.access(dotenv, os.R_OK):
-            dotenv = root / os.devnull
-        names = {name for name in (*os.environ, *dotenv_values(dotenv)) if name.upper().startswith(PREFIX)}
+        content = _read(dotenv)
+        found = (*os.environ, *dotenv_values(stream=io.StringIO(content or "")))
+        names = {name for name in found if name.upper().startswith(PREFIX)}
         unknown = sorted(name for name in names if name.upper() not in set(setting_names()))
         if unknown:
             raise SettingsError(f"{unknown[0]}: there is no such setting. Known: {', '.join(setting_names())}")
+        init: dict[str, Any] = {str(cls.model_fields[name].validation_alias or name): given[name] for name in given}
         try:
-            settings = cls(_env_file=dotenv)
+            settings = cls(_env_file=None if content is None else dotenv, **init)
         except ValidationError as error:
             first = error.errors()[0]
             name = setting_name(str(first["loc"][0]))
-            raise SettingsError(f"{name}: {first['msg']} (it is {str(first['input'])[:80]!r})") from None
-        return settings.model_copy(
-            update={
-                "artifacts_dir": (root / settings.artifacts_dir.expanduser()).resolve(),
-                "tracking_uri": absolute_store(settings.tracking_uri, root),
-            }
-        )
+            value = redacted(str(first["input"]))[:80]
+            raise SettingsError(f"{shown.get(name, name)}: {first['msg']} (it is {value!r})") from None
+        try:
+            store = absolute_store(settings.tracking_uri, root)
+        except ValueError as error:
+            name = setting_name("tracking_uri")
+            raise SettingsError(f"{shown.get(name, name)}: {error}") from None
+        artifacts = (root / settings.artifacts_dir.expanduser()).resolve()
+        return settings.model_copy(update={"artifacts_dir": artifacts, "tracking_uri": store})
+
+
+def _read(dotenv: Path) -> str | None:
+    """What a `.env` says; None if there is none. One that can't be read is an error, not an empty one."""
+    try:
+        return dotenv.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{dotenv}: it can't be read: {getattr(error, 'strerror', None) or error}") from None
 
 
 def setting_name(field: str) -> str:
@@ -81,18 +108,57 @@ def setting_names() -> Iterable[str]:
 def absolute_store(uri: str, root: Path = ROOT) -> str:
     """Makes a relative file or SQLite store absolute, so that it is the same one from every working directory.
 
-    `file:./mlruns` and `mlruns` become the folder below `root`, `sqlite:///mlflow.db` the file below it; anything else
-    stays as it is.
+    `mlruns` and `file:./mlruns` become the URI of the folder below `root`, `sqlite:///mlflow.db` that of the file below
+    it; any other store stays as it is. A path alone is taken literally; behind `file:` a `%41` means an A.
+
+    Raises:
+        ValueError: MLflow knows no such store, or it names no path.
     """
-    if uri.startswith("sqlite:///") and not uri.startswith("sqlite:////"):
-        return f"sqlite:///{(root / uri.removeprefix('sqlite:///')).resolve()}"
-    if uri.startswith("file://"):
+    kind = re.match(r"([A-Za-z][\w.+-]*):", uri)
+    scheme = kind[1].lower() if kind else "file"
+    if uri == "databricks":
         return uri
-    if uri.startswith("file:") or ":" not in uri:
-        return f"file://{(root / Path(uri.removeprefix('file:')).expanduser()).resolve()}"
+    if scheme.partition("+")[0] not in STORES:
+        raise ValueError(f"MLflow knows no store '{scheme}:'. Use a folder, or one of {', '.join(STORES)}")
+    rest = uri[kind.end() :] if kind else uri
+    if scheme == "file":
+        path = unquote(rest.removeprefix("//")) if kind else rest
+        if not path or (rest.startswith("//") and not path.startswith("/")):
+            raise ValueError(f"{uri!r} names no folder. Use file:./mlruns or file:///the/whole/path")
+        return (root / Path(path).expanduser()).resolve().as_uri()
+    if scheme.startswith("sqlite"):
+        path = rest.removeprefix("///")
+        if path in ("", rest):
+            raise ValueError(f"{uri!r} names no file. Use sqlite:///mlflow.db or sqlite:////the/whole/path.db")
+        return f"{scheme}:///{(root / path).resolve()}"
     return uri
 
 
 def store_folder(uri: str) -> Path | None:
     """The folder of a file-based store whose URI `absolute_store` has been through; None for every other store."""
-    return Path(uri.removeprefix("file://")) if uri.startswith("file://") else None
+    return Path(unquote(urlsplit(uri).path)) if uri.startswith("file:") else None
+
+
+def database_file(uri: str) -> Path | None:
+    """The file of a SQLite store whose URI `absolute_store` has been through; None for every other store."""
+    return Path(uri.partition(":///")[2].partition("?")[0]) if uri.startswith("sqlite") else None
+
+
+def redacted(uri: str) -> str:
+    """A store's URI as it may be shown: without user, password and query."""
+    scheme, there, rest = uri.partition("://")
+    if not there or scheme.startswith(("file", "sqlite")):
+        return uri
+    return f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"
+
+
+def without_secrets(text: str, uri: str) -> str:
+    """Text from elsewhere, without the user info and the password that a store's URI holds."""
+    if redacted(uri) == uri:
+        return text
+    user_info = uri.partition("://")[2].rpartition("@")[0]
+    password = user_info.partition(":")[2]
+    text = text.replace(uri, redacted(uri))
+    for secret in (user_info, password, unquote(password), *parse_qs(uri.partition("?")[2]).get("password", ())):
+        text = text.replace(secret, "***") if secret else text
+    return text

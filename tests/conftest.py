@@ -137,7 +137,7 @@ class Workspace:
 
     def store(self) -> Store:
         settings = Settings.model_construct(
-            tracking_uri=f"file://{self.folder}/mlruns",
+            tracking_uri=(self.folder / "mlruns").as_uri(),
             artifacts_dir=self.artifacts,
             model_name="iris-classifier",
             model_alias="champion",

@@ -7,7 +7,15 @@ import pytest
 from pydantic import ValidationError
 
 from classifier.errors import SettingsError
-from classifier.settings import Settings, absolute_store, setting_names, store_folder
+from classifier.settings import (
+    Settings,
+    absolute_store,
+    database_file,
+    redacted,
+    setting_names,
+    store_folder,
+    without_secrets,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -43,6 +51,16 @@ def test_the_environment_comes_before_the_file(tmp_path: Path, monkeypatch: pyte
         ("CLASSIFIER_FOLLOW_SECONDS", "nan"),
         ("CLASSIFIER_LOG_LEVEL", "loud"),
         ("CLASSIFIER_MODEL_NAME", "../up"),
+        ("CLASSIFIER_MODEL_NAME", ".."),
+        ("CLASSIFIER_MODEL_NAME", "."),
+        ("CLASSIFIER_MODEL_NAME", ".hidden"),
+        ("CLASSIFIER_MODEL_NAME", "a/b"),
+        ("MLFLOW_TRACKING_URI", "file:"),
+        ("MLFLOW_TRACKING_URI", "file://"),
+        ("MLFLOW_TRACKING_URI", "file://mlruns"),
+        ("MLFLOW_TRACKING_URI", "sqlite://"),
+        ("MLFLOW_TRACKING_URI", "sqlite:///"),
+        ("MLFLOW_TRACKING_URI", "nonsense://host"),
         ("CLASSIFIER_PROT", "8000"),
     ],
 )
@@ -61,19 +79,94 @@ def test_settings_do_not_change(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("model_name", "../../precious"),
+        ("model_name", ".."),
+        ("model_name", ""),
+        ("tracking_uri", ""),
+        ("tracking_uri", "nonsense://host"),
+    ],
+)
+def test_an_option_is_held_to_the_bounds_of_its_setting(option: str, value: str, tmp_path: Path) -> None:
+    """What a command line gives is validated like the setting, and refused in one line that names the option."""
+    with pytest.raises(SettingsError, match=f"^--{option.replace('_', '-')}: [^\n]+$"):
+        Settings.load(tmp_path, **{option: value})
+
+
+def test_an_option_comes_before_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An option that is given wins over the environment, and one that isn't leaves it alone."""
+    monkeypatch.setenv("CLASSIFIER_MODEL_NAME", "theirs")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://tracking:5000")
+    settings = Settings.load(tmp_path, model_name=None, tracking_uri="other")
+    assert (settings.model_name, settings.tracking_uri) == ("theirs", f"file://{tmp_path}/other")
+    assert Settings.load(tmp_path, model_name="ours").model_name == "ours"
+
+
+def test_a_file_of_settings_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    """A `.env` that is there and can't be read is an error that names it, not an empty one."""
+    (tmp_path / ".env").mkdir()
+    with pytest.raises(SettingsError, match=r"\.env: it can't be read: Is a directory$"):
+        Settings.load(tmp_path)
+    (tmp_path / ".env").rmdir()
+    (tmp_path / ".env").write_bytes(b"CLASSIFIER_PORT=\xff")
+    with pytest.raises(SettingsError, match=r"\.env: it can't be read"):
+        Settings.load(tmp_path)
+
+
+@pytest.mark.parametrize(
     ("uri", "absolute"),
     [
         ("file:./mlruns", "file:///root/mlruns"),
         ("mlruns", "file:///root/mlruns"),
-        ("./a b", "file:///root/a b"),
+        ("./c# %41 d", "file:///root/c%23%20%2541%20d"),
+        ("./a:b", "file:///root/a%3Ab"),
+        ("file:c%23", "file:///root/c%23"),
         ("file:/abs/mlruns", "file:///abs/mlruns"),
         ("file:///abs/mlruns", "file:///abs/mlruns"),
         ("sqlite:///mlflow.db", "sqlite:////root/mlflow.db"),
         ("sqlite:////abs/mlflow.db", "sqlite:////abs/mlflow.db"),
+        ("file:///a b", "file:///a%20b"),
         ("http://tracking:5000", "http://tracking:5000"),
+        ("postgresql+psycopg://user:pw@host/db", "postgresql+psycopg://user:pw@host/db"),
+        ("databricks", "databricks"),
     ],
 )
 def test_a_store_is_the_same_from_everywhere(uri: str, absolute: str) -> None:
     """A relative store is taken from the root, whatever the working directory is; others stay as they are."""
     assert absolute_store(uri, Path("/root")) == absolute
-    assert store_folder(absolute) == (Path(absolute[7:]) if absolute.startswith("file:") else None)
+    assert absolute_store(absolute) == absolute
+
+
+def test_a_store_on_this_machine_has_a_path() -> None:
+    """The folder of a file store and the file of a SQLite store are those that their URIs mean."""
+    folder = Path("/root/c# %41 d")
+    assert store_folder(absolute_store(str(folder))) == folder
+    assert database_file("sqlite:////abs/mlflow.db?timeout=5") == Path("/abs/mlflow.db")
+    assert (store_folder("http://host"), database_file("http://host")) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("http://user:pw@host:5000/path", "http://host:5000/path"),
+        ("https://token@host", "https://host"),
+        ("postgresql+psycopg://user:p/w@x@host/db?password=pw", "postgresql+psycopg://host/db"),
+        ("http://host:5000", "http://host:5000"),
+        ("file:///home/me@work/mlruns", "file:///home/me@work/mlruns"),
+        ("sqlite:////home/me@work/mlflow.db", "sqlite:////home/me@work/mlflow.db"),
+        ("databricks", "databricks"),
+    ],
+)
+def test_a_uri_is_shown_without_credentials(uri: str, shown: str) -> None:
+    """User, password and query stay out of what is shown of a server or a database; a path is shown whole."""
+    assert redacted(uri) == shown
+
+
+def test_a_foreign_message_loses_the_credentials() -> None:
+    """The URI, its user info and its password, quoted or not, are taken out of text from elsewhere."""
+    uri = "postgresql://user:p%40w@host/db?password=hidden"
+    assert without_secrets(f"no {uri}; user:p%40w@host; p%40w, p@w, hidden", uri) == (
+        "no postgresql://host/db; ***@host; ***, ***, ***"
+    )
+    assert without_secrets("no file at a", "file:///a") == "no file at a"

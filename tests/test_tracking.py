@@ -1,0 +1,170 @@
+"""The door to MLflow and the care for its files: nothing outside the store is touched, and no credentials get out."""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from classifier import filestore
+from classifier.errors import NoModelError, TrackingError
+from classifier.filestore import BROKEN, FileStore
+from classifier.settings import Settings
+from classifier.tracking import Run, Store
+from tests.conftest import Workspace
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(filestore, "PATIENCE", 0)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> FileStore:
+    (tmp_path / "mlruns" / "models" / "iris").mkdir(parents=True)
+    return FileStore(tmp_path / "mlruns", tmp_path / "artifacts")
+
+
+def broken(files: FileStore) -> list[str]:
+    """What was moved aside, by its name."""
+    return sorted(path.name.partition("-")[2] for path in (files.folder.parent / "artifacts" / BROKEN).glob("*"))
+
+
+@pytest.mark.parametrize("name", ["..", ".", "../..", "../../precious", "link"])
+def test_mending_stays_in_the_store(files: FileStore, name: str) -> None:
+    """Whatever the model's name or a link says, mending touches nothing outside the store's own models."""
+    for folder in (files.folder, files.folder.parent, files.folder.parent / "precious", files.folder / "models"):
+        (folder / "version-1").mkdir(parents=True)
+        (folder / "version-1" / "mine").touch()
+    (files.folder / "models" / "link").symlink_to(files.folder.parent / "precious")
+    before = sorted(files.folder.parent.rglob("*"))
+    files.mend_model(name, "")
+    assert sorted(files.folder.parent.rglob("*")) == before
+
+
+def test_a_linked_version_is_left_alone(files: FileStore, tmp_path: Path) -> None:
+    """A version that is a link to somewhere else isn't moved, and neither is where it leads."""
+    (tmp_path / "elsewhere").mkdir()
+    link = files.folder / "models" / "iris" / "version-1"
+    link.symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "meta.yaml").touch()
+    files.mend_model("iris", "")
+    assert link.is_dir()
+    assert broken(files) == []
+
+
+def test_a_broken_version_is_moved_aside_with_its_alias(files: FileStore) -> None:
+    """A broken version is kept elsewhere, and the alias goes with it: the next version gets its number."""
+    model = files.folder / "models" / "iris"
+    for number in (1, 2):
+        (model / f"version-{number}").mkdir()
+    (model / "version-1" / "meta.yaml").write_text("{name: iris, creation_timestamp: 5}")
+    (model / "version-2" / "meta.yaml").touch()
+    (model / "aliases").mkdir()
+    (model / "aliases" / "champion").write_text("2")
+    (model / "aliases" / "stable").write_text("1")
+    files.mend_model("iris", "what it is")
+    assert broken(files) == ["champion", "version-2"]
+    assert [path.name for path in (model / "aliases").iterdir()] == ["stable"]
+    meta = yaml.safe_load((model / "meta.yaml").read_text())
+    assert (meta["name"], meta["description"], meta["creation_timestamp"]) == ("iris", "what it is", 5)
+
+
+def test_a_version_that_is_being_written_is_left_alone(files: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that isn't whole is looked at twice before anything is moved."""
+    version = files.folder / "models" / "iris" / "version-1"
+    version.mkdir()
+    monkeypatch.setattr("time.sleep", lambda _: (version / "meta.yaml").write_text("name: iris"))
+    files.mend_model("iris", "")
+    assert version.is_dir()
+    assert broken(files) == []
+
+
+def test_stray_files_are_no_broken_datasets(files: FileStore) -> None:
+    """Only folders are datasets; a file beside them, such as a file manager leaves, is left alone."""
+    datasets = files.folder / "1" / "datasets"
+    datasets.mkdir(parents=True)
+    (datasets / ".DS_Store").touch()
+    (datasets / "abc").mkdir()
+    files.mend_datasets()
+    assert [path.name for path in datasets.iterdir()] == [".DS_Store"]
+    assert broken(files) == ["abc"]
+
+
+def test_temporary_files_stay_near_the_store_while_it_is_locked(files: FileStore, tmp_path: Path) -> None:
+    """Under the lock temporary files are made in the artifacts' file system, and afterwards where they were before."""
+    before = tempfile.gettempdir()
+    with files.lock():
+        assert tmp_path / "artifacts" in Path(tempfile.gettempdir()).parents
+    assert tempfile.gettempdir() == before
+    assert [path.name for path in (tmp_path / "artifacts").iterdir()] == [".registry.lock"]
+
+
+def store_at(uri: str, folder: Path) -> Store:
+    return Store(
+        Settings.model_construct(tracking_uri=uri, artifacts_dir=folder, model_name="iris", model_alias="champion")
+    )
+
+
+@pytest.mark.parametrize("uri", ["http://user:hunter2@127.0.0.1:9", "postgresql://user:hunter2@127.0.0.1:9/db"])
+def test_credentials_stay_out_of_errors(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is said of a store that can't be reached holds neither its user nor its password."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(TrackingError) as caught:
+        store_at(uri, tmp_path).champion()
+    assert "127.0.0.1:9" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+    assert "user" not in str(caught.value)
+
+
+def test_credentials_stay_out_of_the_page_of_a_run(tmp_path: Path) -> None:
+    """The address of a run's page is that of the server, without user and password."""
+    run = Run(store_at("http://user:hunter2@host:5000", tmp_path), "run", "1", "20260101_000000")
+    assert run.page.startswith("http://host:5000/#/experiments/1/runs?")
+
+
+def test_a_store_that_was_never_trained_in_stays_unmade(tmp_path: Path) -> None:
+    """Asking an empty place for its champion makes nothing there."""
+    with pytest.raises(NoModelError, match="No model has been trained yet"):
+        store_at((tmp_path / "mlruns").as_uri(), tmp_path).champion()
+    assert not list(tmp_path.iterdir())
+
+
+def cut(meta: Path) -> None:
+    meta.write_text("name: [")
+
+
+def empty(meta: Path) -> None:
+    meta.write_text("")
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, empty, cut])
+def test_a_model_whose_description_is_lost_is_mended(workspace: Workspace, damage: Callable[[Path], None]) -> None:
+    """A registered model whose own meta.yaml is gone, empty or cut gets a new one, with versions and aliases kept."""
+    damage(workspace.folder / "mlruns" / "models" / "iris-classifier" / "meta.yaml")
+    first = workspace.versions()[0]
+    workspace.train("--n-estimators", "5", "--promote", "never")
+    store = workspace.store()
+    assert store.champion().model_version == first
+    model = store.connect().get_registered_model("iris-classifier")
+    assert model.description.startswith("Versions made by train_model.py")
+    assert model.creation_timestamp > 0
+    assert len(store.connect().search_model_versions("name = 'iris-classifier'")) == 2
+
+
+def test_a_folder_may_have_any_name(tmp_path: Path) -> None:
+    """A training in a store whose path holds `#`, `%41` and blanks lands there, and is found again by the run alone."""
+    workspace = Workspace(tmp_path / "c# %41 d")
+    workspace.folder.mkdir()
+    folder = workspace.folder / "ml#runs %41"
+    done = workspace.run("train_model.py", "--n-estimators", "5", MLFLOW_TRACKING_URI=str(folder))
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["c# %41 d"]
+    assert {path.name for path in workspace.folder.iterdir()} == {"ml#runs %41", "artifacts"}
+    (version,) = workspace.versions()
+    moved = tmp_path / "e# %42"
+    workspace.folder.rename(moved)
+    settings = Settings.load(tmp_path, tracking_uri=str(moved / folder.name), artifacts_dir=str(tmp_path / "none"))
+    store = Store(settings)
+    assert store.fetch(store.champion()).model_version == version
