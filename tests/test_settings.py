@@ -117,14 +117,14 @@ def test_a_file_of_settings_that_cannot_be_read_is_named(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("uri", "absolute"),
     [
-        ("file:./mlruns", "file:///root/mlruns"),
-        ("mlruns", "file:///root/mlruns"),
-        ("./c# %41 d", "file:///root/c%23%20%2541%20d"),
-        ("./a:b", "file:///root/a%3Ab"),
-        ("file:c%23", "file:///root/c%23"),
+        ("file:./mlruns", "file:///checkout/mlruns"),
+        ("mlruns", "file:///checkout/mlruns"),
+        ("./c# %41 d", "file:///checkout/c%23%20%2541%20d"),
+        ("./a:b", "file:///checkout/a%3Ab"),
+        ("file:c%23", "file:///checkout/c%23"),
         ("file:/abs/mlruns", "file:///abs/mlruns"),
         ("file:///abs/mlruns", "file:///abs/mlruns"),
-        ("sqlite:///mlflow.db", "sqlite:////root/mlflow.db"),
+        ("sqlite:///mlflow.db", "sqlite:////checkout/mlflow.db"),
         ("sqlite:////abs/mlflow.db", "sqlite:////abs/mlflow.db"),
         ("file:///a b", "file:///a%20b"),
         ("http://tracking:5000", "http://tracking:5000"),
@@ -134,13 +134,13 @@ def test_a_file_of_settings_that_cannot_be_read_is_named(tmp_path: Path) -> None
 )
 def test_a_store_is_the_same_from_everywhere(uri: str, absolute: str) -> None:
     """A relative store is taken from the root, whatever the working directory is; others stay as they are."""
-    assert absolute_store(uri, Path("/root")) == absolute
+    assert absolute_store(uri, Path("/checkout")) == absolute
     assert absolute_store(absolute) == absolute
 
 
 def test_a_store_on_this_machine_has_a_path() -> None:
     """The folder of a file store and the file of a SQLite store are those that their URIs mean."""
-    folder = Path("/root/c# %41 d")
+    folder = Path("/checkout/c# %41 d")
     assert store_folder(absolute_store(str(folder))) == folder
     assert database_file("sqlite:////abs/mlflow.db?timeout=5") == Path("/abs/mlflow.db")
     assert (store_folder("http://host"), database_file("http://host")) == (None, None)
