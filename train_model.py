@@ -16,7 +16,7 @@ from classifier.settings import ROOT, Settings, redacted
 
 if TYPE_CHECKING:
     from classifier.data import Table
-    from classifier.release import RegisteredVersion
+    from classifier.release import RegisteredVersion, Release
     from classifier.schema import Schema
     from classifier.tracking import Store
     from classifier.training import Evaluation
@@ -222,16 +222,23 @@ def train(settings: Settings, options: argparse.Namespace, step: "Steps") -> Non
         run.finish()
         step.done("register and publish")
 
-    verdict = promote(store, options, version, schema, parts.held_out, evaluation)
+    verdict = promote(store, options, version, made, schema, parts.held_out, evaluation)
     step.reached = f"{version.model_version} is registered: {verdict}"
     store_name = redacted(settings.tracking_uri)
     print(report.summary(version, verdict, validation, evaluation, folder, store_name, run.page))
+
+
+def split_of(release: "Release") -> str:
+    """What decides which rows were held out, in words: two trainings that agree in it held out the same."""
+    parameters, dataset = release.manifest.info.parameters, release.manifest.info.dataset
+    return f"--seed {parameters['seed']} --test-size {parameters['test_size']}, table {dataset['sha256'][:12]}"
 
 
 def promote(
     store: "Store",
     options: argparse.Namespace,
     version: "RegisteredVersion",
+    made: "Release",
     schema: "Schema",
     held_out: "Table",
     evaluation: "Evaluation",
@@ -253,7 +260,14 @@ def promote(
         else:
             if (champion.schema.feature_names, champion.schema.classes) != (schema.feature_names, schema.classes):
                 return f"a candidate; the champion {champion.model_version} has another schema and can't be compared"
+            theirs_split, ours_split = split_of(champion.release), split_of(made)
+            if theirs_split != ours_split:
+                return (
+                    f"a candidate; the champion {champion.model_version} was trained on other rows of the table "
+                    f"({theirs_split}; here {ours_split}), so it may know these: train with the same to compare"
+                )
             probabilities = champion.probabilities(held_out.features.to_numpy())
+            probabilities /= probabilities.sum(axis=1, keepdims=True)  # they come with seven decimals
             theirs = training.score(held_out.target, probabilities, list(schema.classes))[options.metric]
             ours = evaluation.metrics[options.metric]
             compared = f"{options.metric} {ours:.4f} against {theirs:.4f} of {champion.model_version} on the same rows"

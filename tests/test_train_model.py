@@ -126,6 +126,16 @@ def test_promotion_is_earned_given_or_withheld(workspace: Workspace) -> None:
     assert workspace.store().champion().model_version == better
 
 
+def test_a_champion_that_knows_the_held_out_rows_is_not_compared(workspace: Workspace) -> None:
+    """A champion of another seed was trained on most of the held-out rows: the verdict says so, and it stays."""
+    (first,) = workspace.versions()
+    done = workspace.run("train_model.py", "--seed", "7", "--promote", "better", "--metric", "log_loss")
+    assert done.returncode == 0, done.stderr
+    assert "--seed 42" in done.stdout
+    assert "train with the same to compare" in done.stdout
+    assert workspace.store().champion().model_version == first
+
+
 def test_unless_trained_trains_once(empty_workspace: Workspace) -> None:
     """--unless-trained trains where there is no champion and does nothing where there is one."""
     for _ in range(2):
