@@ -8,11 +8,12 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from dotenv import dotenv_values
-from pydantic import Field, ValidationError
+from dotenv.parser import parse_stream
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from classifier.errors import SettingsError
@@ -26,6 +27,24 @@ STORES = ("file", "sqlite", "postgresql", "mysql", "mssql", "http", "https", "da
 """Schemes of the stores that MLflow knows; those of databases may carry a driver, as in `mysql+pymysql`."""
 
 
+def _plain_name(name: str) -> str:
+    # in a file store the name is a folder's: it must not lead out of it
+    if not re.fullmatch(r"[A-Za-z0-9_][\w.-]{0,99}", name):
+        raise PydanticCustomError("name", "use letters, digits and _ - . only, not . or - first, at most 100 characters")
+    return name
+
+
+def _plain_alias(alias: str) -> str:
+    if not re.fullmatch(r"[A-Za-z][\w-]{0,99}", alias):
+        raise PydanticCustomError("alias", "use letters, digits and _ - only, a letter first, at most 100 characters")
+    if re.fullmatch(r"latest|v[0-9]+", alias, re.IGNORECASE):
+        raise PydanticCustomError("alias", "MLflow keeps 'latest' and 'v<number>' for itself; choose another word")
+    return alias
+
+
+LowerCase = BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value)
+
+
 class Settings(BaseSettings):
     """Everything that can be set, by the name `CLASSIFIER_<NAME>` unless an alias says otherwise."""
 
@@ -33,11 +52,12 @@ class Settings(BaseSettings):
 
     tracking_uri: str = Field("file:./mlruns", validation_alias="MLFLOW_TRACKING_URI", description="the MLflow store")
     artifacts_dir: Path = Field(Path("artifacts"), description="folder of the releases, one sub-folder a model version")
-    # in a file store the name is a folder's: it must not lead out of it
-    model_name: str = Field(
-        "iris-classifier", pattern=r"^[A-Za-z0-9_][\w.-]{0,99}$", description="registered model to follow"
+    model_name: Annotated[str, AfterValidator(_plain_name)] = Field(
+        "iris-classifier", description="registered model to follow"
     )
-    model_alias: str = Field("champion", pattern=r"^[A-Za-z][\w-]{0,99}$", description="alias that says what is live")
+    model_alias: Annotated[str, AfterValidator(_plain_alias)] = Field(
+        "champion", description="alias that says what is live"
+    )
     host: str = Field("127.0.0.1", min_length=1, description="address to listen on; 0.0.0.0 for every interface")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 for any free one")
     follow_seconds: float = Field(2.0, ge=0.1, le=3600, description="pause between two looks at the registry")
@@ -45,8 +65,12 @@ class Settings(BaseSettings):
     max_batch_bytes: int = Field(16 * 1024 * 1024, ge=1024, le=2**32, description="largest body of /predict/batch")
     max_batch_rows: int = Field(100_000, ge=1, le=10_000_000, description="most rows in one /predict/batch")
     shutdown_seconds: int = Field(10, ge=1, le=600, description="how long a stop waits for requests in flight")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="debug logs every request")
-    log_format: Literal["text", "json"] = Field("text", description="text for a terminal, json for a collector")
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], LowerCase] = Field(
+        "info", description="debug logs every request"
+    )
+    log_format: Annotated[Literal["text", "json"], LowerCase] = Field(
+        "text", description="text for a terminal, json for a collector"
+    )
 
     @classmethod
     def load(cls, root: Path = ROOT, **options: str | None) -> "Settings":
@@ -60,38 +84,62 @@ class Settings(BaseSettings):
         """
         given = {field: value for field, value in options.items() if value is not None}
         shown = {setting_name(field): f"--{field.replace('_', '-')}" for field in given}
+
+        def refusal(name: str, reason: object) -> SettingsError:
+            return SettingsError(f"{shown.get(name, name)}: {reason}")
+
         dotenv = root / ".env"
-        content = _read(dotenv)
-        found = (*os.environ, *dotenv_values(stream=io.StringIO(content or "")))
-        names = {name for name in found if name.upper().startswith(PREFIX)}
+        there, in_file = _names_in(dotenv)
+        names = {name for name in (*os.environ, *in_file) if name.upper().startswith(PREFIX)}
         unknown = sorted(name for name in names if name.upper() not in set(setting_names()))
         if unknown:
             raise SettingsError(f"{unknown[0]}: there is no such setting. Known: {', '.join(setting_names())}")
         init: dict[str, Any] = {str(cls.model_fields[name].validation_alias or name): given[name] for name in given}
         try:
-            settings = cls(_env_file=None if content is None else dotenv, **init)
+            settings = cls(_env_file=dotenv if there else None, **init)
         except ValidationError as error:
             first = error.errors()[0]
-            name = setting_name(str(first["loc"][0]))
             value = redacted(str(first["input"]))[:80]
-            raise SettingsError(f"{shown.get(name, name)}: {first['msg']} (it is {value!r})") from None
+            raise refusal(setting_name(str(first["loc"][0])), f"{first['msg']} (it is {value!r})") from None
+        artifacts = (root / settings.artifacts_dir.expanduser()).resolve()
         try:
             store = absolute_store(settings.tracking_uri, root)
-        except ValueError as error:
-            name = setting_name("tracking_uri")
-            raise SettingsError(f"{shown.get(name, name)}: {error}") from None
-        artifacts = (root / settings.artifacts_dir.expanduser()).resolve()
+            if folder := store_folder(store):
+                _expect_folder(folder)
+        except (ValueError, OSError) as error:
+            raise refusal(setting_name("tracking_uri"), error) from None
+        try:
+            _expect_folder(artifacts)
+        except (ValueError, OSError) as error:
+            raise refusal(setting_name("artifacts_dir"), error) from None
         return settings.model_copy(update={"artifacts_dir": artifacts, "tracking_uri": store})
 
 
-def _read(dotenv: Path) -> str | None:
-    """What a `.env` says; None if there is none. One that can't be read is an error, not an empty one."""
+def _names_in(dotenv: Path) -> tuple[bool, set[str]]:
+    """Whether there is a `.env`, and the names that it sets. One that can't be read is an error, not an empty one."""
     try:
-        return dotenv.read_text(encoding="utf-8")
+        content = dotenv.read_text(encoding="utf-8")
     except FileNotFoundError:
-        return None
+        return False, set()
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{dotenv}: it can't be read: {getattr(error, 'strerror', None) or error}") from None
+    names = set()
+    for binding in parse_stream(io.StringIO(content)):
+        if binding.error or (binding.key and binding.value is None):
+            blank_lines = len(binding.original.string) - len(binding.original.string.lstrip("\n"))
+            line = binding.original.line + blank_lines
+            raise SettingsError(f"{dotenv}, line {line}: this is no setting; write NAME=value, or # before a remark")
+        names.add(binding.key or "")
+    return True, names
+
+
+def _expect_folder(path: Path) -> None:
+    """Raises ValueError if a file is where this folder is, or should come to be."""
+    for place in (path, *path.parents):
+        if place.is_dir():
+            return
+        if place.exists() or place.is_symlink():
+            raise ValueError(f"{place} is a file, not a folder. Choose another place")
 
 
 def setting_name(field: str) -> str:

@@ -45,8 +45,12 @@ MLFLOW_DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # with MLflow's own 7 a server that is away is said after 4 minutes
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # the summary has the addresses
 }
 """MLflow's own settings, where the environment leaves them open."""
+
+DATABASE_TRIES = 4
+"""How often a database is tried, a second in all. MLflow's own 10 take 105 s, and it offers no setting for them."""
 
 HOW_TO_TRAIN = "Run `python train_model.py`; this server picks the model up by itself."
 
@@ -55,10 +59,21 @@ def _import_mlflow() -> Any:
     for name, value in MLFLOW_DEFAULTS.items():
         os.environ.setdefault(name, value)
     mlflow = importlib.import_module("mlflow")
+    importlib.import_module("mlflow.store.db.utils").MAX_RETRY_COUNT = DATABASE_TRIES
     for name in ("mlflow", "urllib3"):  # afterwards: the import sets it too
         # urllib3 warns of every retry, again and again while a server is away
         logging.getLogger(name).setLevel(logging.ERROR)
     return mlflow
+
+
+def _reason(error: Exception) -> str:
+    """The first line of an error, after what the system said of its cause, which a long line has at its end."""
+    said = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+    cause: BaseException = error
+    while deeper := cause.__cause__ or cause.__context__:
+        cause = deeper
+    system = cause.strerror if isinstance(cause, OSError) else None
+    return said if not system or system in said else f"{system}: {said}"
 
 
 class Store:
@@ -82,8 +97,7 @@ class Store:
         except ClassifierError:
             raise
         except Exception as error:
-            reason = without_secrets(str(error), self._uri).strip() or type(error).__name__
-            raise TrackingError(f"{doing} failed: {reason.splitlines()[0][:300]}") from error
+            raise TrackingError(f"{doing} failed: {without_secrets(_reason(error), self._uri)}") from error
 
     def connect(self) -> "MlflowClient":
         """MLflow's client of this store; imports MLflow the first time.
@@ -107,8 +121,9 @@ class Store:
             NoModelError: nothing is registered, or nothing carries the alias.
             TrackingError: the store can't be asked, or the version isn't one of this project's.
         """
-        if self._files and not self._files.has_model(self.model_name):
-            # asking MLflow would make folders, and a server that only reads makes none
+        database = database_file(self._uri)
+        if (self._files and not self._files.has_model(self.model_name)) or (database and not database.exists()):
+            # asking MLflow would make folders or a database, and a server that only reads makes none
             raise NoModelError(f"No model has been trained yet. {HOW_TO_TRAIN}")
         with self.translated(f"asking {self.shown} for {self.model_name}@{self.alias}"):
             from mlflow.exceptions import MlflowException

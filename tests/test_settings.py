@@ -55,6 +55,12 @@ def test_the_environment_comes_before_the_file(tmp_path: Path, monkeypatch: pyte
         ("CLASSIFIER_MODEL_NAME", "."),
         ("CLASSIFIER_MODEL_NAME", ".hidden"),
         ("CLASSIFIER_MODEL_NAME", "a/b"),
+        ("CLASSIFIER_MODEL_ALIAS", "latest"),
+        ("CLASSIFIER_MODEL_ALIAS", "v1"),
+        ("CLASSIFIER_MODEL_ALIAS", "V12"),
+        ("CLASSIFIER_ARTIFACTS_DIR", __file__),
+        ("CLASSIFIER_ARTIFACTS_DIR", f"{__file__}/below/it"),
+        ("MLFLOW_TRACKING_URI", f"file:{__file__}"),
         ("MLFLOW_TRACKING_URI", "file:"),
         ("MLFLOW_TRACKING_URI", "file://"),
         ("MLFLOW_TRACKING_URI", "file://mlruns"),
@@ -69,6 +75,22 @@ def test_a_wrong_setting_is_named(name: str, value: str, tmp_path: Path, monkeyp
     monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError, match=f"^{name}: [^\n]+$"):
         Settings.load(tmp_path)
+
+
+@pytest.mark.parametrize("line", ["CLASSIFIER_PORT 8001", "export", '="8001"', "CLASSIFIER_HOST='cut"])
+def test_a_line_that_is_no_setting_is_named(line: str, tmp_path: Path) -> None:
+    """A line of `.env` that can't be read as NAME=value is refused by its number, not passed over."""
+    (tmp_path / ".env").write_text(f"# where we listen\nCLASSIFIER_PORT=8001\n\n{line}\n")
+    with pytest.raises(SettingsError, match=r"^[^\n]*\.env, line 4: [^\n]+NAME=value[^\n]*$"):
+        Settings.load(tmp_path)
+
+
+def test_a_level_may_be_written_in_capitals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log level and a log format mean the same in capitals."""
+    monkeypatch.setenv("CLASSIFIER_LOG_LEVEL", "DEBUG")
+    monkeypatch.setenv("CLASSIFIER_LOG_FORMAT", "Json")
+    settings = Settings.load(tmp_path)
+    assert (settings.log_level, settings.log_format) == ("debug", "json")
 
 
 def test_settings_do_not_change(tmp_path: Path) -> None:
