@@ -11,14 +11,17 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
-import uvicorn
+try:
+    import uvicorn
 
-from classifier import logs, ports
-from classifier.errors import SettingsError
-from classifier.settings import Settings
-from classifier.tracking import Store
-from classifier.web.app import create_app
-from classifier.web.protocol import BoundedProtocol
+    from classifier import logs, ports
+    from classifier.errors import SettingsError
+    from classifier.settings import Settings
+    from classifier.tracking import Store
+    from classifier.web.app import create_app
+    from classifier.web.protocol import BoundedProtocol
+except ModuleNotFoundError as missing:
+    sys.exit(f"api.py: {missing}. `. .venv/bin/activate` first, or `python run_pipeline.py`, which makes it")
 
 if TYPE_CHECKING:
     from fastapi import FastAPI

@@ -92,13 +92,22 @@ def install(lock: Path) -> None:
         say("environment", f"{sys.prefix} has everything in {lock.name}")
         return
     say("environment", f"installing {len(missing)} packages of {lock.name} into {sys.prefix}")
-    with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as file:
-        file.write("\n".join(missing))
-        file.flush()
+    try:
+        folder = tempfile.TemporaryDirectory(prefix=".pip-", dir=sys.prefix)
+    except OSError as error:
+        raise StepError(f"{sys.prefix} can't be written: {error.strerror}. Activate an environment of yours") from None
+    with folder as temporary:
+        wanted = Path(temporary) / "wanted.txt"
+        wanted.write_text("\n".join(missing), encoding="utf-8")
         # the lock is complete, so pip need not look for dependencies of its own
         pip = [sys.executable, "-m", "pip", "install", "--no-deps", "--require-hashes", "--disable-pip-version-check"]
         process = subprocess.Popen(
-            [*pip, "-r", file.name], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+            [*pip, "-r", str(wanted)],
+            env=os.environ | {"TMPDIR": temporary},  # an interrupted pip leaves what it unpacked
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
         )
         try:
             said = show_progress(process.stdout or (), len(missing))
@@ -119,7 +128,7 @@ def show_progress(lines: Iterable[str], packages: int) -> list[str]:
             if fetched % 10 == 0 or fetched == packages:
                 say("environment", f"  {fetched} of {packages} fetched")
         elif line.startswith("Installing collected packages"):
-            say("environment", "  installing them")
+            say("environment", "  installing them, which takes a while")
     return list(kept)
 
 
@@ -168,8 +177,13 @@ def step(name: str, *command: str) -> None:
     finally:
         stop(process)
     if status:
-        raise StepError(f"{name} failed with status {status}", status if status > 0 else 1)
+        raise StepError(f"{name} {ending(status)}", max(status, 1))
     say(name, f"{time.perf_counter() - started:.1f} s")
+
+
+def ending(status: int) -> str:
+    """How a process ended, in words."""
+    return f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
 
 
 def stop(process: subprocess.Popen[Any], seconds: float = 15) -> int:
@@ -212,7 +226,7 @@ class Server:
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 self._reader.join(5)
-                raise StepError(f"{self.log()}\nserve: the server ended with status {self.process.returncode}")
+                raise StepError(f"{self.log()}\nserve: the server {ending(self.process.returncode)}")
             try:
                 with DIRECT.open(f"{url}/readyz", timeout=5):
                     return
@@ -227,48 +241,67 @@ class Server:
         return b"".join(self._kept).decode(errors="replace").strip()
 
 
-def serve_and_test(host: str, port: int, url: str, mlflow_ui: str, exit_after: bool) -> None:
+def serve_and_test(host: str, port: int, url: str, mlflow: str, exit_after: bool) -> None:
     started = time.perf_counter()
     server = Server(host, port)
     try:
         server.wait_until_ready(url)
         say("serve", f"{time.perf_counter() - started:.1f} s until ready")
         step("test", "test_api.py", "--no-server", "--url", url)
-        print(addresses(url, mlflow_ui), flush=True)
         if exit_after:
             return
+        print(addresses(url, mlflow), flush=True)
         print("Serving until Ctrl-C.", flush=True)
         server.follow()
         try:
             status = server.process.wait()
         except KeyboardInterrupt:
             return
-        raise StepError(f"serve: the server ended by itself with status {status}", max(status, 1))
+        raise StepError(f"serve: the server {ending(status)}, and not by our doing", max(status, 1))
     finally:
         stop(server.process)
 
 
-def addresses(url: str, mlflow_ui: str) -> str:
+def mlflow_ui(tracking_uri: str) -> str:
+    """Where MLflow's UI is: at the tracking server, or at the command that starts one on this store."""
+    from classifier.settings import redacted, store_folder
+
+    if tracking_uri.startswith("http"):
+        return redacted(tracking_uri)
+    folder = store_folder(tracking_uri)
+    # the locations in a file store are relative to the folder that it is in
+    home, store = (folder.parent, f"file:./{quote(folder.name)}") if folder else (ROOT, redacted(tracking_uri))
+    return (
+        f"http://localhost:5000 once this runs:\n              cd {shlex.quote(str(home))} && "
+        f"MLFLOW_ALLOW_FILE_STORE=true {shlex.quote(sys.executable)} -m mlflow ui --workers 1 "
+        f"--backend-store-uri {shlex.quote(store)}"
+    )
+
+
+def addresses(url: str, mlflow: str) -> str:
     example = '{"sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2}'
-    return f"""
+    text = f"""
   API         {url}
   Docs        {url}/docs
   Health      {url}/health
   Metrics     {url}/metrics
   History     {url}/predictions/history
   Model info  {url}/model/info
-  MLflow UI   http://localhost:5000 once this runs:
-              {mlflow_ui}
+  MLflow UI   {mlflow}
 
   curl -X POST {url}/predict -H 'Content-Type: application/json' -d '{example}'
 """
+    if Path(sys.prefix) != ROOT / ".venv" or "VIRTUAL_ENV" in os.environ:
+        return text
+    activate = f"cd {shlex.quote(str(ROOT))} && . .venv/bin/activate"
+    return f"{text}\n  The other scripts, and mlflow, work after this:\n  {activate}\n"
 
 
 def pipeline(options: argparse.Namespace) -> None:
     install(LOCK)
     from classifier import ports
     from classifier.errors import SettingsError
-    from classifier.settings import Settings, redacted, store_folder
+    from classifier.settings import Settings
 
     try:
         settings = Settings.load()
@@ -281,14 +314,7 @@ def pipeline(options: argparse.Namespace) -> None:
     port = port or ports.free(host)
 
     step("train", "train_model.py")
-    folder = store_folder(settings.tracking_uri)
-    # the locations in a file store are relative to the folder that it is in
-    home, store = (folder.parent, f"file:./{quote(folder.name)}") if folder else (ROOT, redacted(settings.tracking_uri))
-    mlflow_ui = (
-        f"cd {shlex.quote(str(home))} && MLFLOW_ALLOW_FILE_STORE=true "
-        f"{shlex.quote(sys.executable)} -m mlflow ui --workers 1 --backend-store-uri {shlex.quote(store)}"
-    )
-    serve_and_test(host, port, ports.url(host, port), mlflow_ui, options.exit)
+    serve_and_test(host, port, ports.url(host, port), mlflow_ui(settings.tracking_uri), options.exit)
 
 
 def check() -> None:

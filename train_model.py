@@ -11,8 +11,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from classifier.errors import ClassifierError, NoModelError, ReleaseError, TrackingError
-from classifier.settings import ROOT, Settings, redacted
+try:
+    from classifier.errors import ClassifierError, NoModelError, ReleaseError, TrackingError
+    from classifier.settings import ROOT, Settings, redacted
+except ModuleNotFoundError as missing:
+    sys.exit(f"train_model.py: {missing}. `. .venv/bin/activate` first, or `python run_pipeline.py`, which makes it")
 
 if TYPE_CHECKING:
     from classifier.data import Table
@@ -78,8 +81,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         f"it stays a candidate {default}",
     )
     publishing.add_argument(
-        "--metric", choices=METRIC_CHOICES, default="f1_macro", metavar="M",
-        help=f"what --promote better compares: {', '.join(METRIC_CHOICES)} {default}",
+        "--metric", choices=METRIC_CHOICES, metavar="M",
+        help=f"what --promote better compares: {', '.join(METRIC_CHOICES)} (default: f1_macro)",
     )  # fmt: skip
     publishing.add_argument("--unless-trained", action="store_true", help="do nothing if a model is live already")
     publishing.add_argument(
@@ -87,7 +90,11 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     publishing.add_argument("--model-name", metavar="NAME", help="registered model (default: the setting)")
     publishing.add_argument("--tracking-uri", metavar="URI", help="MLflow store (default: the setting)")
-    return parser.parse_args(argv)
+    options = parser.parse_args(argv)
+    if options.metric and options.promote != "better":
+        parser.error("argument --metric: it is what --promote better compares; give --promote better too")
+    options.metric = options.metric or "f1_macro"
+    return options
 
 
 def whole(least: int, most: int = 10**6) -> Callable[[str], int]:
@@ -112,7 +119,10 @@ def share(text: str) -> float:
 def features(text: str) -> str | float:
     if text in ("sqrt", "log2"):
         return text
-    return 1.0 if text in ("1", "1.0") else share(text)
+    try:
+        return 1.0 if text in ("1", "1.0") else share(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not sqrt, log2, 1, or a share between 0 and 1") from error
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -222,10 +232,21 @@ def train(settings: Settings, options: argparse.Namespace, step: "Steps") -> Non
         run.finish()
         step.done("register and publish")
 
-    verdict = promote(store, options, version, made, schema, parts.held_out, evaluation)
+    live, verdict = promote(store, options, version, made, schema, parts.held_out, evaluation)
     step.reached = f"{version.model_version} is registered: {verdict}"
     store_name = redacted(settings.tracking_uri)
     print(report.summary(version, verdict, validation, evaluation, folder, store_name, run.page))
+    print(f"\nNext: {next_step(settings, options, version, live)}")
+
+
+def next_step(settings: Settings, options: argparse.Namespace, version: "RegisteredVersion", live: bool) -> str:
+    if not live:
+        place = f"Model registry → {settings.model_name}"
+        alias = f"the alias '{settings.model_alias}'"
+        return f"in the MLflow UI, {place}, give version {version.registry_version} {alias} to make it live."
+    given = f"MLFLOW_TRACKING_URI='{redacted(settings.tracking_uri)}' " if options.tracking_uri else ""
+    given += f"CLASSIFIER_MODEL_NAME='{settings.model_name}' " if options.model_name else ""
+    return f"`{given}python api.py` serves what is live; a server of it that is running follows within seconds."
 
 
 def split_of(release: "Release") -> str:
@@ -242,27 +263,27 @@ def promote(
     schema: "Schema",
     held_out: "Table",
     evaluation: "Evaluation",
-) -> str:
-    """Moves the alias, or leaves it, as --promote says. Returns the verdict in words."""
+) -> tuple[bool, str]:
+    """Moves the alias, or leaves it, as --promote says. Returns whether it was moved, and why in words."""
     from classifier import training
     from classifier.predictor import Predictor
 
     verdict = f"live as '{store.alias}'"
     if options.promote == "never":
-        return f"a candidate; '{store.alias}' was not moved (--promote never)"
+        return False, f"a candidate; '{store.alias}' was not moved (--promote never)"
     if options.promote == "better":
         try:
             champion = Predictor(store.fetch(store.champion()))
         except NoModelError:
             pass  # the first model has no one to beat
         except ReleaseError as error:
-            return f"a candidate; it can't be compared with the champion: {error}"
+            return False, f"a candidate; it can't be compared with the champion: {error}"
         else:
             if (champion.schema.feature_names, champion.schema.classes) != (schema.feature_names, schema.classes):
-                return f"a candidate; the champion {champion.model_version} has another schema and can't be compared"
+                return False, f"a candidate; the champion {champion.model_version} has another schema"
             theirs_split, ours_split = split_of(champion.release), split_of(made)
             if theirs_split != ours_split:
-                return (
+                return False, (
                     f"a candidate; the champion {champion.model_version} was trained on other rows of the table "
                     f"({theirs_split}; here {ours_split}), so it may know these: train with the same to compare"
                 )
@@ -272,10 +293,10 @@ def promote(
             ours = evaluation.metrics[options.metric]
             compared = f"{options.metric} {ours:.4f} against {theirs:.4f} of {champion.model_version} on the same rows"
             if not training.is_better(options.metric, ours, theirs):
-                return f"a candidate, not better: {compared}"
+                return False, f"a candidate, not better: {compared}"
             verdict += f", better: {compared}"
     store.promote(version)
-    return verdict
+    return True, verdict
 
 
 class Steps:

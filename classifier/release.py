@@ -275,7 +275,9 @@ def draft(artifacts: Path, taken: Callable[[str], bool] = lambda _: False) -> It
             lock.acquire()
             folder.mkdir()
     except OSError as error:
-        raise ReleaseError(f"{artifacts} can't be written: {error.strerror}. Make it writable for this user") from error
+        raise ReleaseError(
+            f"{artifacts} can't be written: {error.strerror}. Make it writable for this user, or choose another"
+        ) from error
     try:
         yield Draft(version, folder, final)
     finally:

@@ -225,7 +225,7 @@ def summary(
     tracking_uri: str,
     page: str,
 ) -> str:
-    """What a training says at its end: which version, how good, where it is, what to do next."""
+    """What a training says at its end: which version, how good, where it is."""
     rows = [
         f"  {name:18} {value:8.4f}   {_with_deviation(validation, name)}"
         for name, value in evaluation.metrics.items()
@@ -242,7 +242,5 @@ def summary(
             f"  artifacts   {folder}",
             f"  MLflow      run {version.run_id} in {tracking_uri}",
             f"              {page}",
-            "",
-            "Next: `python api.py` serves what is live; a server that is running follows within seconds.",
         ]
     )

@@ -30,7 +30,9 @@ STORES = ("file", "sqlite", "postgresql", "mysql", "mssql", "http", "https", "da
 def _plain_name(name: str) -> str:
     # in a file store the name is a folder's: it must not lead out of it
     if not re.fullmatch(r"[A-Za-z0-9_][\w.-]{0,99}", name):
-        raise PydanticCustomError("name", "use letters, digits and _ - . only, not . or - first, at most 100 characters")
+        raise PydanticCustomError(
+            "name", "use letters, digits and _ - . only, not . or - first, at most 100 characters"
+        )
     return name
 
 

@@ -59,7 +59,7 @@ def _import_mlflow() -> Any:
     for name, value in MLFLOW_DEFAULTS.items():
         os.environ.setdefault(name, value)
     mlflow = importlib.import_module("mlflow")
-    importlib.import_module("mlflow.store.db.utils").MAX_RETRY_COUNT = DATABASE_TRIES
+    vars(importlib.import_module("mlflow.store.db.utils"))["MAX_RETRY_COUNT"] = DATABASE_TRIES
     for name in ("mlflow", "urllib3"):  # afterwards: the import sets it too
         # urllib3 warns of every retry, again and again while a server is away
         logging.getLogger(name).setLevel(logging.ERROR)

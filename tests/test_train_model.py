@@ -133,6 +133,7 @@ def test_a_champion_that_knows_the_held_out_rows_is_not_compared(workspace: Work
     assert done.returncode == 0, done.stderr
     assert "--seed 42" in done.stdout
     assert "train with the same to compare" in done.stdout
+    assert "Next: in the MLflow UI" in done.stdout
     assert workspace.store().champion().model_version == first
 
 
@@ -280,7 +281,8 @@ def test_what_cannot_be_trained_is_said_in_one_line(workspace: Workspace, option
 
 
 @pytest.mark.parametrize(
-    "option", [["--n-estimators", "0"], ["--test-size", "2"], ["--max-features", "5"], ["--seed", "x"]]
+    "option",
+    [["--n-estimators", "0"], ["--test-size", "2"], ["--max-features", "5"], ["--seed", "x"], ["--metric", "accuracy"]],
 )
 def test_a_mistyped_option_is_named(empty_workspace: Workspace, option: list[str]) -> None:
     """An option out of its bounds is named, with what it may be, before anything is made."""
