@@ -208,7 +208,8 @@ def train(settings: Settings, options: argparse.Namespace, step: "Steps") -> Non
         made = export.write_release(draft.folder / RELEASE, draft.model_version, pipeline, schema, parts.training, info)
         rows = export.probing_rows(pipeline, parts.training, export.PARITY_ROWS, options.seed)
         difference = export.check_parity(pipeline, rows, Predictor(made).probabilities(rows))
-        step.done(f"compile the forest: as scikit-learn on {len(rows)} rows, within {difference:.0e}")
+        closeness = f"within {difference:.0e}" if difference else "to the last bit"
+        step.done(f"compile the forest: as scikit-learn on {len(rows)} rows, {closeness}")
 
         card = report.write(draft.folder, schema, pipeline, parts, validation, evaluation, info)
         step.done("draw the plots, write the model card")

@@ -1,41 +1,74 @@
-"""A compiled release in memory: rows in, probabilities out. The only door to ONNX Runtime.
+"""A release in memory: rows in, probabilities out. The only door to LLVM, which compiles the walk (`forest.ll`).
 
-Knows the order of rounding that scikit-learn follows; does not know requests, versions in a registry, or who asks.
+Knows forests; does not know requests, versions in a registry, or who asks.
 """
 
+import ctypes
+import functools
+from collections.abc import Callable, Sequence
+from importlib.resources import files
+from typing import Any
+
+import llvmlite.binding as llvm
 import numpy as np
-import onnxruntime as ort
 
 from classifier.errors import ReleaseError
+from classifier.forest import Forest
 from classifier.release import TOLERANCE, Release
 from classifier.schema import Matrix, Schema
 
-DECIMALS = 7
-"""ONNX Runtime gives probabilities as float32, whose digits beyond the seventh are noise: 0.33 comes as 0.33000001."""
+Walk = Callable[[int, Any, int, Any], None]
+
+
+class _Model(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ("nodes", "roots", "leaves")),
+        *((name, ctypes.c_int64) for name in ("trees", "classes", "features")),
+    )
+
+
+@functools.cache
+def _compiled() -> tuple[Walk, Walk, Any]:
+    """The walk for one row, the walk for many, and what must live as long as they do.
+
+    The first keeps Python's lock: for a microsecond, giving it up costs more, and whoever took it would keep it for
+    thousands. The second gives it up.
+    """
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    module = llvm.parse_assembly(files("classifier").joinpath("forest.ll").read_text(encoding="utf-8"))
+    module.verify()
+    features = llvm.get_host_cpu_features().flatten()
+    machine = llvm.Target.from_default_triple().create_target_machine(llvm.get_host_cpu_name(), features, opt=3)
+    engine = llvm.create_mcjit_compiler(module, machine)
+    engine.finalize_object()
+    address = engine.get_function_address("predict")
+    types = (None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p)
+    return ctypes.PYFUNCTYPE(*types)(address), ctypes.CFUNCTYPE(*types)(address), engine
 
 
 class Predictor:
-    """Computes what the release's scikit-learn model would, row by row independent of the others. Safe for threads."""
+    """Computes what the release's scikit-learn model would, to the last bit. Safe for threads."""
 
     def __init__(self, release: Release) -> None:
-        """Compiles the release and holds it to its golden rows.
+        """Reads the forest and holds it to its golden rows.
 
         Raises:
-            ReleaseError: the forest can't be loaded, or gives other probabilities than it must.
+            ReleaseError: the forest can't be walked, or gives other probabilities than it must.
         """
         self.release = release
-        self._mean, self._scale = release.mean, release.scale
-        options = ort.SessionOptions()
-        # one row costs microseconds: handing it to other threads costs more than it saves
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 4  # what goes wrong is raised; the runtime's own lines on stderr say it twice
+        features, classes = len(release.schema.features), len(release.schema.classes)
         try:
-            self._session = ort.InferenceSession(release.forest, options, providers=["CPUExecutionProvider"])
-            actual = self.probabilities(release.golden_rows)
-        except Exception as error:  # ONNX Runtime's exceptions have no common base of their own
-            reason = str(error).splitlines()[0][:200]
-            raise ReleaseError(f"release {release.model_version} has a forest that can't be run: {reason}") from error
+            self._forest = forest = Forest.from_bytes(release.forest, features, classes)
+        except ReleaseError as error:
+            raise ReleaseError(f"release {release.model_version}: {error}") from error
+        arrays = (forest.nodes, forest.roots, forest.leaves)
+        self._model = _Model(*(array.ctypes.data for array in arrays), len(forest.roots), classes, features)
+        self._at = ctypes.addressof(self._model)
+        self._row, self._shares = ctypes.c_double * features, ctypes.c_double * classes
+        self._one, self._many, _ = _compiled()
         expected = release.golden_probabilities
+        actual = self.probabilities(release.golden_rows)
         if actual.shape != expected.shape or not np.abs(actual - expected).max() <= TOLERANCE:
             raise ReleaseError(
                 f"release {release.model_version} gives other probabilities than its golden rows must have"
@@ -49,10 +82,18 @@ class Predictor:
     def schema(self) -> Schema:
         return self.release.schema
 
+    def answer(self, row: Sequence[float]) -> list[float]:
+        """One row, a value a feature → one probability a class."""
+        shares = self._shares()
+        self._one(self._at, self._row(*row), 1, shares)
+        return shares[:]
+
     def probabilities(self, rows: Matrix) -> Matrix:
-        """Rows of shape (n, features), float64 → probabilities of shape (n, classes), float64, seven decimals."""
-        # float64 → float32 → float64: the trees compare the float32 value with thresholds in float64
-        scaled = ((rows - self._mean) / self._scale).astype(np.float32).astype(np.float64)
-        (raw,) = self._session.run(["probabilities"], {"features": scaled})
-        rounded: Matrix = np.round(raw.astype(np.float64), DECIMALS)
-        return rounded
+        """Rows of shape (n, features), float64 → probabilities of shape (n, classes), float64. Other threads run on."""
+        rows = np.ascontiguousarray(rows, dtype=np.float64)
+        if rows.ndim != 2 or rows.shape[1] != self._model.features:
+            raise ValueError(f"rows of shape {rows.shape} are not of {self._model.features} features")
+        shares = np.empty((len(rows), self._model.classes))
+        if len(rows):
+            self._many(self._at, rows.ctypes.data, len(rows), shares.ctypes.data)
+        return shares

@@ -5,7 +5,7 @@ import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
-LIBRARIES = ("scikit-learn", "numpy", "pandas", "onnxruntime", "skl2onnx", "skops", "mlflow")
+LIBRARIES = ("scikit-learn", "numpy", "pandas", "llvmlite", "skops", "mlflow")
 """The libraries on which a model's numbers, or reading it back, depend."""
 
 

@@ -1,12 +1,12 @@
 """A release: one immutable folder per model version that holds all that serving needs. The contract of the two wings.
 
     <artifacts>/<model_version>/release/
-        manifest.json   schema, scaling, golden rows, provenance, and the SHA-256 of every other file
-        forest.onnx     the compiled forest
+        manifest.json       schema, golden rows, provenance, and the SHA-256 of every other file
+        forest.safetensors  the compiled forest
 
-JSON, numbers and ONNX: reading a release runs no code. The checksum of the manifest stands for the whole release.
+JSON and numbers: reading a release runs no code. The checksum of the manifest stands for the whole release.
 A folder of artifacts appears whole or not at all: it is written aside as a `Draft` and renamed. Knows files and
-checksums; does not know how a forest is computed (`classifier.predictor`) or where releases come from
+checksums; does not know how a forest is walked (`classifier.predictor`) or where releases come from
 (`classifier.tracking`).
 """
 
@@ -28,13 +28,13 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError,
 from classifier.errors import ReleaseError
 from classifier.schema import Matrix, Schema
 
-TOLERANCE = 1e-6
+TOLERANCE = 1e-7
 """Largest difference of a probability to scikit-learn's with which a forest is published, and served."""
 
-FORMAT = 1
+FORMAT = 2
 """Version of the layout above. A release of another format is refused, not guessed at."""
 
-MANIFEST, FOREST = "manifest.json", "forest.onnx"
+MANIFEST, FOREST = "manifest.json", "forest.safetensors"
 MAX_BYTES = {MANIFEST: 16 * 2**20, FOREST: 2**30}
 VERSION_FORMAT = "%Y%m%d_%H%M%S"
 
@@ -63,11 +63,16 @@ class Info(BaseModel):
     git_commit: str
 
 
+class Form(BaseModel):
+    """What a manifest of any format says of itself."""
+
+    format: int
+
+
 class Manifest(BaseModel):
     """What `manifest.json` holds.
 
     Attributes:
-        mean, scale: the scaler, one number a feature; a row enters the forest as `(row - mean) / scale` in float64.
         files: SHA-256 of every other file of the release, in hex.
     """
 
@@ -76,8 +81,6 @@ class Manifest(BaseModel):
     format: int
     model_version: str = Field(pattern=r"^[0-9]{8}_[0-9]{6}$")
     data_schema: Schema
-    mean: tuple[FiniteFloat, ...]
-    scale: tuple[FiniteFloat, ...]
     golden: Golden
     info: Info
     files: dict[str, str]
@@ -85,8 +88,7 @@ class Manifest(BaseModel):
     @model_validator(mode="after")
     def _shapes_agree(self) -> "Manifest":
         features, classes = len(self.data_schema.features), len(self.data_schema.classes)
-        shapes = [(self.mean, features), (self.scale, features)]
-        shapes += [(row, features) for row in self.golden.rows]
+        shapes = [(row, features) for row in self.golden.rows]
         shapes += [(row, classes) for row in self.golden.probabilities]
         if any(len(values) != length for values, length in shapes):
             raise ValueError(f"a row doesn't fit {features} features and {classes} classes")
@@ -112,14 +114,6 @@ class Release:
     @property
     def schema(self) -> Schema:
         return self.manifest.data_schema
-
-    @property
-    def mean(self) -> Matrix:
-        return np.array(self.manifest.mean, dtype=np.float64)
-
-    @property
-    def scale(self) -> Matrix:
-        return np.array(self.manifest.scale, dtype=np.float64)
 
     @property
     def golden_rows(self) -> Matrix:
@@ -156,8 +150,6 @@ def write(
     *,
     model_version: str,
     schema: Schema,
-    mean: Matrix,
-    scale: Matrix,
     golden_rows: Matrix,
     golden_probabilities: Matrix,
     forest: bytes,
@@ -165,7 +157,7 @@ def write(
 ) -> Release:
     """Writes a release into `folder`, which must not exist, and reads it back.
 
-    `mean` and `scale` have shape (features,), `golden_rows` (n, features), `golden_probabilities` (n, classes).
+    `golden_rows` has shape (n, features), `golden_probabilities` (n, classes).
 
     Raises:
         ReleaseError: what was written can't be read back.
@@ -174,8 +166,6 @@ def write(
         format=FORMAT,
         model_version=model_version,
         data_schema=schema,
-        mean=tuple(mean.tolist()),
-        scale=tuple(scale.tolist()),
         golden=Golden(
             rows=tuple(map(tuple, golden_rows.tolist())),
             probabilities=tuple(map(tuple, golden_probabilities.tolist())),
@@ -200,6 +190,9 @@ def read(folder: Path, checksum: str | None = None) -> Release:
     if checksum is not None and actual != checksum:
         raise ReleaseError(f"{folder / MANIFEST} was altered: its SHA-256 is {actual[:12]}…, not {checksum[:12]}…")
     try:
+        form = Form.model_validate_json(raw).format
+        if form != FORMAT:
+            raise ReleaseError(f"{folder} has format {form}; this program reads {FORMAT}: train again")
         manifest = Manifest.model_validate_json(raw)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
@@ -207,8 +200,6 @@ def read(folder: Path, checksum: str | None = None) -> Release:
         raise ReleaseError(
             f"{folder / MANIFEST} is not a manifest of format {FORMAT}: {where}: {first['msg']}"
         ) from None
-    if manifest.format != FORMAT:
-        raise ReleaseError(f"{folder} has format {manifest.format}; this program reads {FORMAT}: train again")
     if set(manifest.files) != {FOREST}:
         raise ReleaseError(f"{folder / MANIFEST} must name {FOREST} and nothing else")
     forest = _read_bounded(folder / FOREST)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from classifier import release
+from classifier import export, release
 from classifier.errors import ReleaseError
 from classifier.release import FOREST, MANIFEST, Release
 from tests.conftest import Trained
@@ -24,11 +24,9 @@ def folder(trained: Trained, tmp_path: Path) -> Path:
 
 
 def test_what_is_read_is_what_was_written(trained: Trained, folder: Path) -> None:
-    """Scaling, schema and golden rows come back to the last bit."""
+    """Forest, schema and golden rows come back to the last bit."""
     found = release.read(folder)
-    scaler = trained.pipeline.named_steps["scaler"]
-    assert found.mean.tobytes() == scaler.mean_.tobytes()
-    assert found.scale.tobytes() == scaler.scale_.tobytes()
+    assert found.forest == export.compile_forest(trained.pipeline).to_bytes()
     assert found.schema == trained.schema
     assert np.array_equal(found.golden_probabilities.sum(axis=1).round(9), np.ones(len(found.golden_rows)))
 
@@ -55,15 +53,16 @@ def flip_last_bit(file: Path) -> None:
         lambda folder: (folder / FOREST).write_bytes((folder / FOREST).read_bytes()[:-100]),
         lambda folder: (folder / MANIFEST).write_text((folder / MANIFEST).read_text()[:-100]),
         lambda folder: (folder / MANIFEST).write_bytes(b"\x80\x04K\x01."),
-        lambda folder: edit(folder, lambda manifest: manifest.update(format=2)),
-        lambda folder: edit(folder, lambda manifest: manifest.pop("scale")),
+        lambda folder: edit(folder, lambda manifest: manifest.update(format=1)),
+        lambda folder: edit(folder, lambda manifest: manifest.pop("golden")),
         lambda folder: edit(folder, lambda manifest: manifest.update(extra=1)),
         lambda folder: edit(folder, lambda manifest: manifest.update(info={})),
         lambda folder: edit(folder, lambda manifest: manifest["info"].update(feature_importances={"x": 1.0})),
-        lambda folder: edit(folder, lambda manifest: manifest.update(mean=[1.0])),
-        lambda folder: edit(folder, lambda manifest: manifest.update(mean=["1", "2", "3", "4"])),
+        lambda folder: edit(folder, lambda manifest: manifest["golden"]["rows"].pop()),
+        lambda folder: edit(folder, lambda manifest: manifest["golden"]["rows"].append([1.0])),
+        lambda folder: edit(folder, lambda manifest: manifest["golden"]["rows"].append(["1", "2", "3", "4"])),
         lambda folder: edit(folder, lambda manifest: manifest.update(model_version="../../up")),
-        lambda folder: edit(folder, lambda manifest: manifest.update(files={"../forest.onnx": "0"})),
+        lambda folder: edit(folder, lambda manifest: manifest.update(files={"../forest.safetensors": "0"})),
     ],
 )
 def test_a_damaged_release_is_refused(folder: Path, damage: Callable[[Path], object]) -> None:
