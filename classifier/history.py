@@ -2,7 +2,7 @@
 
 from collections import deque
 
-from classifier.record import Prediction
+from classifier.record import Batch, Prediction
 
 SIZE = 1000
 """How many predictions are kept, of whatever kind of request."""
@@ -19,6 +19,9 @@ class History:
 
     def observe(self, prediction: Prediction) -> None:
         self._ring.append(prediction)
+
+    def observe_batch(self, batch: Batch) -> None:
+        self._ring.extend(batch.newest(SIZE))
 
     def page(self, limit: int, offset: int) -> list[Prediction]:
         """`limit` predictions, the newest first, after leaving out the `offset` newest."""

@@ -5,16 +5,24 @@ templates, methods and results come from fixed lists, and of model versions the 
 Counters start at 0 with the process; they are this process's own.
 """
 
+import itertools
 import math
+import threading
 import time
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, exposition
+import numpy as np
+from numpy.typing import NDArray
+from prometheus_client import CollectorRegistry, Counter, Gauge, exposition
+from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.openmetrics import exposition as openmetrics
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
-from classifier.record import Prediction
+from classifier.record import Batch, Prediction
 
 MAX_VERSIONS = 20
 OLDER = "older"
@@ -28,31 +36,61 @@ DURATION_BUCKETS = tuple(1e-4 * 10 ** (step / 8) for step in range(41))
 CONFIDENCE_BUCKETS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 
 
-class Metrics:
-    """Counters of one app."""
+class Distribution:
+    """Counts by bucket and a sum, as a Prometheus histogram has them. Its upper bounds belong to the buckets."""
+
+    __slots__ = ("bounds", "counts", "sum")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds, self.counts, self.sum = bounds, [0] * (len(bounds) + 1), 0.0
+
+    def add(self, value: float) -> None:
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.sum += value
+
+    def add_all(self, values: NDArray[np.float64]) -> None:
+        found = np.bincount(np.searchsorted(self.bounds, values), minlength=len(self.counts))
+        self.counts = [count + more for count, more in zip(self.counts, found.tolist(), strict=True)]
+        self.sum += float(values.sum())
+
+    @property
+    def mean(self) -> float | None:
+        count = sum(self.counts)
+        return self.sum / count if count else None
+
+    def quantile(self, share: float) -> float | None:
+        """The quantile, interpolated linearly in its bucket, as Prometheus' `histogram_quantile` does."""
+        rank = share * sum(self.counts)
+        if not rank:
+            return None
+        lower, below = 0.0, 0
+        for upper, count in zip(self.bounds, self.counts, strict=False):
+            if below + count >= rank:
+                return lower + (upper - lower) * (rank - below) / count
+            lower, below = upper, below + count
+        return lower
+
+    def cumulated(self) -> list[tuple[str, float]]:
+        bounds = [floatToGoString(bound) for bound in (*self.bounds, math.inf)]  # type: ignore[no-untyped-call]
+        return list(zip(bounds, itertools.accumulate(self.counts), strict=True))
+
+
+class Metrics(Collector):
+    """Counters of one app. Any thread may count.
+
+    What is counted for every request is counted here, in plain numbers, and shown to the library when it collects: its
+    own counters would take as long as the whole prediction.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock, self._started = clock, clock()
+        self._lock = threading.Lock()
+        self._requests: dict[tuple[str, str, int], int] = {}
+        self._durations: dict[str, Distribution] = {}
+        self._predictions: dict[str, dict[str, int]] = {}
+        self._confidence = Distribution(CONFIDENCE_BUCKETS)
         self.registry = CollectorRegistry()
-        self._requests = Counter(
-            "http_requests", "Requests answered", ["method", "route", "status"], registry=self.registry
-        )
-        self._durations = Histogram(
-            "http_request_duration_seconds",
-            "Time from the first byte of a request to the last of its reply",
-            ["route"],
-            buckets=DURATION_BUCKETS,
-            registry=self.registry,
-        )
-        self._predictions = Counter(
-            "model_predictions", "Rows predicted", ["model_version", "label"], registry=self.registry
-        )
-        self._confidence = Histogram(
-            "model_prediction_confidence",
-            "Largest probability of each predicted row",
-            buckets=CONFIDENCE_BUCKETS,
-            registry=self.registry,
-        )
+        self.registry.register(self)
         self._model = Gauge(
             "model_info",
             "1 for the model that is served",
@@ -68,7 +106,6 @@ class Metrics:
             "observer_errors", "Predictions that something watching them failed to take", registry=self.registry
         )
         Gauge("process_uptime_seconds", "Seconds since the start", registry=self.registry).set_function(self.uptime)
-        self._versions: dict[str, set[str]] = {}
 
     def uptime(self) -> float:
         """Seconds since the start."""
@@ -76,28 +113,40 @@ class Metrics:
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Counts a request. `route` must be a template, never a path that a caller chose."""
-        self._requests.labels(method if method in METHODS else "other", route, str(status)).inc()
-        self._durations.labels(route).observe(seconds)
+        key = (method if method in METHODS else "other", route, status)
+        with self._lock:
+            self._requests[key] = self._requests.get(key, 0) + 1
+            duration = self._durations.get(route)
+            if duration is None:
+                duration = self._durations[route] = Distribution(DURATION_BUCKETS)
+            duration.add(seconds)
 
     def observe(self, prediction: Prediction) -> None:
-        labels = self._versions.get(prediction.model_version)
-        if labels is None:
-            labels = self._admit(prediction.model_version)
-        labels.add(prediction.label)
-        self._predictions.labels(prediction.model_version, prediction.label).inc()
-        self._confidence.observe(prediction.confidence)
+        with self._lock:
+            labels = self._labels(prediction.model_version)
+            labels[prediction.label] = labels.get(prediction.label, 0) + 1
+            self._confidence.add(prediction.confidence)
 
-    def _admit(self, version: str) -> set[str]:
-        """Makes room for a version: the one admitted first has its counts moved to `OLDER`."""
-        if len(self._versions) >= MAX_VERSIONS:
-            oldest = next(iter(self._versions))
-            for label in self._versions.pop(oldest):
-                count = self.registry.get_sample_value(
-                    "model_predictions_total", {"model_version": oldest, "label": label}
-                )
-                self._predictions.remove(oldest, label)
-                self._predictions.labels(OLDER, label).inc(count or 0)
-        return self._versions.setdefault(version, set())
+    def observe_batch(self, batch: Batch) -> None:
+        counts = np.bincount(batch.prediction, minlength=len(batch.schema.classes)).tolist()
+        with self._lock:
+            labels = self._labels(batch.model_version)
+            for label, count in zip(batch.schema.classes, counts, strict=True):
+                if count:
+                    labels[label] = labels.get(label, 0) + count
+            self._confidence.add_all(batch.confidence)
+
+    def _labels(self, version: str) -> dict[str, int]:
+        """The counts of a version by label. To make room for it, those of the one admitted first go to `OLDER`."""
+        labels = self._predictions.get(version)
+        if labels is None:
+            kept = [known for known in self._predictions if known != OLDER]
+            if len(kept) >= MAX_VERSIONS:
+                older = self._predictions.setdefault(OLDER, {})
+                for label, count in self._predictions.pop(kept[0]).items():
+                    older[label] = older.get(label, 0) + count
+            labels = self._predictions[version] = {}
+        return labels
 
     def observer_error(self) -> None:
         self._observer_errors.inc()
@@ -111,6 +160,28 @@ class Metrics:
         self._model.clear()
         self._model.labels(model_version, registry_version).set(1)
 
+    def collect(self) -> Iterable[Metric]:
+        requests = CounterMetricFamily("http_requests", "Requests answered", labels=["method", "route", "status"])
+        durations = HistogramMetricFamily(
+            "http_request_duration_seconds",
+            "Time from the first byte of a request to the last of its reply",
+            labels=["route"],
+        )
+        predictions = CounterMetricFamily("model_predictions", "Rows predicted", labels=["model_version", "label"])
+        confidence = HistogramMetricFamily(
+            "model_prediction_confidence", "Largest probability of each predicted row", labels=[]
+        )
+        with self._lock:
+            for (method, route, status), count in self._requests.items():
+                requests.add_metric([method, route, str(status)], count)
+            for route, duration in self._durations.items():
+                durations.add_metric([route], duration.cumulated(), duration.sum)
+            for version, labels in self._predictions.items():
+                for label, count in labels.items():
+                    predictions.add_metric([version, label], count)
+            confidence.add_metric([], self._confidence.cumulated(), self._confidence.sum)
+        return requests, durations, predictions, confidence
+
     def text(self, accept: str) -> tuple[bytes, str]:
         """Every counter as OpenMetrics text if the Accept header names it, else as Prometheus', with its content type.
 
@@ -123,63 +194,36 @@ class Metrics:
 
     def snapshot(self) -> dict[str, Any]:
         """The same counters for people. What nothing has been counted for is null, not 0."""
-        samples = {family.name: family.samples for family in self.registry.collect()}
         by_class: defaultdict[str, int] = defaultdict(int)
-        by_version: defaultdict[str, int] = defaultdict(int)
-        for sample in _named(samples["model_predictions"], "_total"):
-            by_class[sample.labels["label"]] += int(sample.value)
-            by_version[sample.labels["model_version"]] += int(sample.value)
-        requests: defaultdict[str, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
-        for sample in _named(samples["http_requests"], "_total"):
-            requests[sample.labels["route"]][sample.labels["status"]] += int(sample.value)
+        requests: defaultdict[str, dict[str, int]] = defaultdict(dict)
+        with self._lock:
+            for labels in self._predictions.values():
+                for label, count in labels.items():
+                    by_class[label] += count
+            for (_, route, status), count in self._requests.items():
+                requests[route][str(status)] = requests[route].get(str(status), 0) + count
+            by_version = {version: sum(labels.values()) for version, labels in self._predictions.items()}
+            predicted = self._durations.get("/predict", Distribution(DURATION_BUCKETS))
+            latency = {"mean": predicted.mean} | {
+                f"p{share}": predicted.quantile(share / 100) for share in (50, 95, 99)
+            }
+            confidence = self._confidence.mean
         errors = {
             route: {status: count for status, count in counts.items() if status >= "400"}
             for route, counts in requests.items()
         }
-        predicted = [s for s in samples["http_request_duration_seconds"] if s.labels.get("route") == "/predict"]
-        confidence = samples["model_prediction_confidence"]
         return {
             "predictions_total": sum(by_class.values()),
             "predictions_by_class": dict(by_class),
-            "predictions_by_version": dict(by_version),
-            "mean_confidence": _mean(confidence),
-            "latency_ms": {
-                "mean": _milliseconds(_mean(predicted)),
-                **{f"p{share}": _milliseconds(_quantile(predicted, share / 100)) for share in (50, 95, 99)},
-            },
+            "predictions_by_version": by_version,
+            "mean_confidence": confidence,
+            "latency_ms": {name: _milliseconds(seconds) for name, seconds in latency.items()},
             "requests_total": sum(sum(counts.values()) for counts in requests.values()),
-            "requests": {route: dict(counts) for route, counts in requests.items()},
+            "requests": dict(requests),
             "errors_total": sum(sum(counts.values()) for counts in errors.values()),
             "errors": {route: counts for route, counts in errors.items() if counts},
             "uptime_seconds": round(self.uptime(), 3),
         }
-
-
-def _named(samples: Iterable[Any], ending: str) -> list[Any]:
-    return [sample for sample in samples if sample.name.endswith(ending)]
-
-
-def _mean(samples: Iterable[Any]) -> float | None:
-    samples = list(samples)
-    count: float = sum(float(sample.value) for sample in _named(samples, "_count"))
-    total: float = sum(float(sample.value) for sample in _named(samples, "_sum"))
-    return total / count if count else None
-
-
-def _quantile(samples: Iterable[Any], share: float) -> float | None:
-    """The quantile of a histogram, interpolated linearly in its bucket, as Prometheus' `histogram_quantile` does."""
-    buckets = [(float(sample.labels["le"]), float(sample.value)) for sample in _named(samples, "_bucket")]
-    if not buckets or not buckets[-1][1]:
-        return None
-    rank = share * buckets[-1][1]
-    lower, below = 0.0, 0.0
-    for upper, cumulative in buckets:
-        if cumulative >= rank:
-            if math.isinf(upper):
-                return lower
-            return lower + (upper - lower) * (rank - below) / (cumulative - below)
-        lower, below = upper, cumulative
-    return lower
 
 
 def _milliseconds(seconds: float | None) -> float | None:

@@ -15,7 +15,7 @@ import numpy as np
 from classifier.errors import ReleaseError
 from classifier.forest import Forest
 from classifier.release import TOLERANCE, Release
-from classifier.schema import Matrix, Schema
+from classifier.schema import Matrix
 
 Walk = Callable[[int, Any, int, Any], None]
 
@@ -57,6 +57,8 @@ class Predictor:
             ReleaseError: the forest can't be walked, or gives other probabilities than it must.
         """
         self.release = release
+        self.model_version, self.schema = release.model_version, release.schema
+        self.feature_names = release.schema.feature_names
         features, classes = len(release.schema.features), len(release.schema.classes)
         try:
             self._forest = forest = Forest.from_bytes(release.forest, features, classes)
@@ -73,14 +75,6 @@ class Predictor:
             raise ReleaseError(
                 f"release {release.model_version} gives other probabilities than its golden rows must have"
             )
-
-    @property
-    def model_version(self) -> str:
-        return self.release.model_version
-
-    @property
-    def schema(self) -> Schema:
-        return self.release.schema
 
     def answer(self, row: Sequence[float]) -> list[float]:
         """One row, a value a feature → one probability a class."""

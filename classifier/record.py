@@ -1,13 +1,16 @@
-"""Prediction: the one event of this service, frozen. All that watches (history, metrics) is told this and only this."""
+"""What happened: one answered row, or one answered batch. All that watches (history, metrics) is told this alone."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from classifier.schema import InputWarning
+import numpy as np
+from numpy.typing import NDArray
+
+from classifier.schema import InputWarning, Matrix, Schema
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
+class Prediction(NamedTuple):
     """One answered row.
 
     Attributes:
@@ -29,13 +32,65 @@ class Prediction:
     inputs: dict[str, float]
     prediction: int
     label: str
-    prediction_proba: tuple[float, ...]
+    prediction_proba: Sequence[float]
     confidence: float
-    warnings: tuple[InputWarning, ...]
+    warnings: Sequence[InputWarning]
     latency_ms: float
 
 
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Answered rows, in columns: what a hundred thousand `Prediction` would say.
+
+    Attributes:
+        batch_id: unique; 32 hex digits.
+        timestamp, model_version, latency_ms: as in `Prediction`.
+        schema: names the columns of `rows`, and the classes.
+        rows: shape (n, features), as they were received.
+        prediction: shape (n,), whole numbers.
+        prediction_proba: shape (n, classes).
+        confidence: shape (n,).
+    """
+
+    batch_id: str
+    timestamp: str
+    model_version: str
+    schema: Schema
+    rows: Matrix
+    prediction: NDArray[np.intp]
+    prediction_proba: Matrix
+    confidence: NDArray[np.float64]
+    latency_ms: float
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def newest(self, count: int) -> list[Prediction]:
+        """The last `count` rows, or all if there are fewer, in their order."""
+        start = max(0, len(self) - count)
+        names, classes = self.schema.feature_names, self.schema.classes
+        columns = (self.rows, self.prediction_proba, self.prediction, self.confidence)
+        return [
+            Prediction(
+                prediction_id=f"{self.batch_id}-{number}",
+                timestamp=self.timestamp,
+                model_version=self.model_version,
+                inputs=dict(zip(names, row, strict=True)),
+                prediction=index,
+                label=classes[index],
+                prediction_proba=shares,
+                confidence=confidence,
+                warnings=self.schema.warnings(row),
+                latency_ms=self.latency_ms,
+            )
+            for number, (row, shares, index, confidence) in enumerate(
+                zip(*(column[start:].tolist() for column in columns), strict=True), start
+            )
+        ]
+
+
 class Observer(Protocol):
-    """Whoever wants to know of predictions. It must not block: it is called on the request's path."""
+    """Whoever wants to know. It must not block, for it is called on the request's path; any thread may call it."""
 
     def observe(self, prediction: Prediction) -> None: ...
+    def observe_batch(self, batch: Batch) -> None: ...

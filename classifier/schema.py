@@ -1,6 +1,7 @@
 """What a model takes and gives: features with their ranges, classes by name. Knows nothing of tables, files or HTTP."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,21 +53,21 @@ class Schema(BaseModel):
     def feature_names(self) -> tuple[str, ...]:
         return tuple(feature.name for feature in self.features)
 
-    def row(self, values: Mapping[str, float]) -> Matrix:
-        """One record as a matrix of shape (1, features)."""
-        return np.array([[values[feature.name] for feature in self.features]], dtype=np.float64)
-
-    def matrix(self, columns: Mapping[str, Sequence[float]]) -> Matrix:
-        """Columns of equal length as a matrix of shape (rows, features)."""
-        return np.array([columns[feature.name] for feature in self.features], dtype=np.float64).T
+    @cached_property
+    def _ranges(self) -> tuple[tuple[str, float, float], ...]:
+        return tuple((feature.name, feature.minimum, feature.maximum) for feature in self.features)
 
     def warnings(self, row: Sequence[float]) -> tuple[InputWarning, ...]:
         """A warning for each value outside the range seen in training."""
-        return tuple(
-            InputWarning(
-                feature=feature.name,
-                message=f"{value:g} is outside the training range {feature.minimum:g} to {feature.maximum:g}",
-            )
-            for feature, value in zip(self.features, row, strict=True)
-            if not feature.minimum <= value <= feature.maximum
-        )
+        found: tuple[InputWarning, ...] = ()
+        for value, (name, minimum, maximum) in zip(row, self._ranges, strict=True):
+            if not minimum <= value <= maximum:
+                message = f"{value:g} is outside the training range {minimum:g} to {maximum:g}"
+                found += (InputWarning(feature=name, message=message),)
+        return found
+
+    def rows_to_warn_of(self, rows: Matrix) -> list[int]:
+        """The numbers of the rows, of shape (n, features), for which there are warnings."""
+        minimum, maximum = np.array([bounds[1:] for bounds in self._ranges]).T
+        outside: list[int] = np.flatnonzero(((rows < minimum) | (rows > maximum)).any(axis=1)).tolist()
+        return outside

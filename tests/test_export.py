@@ -11,7 +11,6 @@ from classifier.predictor import Predictor
 from classifier.schema import Matrix
 from tests.conftest import Trained, info
 
-
 SHARES: tuple[str | float, ...] = (1.0, "sqrt", 0.5)
 
 

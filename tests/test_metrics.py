@@ -1,7 +1,5 @@
 """Counters: one set, two forms, bounded labels."""
 
-import dataclasses
-
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -66,7 +64,7 @@ def test_labels_are_bounded() -> None:
     metrics = Metrics()
     for number in range(100):
         metrics.request(f"INVENTED{number}", "/predict", 405, 0.001)
-        metrics.observe(dataclasses.replace(prediction(number), model_version=str(number)))
+        metrics.observe(prediction(number)._replace(model_version=str(number)))
     assert sum(name.startswith("http_requests_total[('method'") for name in text(metrics)) == 1
     by_version = metrics.snapshot()["predictions_by_version"]
     assert len(by_version) == MAX_VERSIONS + 1

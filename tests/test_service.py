@@ -8,11 +8,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from classifier.errors import NoModelError, ReleaseError, TrackingError
 from classifier.metrics import Metrics
-from classifier.record import Observer, Prediction
+from classifier.record import Batch, Observer, Prediction
 from classifier.release import Release
 from classifier.service import Service, predict, predict_batch
 from tests.conftest import FakeSource, Trained
@@ -202,22 +203,31 @@ def test_a_champion_that_is_gone_leaves_the_model(release: Release) -> None:
 
 def test_an_observer_that_fails_harms_nobody(release: Release, caplog: pytest.LogCaptureFixture) -> None:
     """When one observer fails, the others are told, it is logged and counted, and nothing is raised."""
-    told: list[Prediction] = []
+    told: list[Prediction | Batch] = []
 
     class Failing:
         def observe(self, prediction: Prediction) -> None:
             raise ZeroDivisionError(prediction)
 
+        def observe_batch(self, batch: Batch) -> None:
+            raise ZeroDivisionError(batch)
+
     class Listening:
         def observe(self, prediction: Prediction) -> None:
             told.append(prediction)
 
+        def observe_batch(self, batch: Batch) -> None:
+            told.append(batch)
+
     service, metrics = make(FakeSource(release), Failing(), Listening())
     service.look()
-    service.record(predict(service.live().predictor, ROW, 0))
-    assert len(told) == 1
+    events: list[Prediction | Batch] = [predict(service.live().predictor, ROW, 0)]
+    events.append(predict_batch(service.live().predictor, np.ones((2, 4)), 0))
+    for event in events:
+        service.record(event)
+    assert told == events
     assert "an observer failed" in caplog.text
-    assert metrics.registry.get_sample_value("observer_errors_total") == 1
+    assert metrics.registry.get_sample_value("observer_errors_total") == 2
 
 
 def test_a_prediction_is_complete(release: Release) -> None:
@@ -239,8 +249,10 @@ def test_a_batch_is_its_rows(trained: Trained, release: Release) -> None:
     predictor = service.live().predictor
     rows = trained.parts.held_out.features
     batch = predict_batch(predictor, rows.to_numpy(), 0)
-    name = batch[0].prediction_id.rpartition("-")[0]
+    assert len(batch) == len(rows)
+    assert [row.prediction_id for row in batch.newest(2)] == [f"{batch.batch_id}-{number}" for number in (28, 29)]
     for number, values in enumerate(rows.to_dict("records")):
         alone = predict(predictor, {str(feature): value for feature, value in values.items()}, 0)
-        assert batch[number].prediction_proba == alone.prediction_proba
-        assert batch[number].prediction_id == f"{name}-{number}"
+        row = batch.newest(1000)[number]
+        assert row.prediction_id == f"{batch.batch_id}-{number}"
+        assert row[2:-1] == alone[2:-1]  # all but names and times

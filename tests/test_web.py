@@ -17,6 +17,7 @@ from starlette.testclient import TestClient
 from classifier.errors import InvalidInputError, TrackingError
 from classifier.history import History
 from classifier.release import Release
+from classifier.schema import Schema
 from classifier.settings import Settings
 from classifier.web import wire
 from classifier.web.app import create_app
@@ -260,7 +261,7 @@ def test_features_may_have_any_name(trained: Trained) -> None:
     features = [
         feature.model_copy(update={"name": name}) for feature, name in zip(trained.schema.features, names, strict=True)
     ]
-    requests = wire.Requests(trained.schema.model_copy(update={"features": tuple(features)}), 10)
+    requests = wire.Requests(Schema(target="kind", features=tuple(features), classes=trained.schema.classes), 10)
     row = dict.fromkeys(names, 1.0)
     assert requests.parse(json.dumps(row).encode()) == row
     assert requests.parse_batch(json.dumps({"records": [row, row]}).encode()).shape == (2, 4)

@@ -102,8 +102,7 @@ def prediction_routes(
         predictor = service.live().predictor
         batch = predict_batch(predictor, requests(predictor.schema).parse_batch(body), started)
         reply = wire.encode_batch(batch)
-        for prediction in batch:
-            service.record(prediction)
+        service.record(batch)
         return reply
 
     @router.get("/predictions/history", summary="The last predictions",
@@ -113,7 +112,7 @@ def prediction_routes(
         offset: Annotated[int, WHOLE, Query(ge=0, le=SIZE, description="how many of the newest to leave out")] = 0,
     ) -> Response:
         """The newest first, at most the last 1000, since this server started."""
-        page = history.page(limit, offset)
+        page = [prediction._asdict() for prediction in history.page(limit, offset)]
         return json_response({"total": len(history), "limit": limit, "offset": offset, "predictions": page})
 
     return router

@@ -16,7 +16,7 @@ from pydantic_core import from_json, to_json
 from typing_extensions import TypedDict
 
 from classifier.errors import ClassifierError, InvalidInputError
-from classifier.record import Prediction
+from classifier.record import Batch, Prediction
 from classifier.schema import Feature, Matrix, Schema
 
 T = TypeVar("T")
@@ -41,6 +41,8 @@ class Requests:
         self._features, self._max_rows = schema.feature_names, max_rows
         names = "".join(self._features)
         self._width, self._colons, self._commas = len(self._features), names.count(":"), names.count(",")
+        # as short as a body can be, and less than a number that is too long besides: nothing else can be wrong with it
+        self._longest_usual = len(json.dumps(dict.fromkeys(self._features, 0), separators=(",", ":"))) + MAX_NUMBER
         example = {feature.name: float(f"{feature.mean:.3g}") for feature in schema.features}
         numbers = {feature.name: _number(feature) for feature in schema.features}
         record = _closed("PredictRequest", numbers, [example])
@@ -85,9 +87,10 @@ class Requests:
         Raises:
             InvalidInputError: it is not JSON, or not a record of the schema.
         """
-        self._refuse_flood(max(body.count(b":") - self._colons, body.count(b",") - self._commas), self._width)
+        if len(body) > self._longest_usual:
+            self._refuse_flood(max(body.count(b":") - self._colons, body.count(b",") - self._commas), self._width)
         values = _validated(self._single, body)
-        if _needs_a_closer_look(body, self._width):
+        if body.count(b":") != self._width or (len(body) > self._longest_usual and _has_a_long_number(body)):
             _check_record(_parsed_again(body), self._features, ["body"])
         return values
 
@@ -201,7 +204,11 @@ def _needs_a_closer_look(body: bytes, members: int) -> bool:
     The values are numbers or containers, so there are as many colons as members, unless a key contains one, stands
     twice, or isn't a feature. A number is a run of the characters that numbers are made of.
     """
-    return body.count(b":") != members or _LONG_RUN in body.translate(_NUMBERS_AS_ZEROS)
+    return body.count(b":") != members or _has_a_long_number(body)
+
+
+def _has_a_long_number(body: bytes) -> bool:
+    return _LONG_RUN in body.translate(_NUMBERS_AS_ZEROS)
 
 
 def _parsed_again(body: bytes) -> Pairs:
@@ -281,22 +288,23 @@ def encode_prediction(prediction: Prediction) -> bytes:
     )
 
 
-def encode_batch(batch: Sequence[Prediction]) -> bytes:
-    """The reply of `/predict/batch`; `batch` has at least one row."""
-    first = batch[0]
+def encode_batch(batch: Batch) -> bytes:
+    """The reply of `/predict/batch`."""
+    classes = batch.schema.classes
+    prediction = batch.prediction.tolist()
     return to_json(
         {
-            "batch_id": first.prediction_id.rpartition("-")[0],
-            "model_version": first.model_version,
-            "timestamp": first.timestamp,
-            "prediction": [row.prediction for row in batch],
-            "label": [row.label for row in batch],
-            "confidence": [row.confidence for row in batch],
-            "prediction_proba": [row.prediction_proba for row in batch],
+            "batch_id": batch.batch_id,
+            "model_version": batch.model_version,
+            "timestamp": batch.timestamp,
+            "prediction": prediction,
+            "label": [classes[index] for index in prediction],
+            "confidence": batch.confidence.tolist(),
+            "prediction_proba": batch.prediction_proba.tolist(),
             "warnings": [
                 {"row": number, "feature": warning.feature, "message": warning.message}
-                for number, row in enumerate(batch)
-                for warning in row.warnings
+                for number in batch.schema.rows_to_warn_of(batch.rows)
+                for warning in batch.schema.warnings(batch.rows[number].tolist())
             ],
         }
     )
