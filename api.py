@@ -9,6 +9,7 @@ Importing this module reads no setting and opens nothing: `app` is made when it 
 import argparse
 import signal
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 try:
@@ -19,7 +20,7 @@ try:
     from classifier.settings import Settings
     from classifier.tracking import Store
     from classifier.web.app import create_app
-    from classifier.web.protocol import BoundedProtocol
+    from classifier.web.fast import FastProtocol
 except ModuleNotFoundError as missing:
     sys.exit(f"api.py: {missing}. `. .venv/bin/activate` first, or `python run_pipeline.py`, which makes it")
 
@@ -54,12 +55,13 @@ def main() -> None:
     if reason := ports.why_not(options.host, options.port):
         sys.exit(f"api.py: {reason}")
     logs.configure(settings.log_level, settings.log_format)
+    app = create_app(settings, Store(settings))
     config = uvicorn.Config(
-        create_app(settings, Store(settings)),
+        app,
         host=options.host,
         port=options.port,
         loop="uvloop",
-        http=BoundedProtocol,
+        http=partial(FastProtocol, fast=app.state.fast),  # type: ignore[arg-type]  # it is called like a class
         ws="none",
         log_config=None,
         access_log=False,

@@ -20,6 +20,7 @@ from classifier.schema import Schema
 from classifier.service import Service, Source
 from classifier.settings import Settings
 from classifier.web import wire
+from classifier.web.fast import FastPredict
 from classifier.web.middleware import RequestMiddleware
 from classifier.web.routes import RETRY, health_routes, insight_routes, json_response, prediction_routes
 
@@ -34,7 +35,10 @@ the server's log.
 
 
 def create_app(settings: Settings, source: Source, metrics: Metrics | None = None) -> FastAPI:
-    """An application that serves what `source` says is live, from its lifespan's start to its end."""
+    """An application that serves what `source` says is live, from its lifespan's start to its end.
+
+    `app.state.fast` is what `FastProtocol` wants.
+    """
     metrics = metrics or Metrics()
     history = History()
     service: Service = Service(source, metrics, [history, metrics], settings.follow_seconds)
@@ -61,6 +65,7 @@ def create_app(settings: Settings, source: Source, metrics: Metrics | None = Non
         openapi_url=None,
         redirect_slashes=False,  # the redirect would go wherever the Host header says
     )
+    app.state.fast = FastPredict(service, metrics, requests, settings.max_body_bytes)
     app.include_router(prediction_routes(settings, service, history, requests))
     app.include_router(health_routes(service, metrics))
     app.include_router(insight_routes(settings, service, metrics))

@@ -4,10 +4,10 @@ Plain ASGI, outermost. Knows no route; the router leaves the matched one in the 
 """
 
 import logging
+import os
 import re
 import time
-import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -27,7 +27,7 @@ ErrorReply = Callable[[str], bytes]
 class RequestMiddleware:
     """Gives `scope["state"]["request_id"]`, and the header `X-Request-ID` on every reply.
 
-    Logs what failed as a warning, the rest at debug level; a route that sets `request.state.quiet` is never a warning.
+    The failure of a route that sets `request.state.quiet` isn't logged as one.
     """
 
     def __init__(self, app: ASGIApp, metrics: Metrics, internal_error: ErrorReply) -> None:
@@ -38,7 +38,7 @@ class RequestMiddleware:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        request_id = _request_id(scope)
+        request_id = id_from(scope["headers"])
         scope.setdefault("state", {})["request_id"] = request_id
         status = 0
 
@@ -60,22 +60,30 @@ class RequestMiddleware:
             await send_with_id({"type": "http.response.start", "status": 500, "headers": headers})
             await send({"type": "http.response.body", "body": body})
         finally:
-            self._count(scope, status, time.perf_counter() - started, request_id)
-
-    def _count(self, scope: Scope, status: int, seconds: float, request_id: str) -> None:
-        route = getattr(scope.get("route"), "path", UNMATCHED)
-        self._metrics.request(scope["method"], route, status, seconds)
-        quiet = status < 400 or scope["state"].get("quiet")
-        level = logging.DEBUG if quiet else logging.WARNING
-        if log.isEnabledFor(level):
-            where = {"method": scope["method"][:16], "path": scope["path"][:200], "status": status}
-            log.log(level, "request", extra=where | {"ms": round(seconds * 1000, 2), "request_id": request_id})
+            route = getattr(scope.get("route"), "path", UNMATCHED)
+            quiet = bool(scope["state"].get("quiet"))
+            seconds = time.perf_counter() - started
+            count(self._metrics, scope["method"], scope["path"], route, status, seconds, request_id, quiet=quiet)
 
 
-def _request_id(scope: Scope) -> str:
+def count(
+    metrics: Metrics, method: str, path: str, route: str, status: int, seconds: float, request_id: str, *,
+    quiet: bool = False,
+) -> None:  # fmt: skip
+    """Counts a request and logs it: what failed as a warning unless it is `quiet`, the rest at debug level."""
+    metrics.request(method, route, status, seconds)
+    level = logging.DEBUG if quiet or status < 400 else logging.WARNING
+    if log.isEnabledFor(level):
+        where = {"method": method[:16], "path": path[:200], "status": status}
+        log.log(level, "request", extra=where | {"ms": round(seconds * 1000, 2), "request_id": request_id})
+
+
+def id_from(headers: Iterable[tuple[bytes, bytes]]) -> str:
     """The caller's id if it is one sane word, else a new one."""
-    for name, value in scope["headers"]:
+    for name, value in headers:
         if name == b"x-request-id":
-            given: str = value.decode("latin-1")
-            return given if _SANE_ID.fullmatch(given) else uuid.uuid4().hex
-    return uuid.uuid4().hex
+            given = value.decode("latin-1")
+            if _SANE_ID.fullmatch(given):
+                return given
+            break
+    return os.urandom(16).hex()

@@ -23,27 +23,40 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._in_head, self._head_bytes = True, 0
+        self._in_head, self._head_bytes, self._received = True, 0, 0
 
     def data_received(self, data: bytes) -> None:
+        self._received = len(data)
         if self._in_head:
             self._head_bytes += len(data)
-            # RFC 9110, 7.8: a server may ignore the offer. Of equal length, for the parser counts
-            data = _UPGRADE.sub(_IGNORED, data)
+            if b"\r\nupgrade:" in data.lower():
+                # RFC 9110, 7.8: a server may ignore the offer. Of equal length, for the parser counts
+                data = _UPGRADE.sub(_IGNORED, data)
         super().data_received(data)
         if self._in_head and self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             self._refuse()
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
+        self.expect_head()
+
+    def expect_head(self) -> None:
+        """What comes now is the head of another request."""
         self._in_head, self._head_bytes = True, 0
 
     def on_headers_complete(self) -> None:
-        self._in_head = False
-        # four bytes of each header are colon, blank and line end
-        if len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > MAX_HEAD_BYTES:
-            raise ValueError("the head is too large")  # the parser stops, and uvicorn calls send_400_response
+        self.check_head()
         super().on_headers_complete()
+
+    def check_head(self) -> None:
+        """Raises ValueError for a head that is too large: the parser stops, and uvicorn calls send_400_response."""
+        self._in_head = False
+        # it is no larger than what came before this packet and the packet, which may hold other requests too
+        if self._head_bytes + self._received > MAX_HEAD_BYTES:
+            # four bytes of each header are colon, blank and line end
+            size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+            if size > MAX_HEAD_BYTES:
+                raise ValueError("the head is too large")
 
     def send_400_response(self, msg: str) -> None:
         if self._head_bytes > MAX_HEAD_BYTES:

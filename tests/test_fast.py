@@ -1,0 +1,188 @@
+"""The short way of /predict: the same answers as by the route, and everything unusual is the route's."""
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from functools import partial
+from typing import Any
+
+import pytest
+import requests
+import uvicorn
+from starlette.testclient import TestClient
+
+from classifier import ports
+from classifier.release import Release
+from classifier.web.app import create_app
+from classifier.web.fast import FastPredict, FastProtocol
+from tests.conftest import FakeSource
+from tests.test_service import ROW, until
+from tests.test_web import SETTINGS
+
+OWN = {"prediction_id", "timestamp", "request_id"}
+"""What differs between two answers to the same body."""
+
+
+class Server:
+    """A server with the short way, on a port of its own; `short` are the bodies that went it."""
+
+    def __init__(self, source: FakeSource, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.app = create_app(SETTINGS, source)
+        self.short: list[bytes] = []
+        answer = FastPredict.answer
+
+        def listen(fast: FastPredict, headers: Any, body: bytes, began: float) -> Any:
+            answered = answer(fast, headers, body, began)
+            if answered:
+                self.short.append(body)
+            return answered
+
+        monkeypatch.setattr(FastPredict, "answer", listen)
+        self.port = ports.free("127.0.0.1")
+        self.url = f"http://127.0.0.1:{self.port}"
+        protocol = partial(FastProtocol, fast=self.app.state.fast)
+        self.server = uvicorn.Server(
+            uvicorn.Config(self.app, port=self.port, http=protocol, loop="uvloop", log_config=None, server_header=False)  # type: ignore[arg-type]  # it is called like a class
+        )
+
+    @contextmanager
+    def running(self) -> Iterator["Server"]:
+        thread = threading.Thread(target=self.server.run)
+        thread.start()
+        try:
+            until(lambda: self.server.started and requests.get(f"{self.url}/readyz", timeout=5).status_code == 200)
+            yield self
+        finally:
+            self.server.should_exit = True
+            thread.join(10)
+
+    def send(self, request: bytes) -> bytes:
+        """All that comes back for these bytes until the server closes the connection."""
+        with closing(socket.create_connection(("127.0.0.1", self.port), timeout=10)) as connection:
+            connection.sendall(request)
+            return connection.makefile("rb").read()
+
+
+@pytest.fixture
+def server(release: Release, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    with Server(FakeSource(release), monkeypatch).running() as server:
+        yield server
+
+
+def post(body: bytes, *headers: bytes, version: bytes = b"1.1") -> bytes:
+    head = [b"POST /predict HTTP/%b" % version, b"Host: x", b"Content-Type: application/json", *headers]
+    return b"\r\n".join([*head, b"Content-Length: %d" % len(body), b"", body])
+
+
+def common(content: Any) -> Any:
+    return {key: value for key, value in content.items() if key not in OWN}
+
+
+BODY = json.dumps(ROW).encode()
+ODD: list[Any] = [
+    {}, [], None, 1, "x", ROW | {"extra": 1}, ROW | {"petal_width": "1"}, ROW | {"petal_width": True},
+    ROW | {"petal_width": None}, ROW | {"petal_width": 1e39}, {"petal_width": 1.0},
+]  # fmt: skip
+RAW = [
+    b"", b"{", b"\xff", b"nan", BODY[:-1], BODY + b"x", BODY[:-1] + b',"petal_width":1}', BODY[:-1] + b",}",
+    BODY.replace(b"0.2", b"NaN"), BODY.replace(b"0.2", b"1e400"), BODY.replace(b"0.2", b"0." + b"2" * 70),
+    BODY.replace(b"0.2", b"9" * 5000), BODY.replace(b"0.2", b"01"), b"[" * 100_000,
+]  # fmt: skip
+
+
+def test_both_ways_give_the_same_answer(server: Server) -> None:
+    """Valid, unusual and bad bodies of every kind get the same status, headers and content from the server with the
+    short way as from the application itself; the valid ones went it, and no other did."""
+    valid = [
+        BODY, json.dumps(ROW | {"petal_width": 99.0}).encode(), json.dumps(dict(reversed(ROW.items()))).encode(),
+        json.dumps(dict.fromkeys(ROW, 3)).encode(), json.dumps(ROW, indent=20).encode(),
+        BODY.replace(b"0.2", b"0.2" + b"0" * 50), BODY.replace(b"petal_w", b"petal\\u005fw"),
+    ]  # fmt: skip
+    client = TestClient(server.app)  # its lifespan is the server's
+    headers = {"Content-Type": "application/json"}
+    for body in [*valid, *(json.dumps(content).encode() for content in ODD), *RAW]:
+        ours = requests.post(f"{server.url}/predict", data=body, headers=headers, timeout=10)
+        route = client.post("/predict", content=body, headers=headers)
+        assert ours.status_code == route.status_code == (200 if body in valid else 422), body
+        assert common(ours.json()) == common(route.json()), body
+        assert set(ours.headers) - {"date"} == set(route.headers), body
+    assert server.short == valid
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (post(BODY, b"Connection: close"), 200),
+        (post(BODY, version=b"1.0"), 200),
+        (post(BODY, b"Connection: close", b"Expect: 100-continue"), 100),
+        (post(BODY, b"Connection: close").replace(b"/predict", b"/predict?x=1"), 200),
+        (post(BODY, b"Connection: close").replace(b"/predict", b"/predict/"), 404),
+        (post(BODY, b"Connection: close").replace(b"POST", b"PUT"), 405),
+        (post(BODY, b"Connection: close").replace(b"application/json", b"text/plain"), 415),
+        (post(BODY, b"Transfer-Encoding: chunked"), 400),
+    ],
+)
+def test_what_is_unusual_takes_the_route(server: Server, request_bytes: bytes, status: int) -> None:
+    """Another version, method, path or type, a connection that is to be closed, and two lengths for one body are
+    answered as ever, and not the short way."""
+    assert server.send(request_bytes).startswith(b"HTTP/1.1 %d " % status)
+    assert server.short == []
+
+
+@pytest.mark.parametrize("cut", [1, 50, -len(BODY), -1])
+def test_a_body_in_pieces_is_answered(server: Server, cut: int) -> None:
+    """A request that arrives in two packets, cut in its head or in its body, is answered."""
+    whole = post(BODY)
+    with closing(socket.create_connection(("127.0.0.1", server.port), timeout=10)) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.sendall(whole[:cut])
+        assert requests.get(f"{server.url}/livez", timeout=10).status_code == 200  # the first packet has been read
+        connection.sendall(whole[cut:])
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
+def test_requests_one_after_the_other_keep_their_order(server: Server) -> None:
+    """Requests of both ways, sent in one packet without waiting, are answered in their order on one connection."""
+    names = [f"id-{number}" for number in range(9)]
+    parts = []
+    for number, name in enumerate(names):
+        own = b"X-Request-ID: %b" % name.encode()
+        close = [b"Connection: close"] if name == names[-1] else []
+        odd = b"GET /livez HTTP/1.1\r\nHost: x\r\n%b\r\n\r\n" % own
+        parts.append(odd if number % 4 == 3 else post(BODY, own, *close))
+    replies = server.send(b"".join(parts))
+    positions = [replies.find(b"x-request-id: %b\r\n" % name.encode()) for name in names]
+    assert -1 not in positions
+    assert positions == sorted(positions)
+    assert len(server.short) == 3  # what comes behind a request that is under way waits for it
+
+
+def test_a_body_over_the_limit_is_refused(server: Server) -> None:
+    """A body over the limit is refused, however it is announced."""
+    body = b" " * SETTINGS.max_body_bytes + BODY
+    for data in (body, iter([body])):
+        reply = requests.post(f"{server.url}/predict", data, headers={"Content-Type": "application/json"}, timeout=10)
+        assert reply.status_code == 413
+    assert server.short == []
+
+
+def test_what_went_the_short_way_is_remembered_and_counted(server: Server) -> None:
+    """History, counters and request id are those of any prediction."""
+    reply = requests.post(f"{server.url}/predict", json=ROW, headers={"X-Request-ID": "mine"}, timeout=10)
+    assert reply.headers["x-request-id"] == "mine"
+    assert len(server.short) == 1
+    (entry,) = requests.get(f"{server.url}/predictions/history", timeout=10).json()["predictions"]
+    assert entry == reply.json() | {"inputs": ROW, "latency_ms": entry["latency_ms"]}
+    metrics = requests.get(f"{server.url}/metrics", timeout=10).json()
+    assert metrics["predictions_total"] == metrics["requests"]["/predict"]["200"] == 1
+    assert 0 < metrics["latency_ms"]["p50"] < 10_000
+
+
+def test_a_mistake_of_our_own_is_answered_by_the_route(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the short way fails, the route answers: with 500, if it fails over the same."""
+    monkeypatch.setattr("classifier.web.wire.encode_prediction", lambda _: 1 // 0)
+    reply = requests.post(f"{server.url}/predict", json=ROW, timeout=10)
+    assert (reply.status_code, reply.headers["content-type"]) == (500, "application/json")
+    assert requests.get(f"{server.url}/metrics", timeout=10).json()["predictions_total"] == 0
