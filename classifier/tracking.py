@@ -126,27 +126,34 @@ class Store:
             # asking MLflow would make folders or a database, and a server that only reads makes none
             raise NoModelError(f"No model has been trained yet. {HOW_TO_TRAIN}")
         with self.translated(f"asking {self.shown} for {self.model_name}@{self.alias}"):
+            if self._files:
+                if not self._files.has_alias(self.model_name, self.alias):
+                    raise NoModelError(self._no_champion())
+                version = self._files.aliased(self.model_name, self.alias, (VERSION_TAG, CHECKSUM_TAG))
+                if version:
+                    return self._registered(version.number, version.run_id, version.tags)
             from mlflow.exceptions import MlflowException
 
             try:
                 found = self.connect().get_model_version_by_alias(self.model_name, self.alias)
             except MlflowException as error:
                 if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-                    raise NoModelError(
-                        f"No version of {self.model_name} carries the alias '{self.alias}'. {HOW_TO_TRAIN} "
-                        "Or give the alias to a version in the MLflow UI."
-                    ) from error
+                    raise NoModelError(self._no_champion()) from error
                 raise
-        return self._registered(found)
+        return self._registered(str(found.version), found.run_id, found.tags)
 
-    def _registered(self, found: Any) -> RegisteredVersion:
+    def _no_champion(self) -> str:
+        return (
+            f"No version of {self.model_name} carries the alias '{self.alias}'. {HOW_TO_TRAIN} "
+            "Or give the alias to a version in the MLflow UI."
+        )
+
+    def _registered(self, number: str, run_id: str, tags: Mapping[str, str]) -> RegisteredVersion:
         try:
-            return RegisteredVersion(
-                found.tags[VERSION_TAG], str(found.version), found.run_id, found.tags[CHECKSUM_TAG]
-            )
+            return RegisteredVersion(tags[VERSION_TAG], number, run_id, tags[CHECKSUM_TAG])
         except KeyError as error:
             raise TrackingError(
-                f"version {found.version} of {self.model_name} has no tag {error}: it was not registered by "
+                f"version {number} of {self.model_name} has no tag {error}: it was not registered by "
                 f"train_model.py. Give the alias '{self.alias}' to a version that was"
             ) from error
 
@@ -248,7 +255,7 @@ class Store:
                 description=description,
                 model_id=model.model_id,
             )
-        return self._registered(version)
+        return self._registered(str(version.version), run_id, tags)
 
     def mend(self) -> bool:
         """Mends what a killed training left of the registry in a file store; False for a store that has no need."""

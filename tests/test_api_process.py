@@ -7,6 +7,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -63,6 +64,16 @@ def test_the_first_training_makes_it_healthy(empty_workspace: Workspace) -> None
         trained = empty_workspace.train("--n-estimators", "5")
         until(lambda: version(url) == trained)
         assert requests.post(f"{url}/predict", json=ROW, timeout=10).json()["model_version"] == trained
+
+
+def test_a_server_on_a_folder_stays_small(workspace: Workspace) -> None:
+    """A server that follows a file store loads neither MLflow nor pandas nor scikit-learn."""
+    with serving(workspace) as (url, process):
+        until(lambda: status(f"{url}/readyz") == 200)
+        loaded = Path(f"/proc/{process.pid}/maps").read_text()
+        assert "numpy" in loaded
+        for library in ("pandas", "pyarrow", "sklearn"):
+            assert library not in loaded
 
 
 def test_a_retraining_is_served_without_a_lost_request(workspace: Workspace) -> None:

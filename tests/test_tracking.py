@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from classifier import filestore
-from classifier.errors import NoModelError, TrackingError
+from classifier.errors import ClassifierError, NoModelError, TrackingError
 from classifier.filestore import BROKEN, FileStore
 from classifier.settings import Settings
 from classifier.tracking import Run, Store
@@ -131,6 +131,53 @@ def test_a_store_that_was_never_trained_in_stays_unmade(uri: str, tmp_path: Path
     with pytest.raises(NoModelError, match="No model has been trained yet"):
         store_at(uri.format(tmp_path), tmp_path).champion()
     assert not list(tmp_path.iterdir())
+
+
+def test_the_champion_is_the_one_that_mlflow_names(workspace: Workspace) -> None:
+    """Read past MLflow, the champion is the version that MLflow itself says: as trained, after a second training, after
+    the alias was moved back, and when it was taken away."""
+    store = workspace.store()
+    client = store.connect()
+
+    def agrees() -> str:
+        theirs = client.get_model_version_by_alias("iris-classifier", "champion")
+        ours = store.champion()
+        assert (ours.registry_version, ours.run_id) == (str(theirs.version), theirs.run_id)
+        assert {"model_version": ours.model_version, "release_sha256": ours.checksum} == theirs.tags
+        return ours.registry_version
+
+    assert agrees() == "1"
+    workspace.train("--n-estimators", "5")
+    assert agrees() == "2"
+    client.set_registered_model_alias("iris-classifier", "champion", 1)
+    assert agrees() == "1"
+    client.delete_registered_model_alias("iris-classifier", "champion")
+    with pytest.raises(NoModelError, match="carries the alias"):
+        store.champion()
+    client.set_registered_model_alias("iris-classifier", "champion", 2)
+    client.delete_model_version("iris-classifier", 2)
+    with pytest.raises(NoModelError):
+        store.champion()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda model: (model / "aliases" / "champion").write_text("../1"),
+        lambda model: (model / "aliases" / "champion").write_text("7"),
+        lambda model: (model / "version-1" / "meta.yaml").unlink(),
+        lambda model: (model / "version-1" / "meta.yaml").write_text("name: ["),
+        lambda model: (model / "version-1" / "meta.yaml").write_text("name: other"),
+        lambda model: (model / "version-1" / "tags" / "release_sha256").unlink(),
+    ],
+)
+def test_a_registry_that_is_not_whole_is_asked_through_mlflow(
+    workspace: Workspace, damage: Callable[[Path], object]
+) -> None:
+    """Where a file of the registry isn't as MLflow leaves it, the trouble is said, and nothing is made up."""
+    damage(workspace.folder / "mlruns" / "models" / "iris-classifier")
+    with pytest.raises(ClassifierError):
+        workspace.store().champion()
 
 
 def cut(meta: Path) -> None:
