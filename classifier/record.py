@@ -1,7 +1,7 @@
 """What happened: one answered row, or one answered batch. All that watches (history, metrics) is told this alone."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -50,6 +50,7 @@ class Batch:
         prediction: shape (n,), whole numbers.
         prediction_proba: shape (n, classes).
         confidence: shape (n,).
+        first: the number of the first row.
     """
 
     batch_id: str
@@ -61,13 +62,17 @@ class Batch:
     prediction_proba: Matrix
     confidence: NDArray[np.float64]
     latency_ms: float
+    first: int = 0
 
-    def __len__(self) -> int:
-        return len(self.rows)
+    def newest(self, count: int) -> "Batch":
+        """The last `count` rows, under their numbers, in memory of their own; all of them if there are fewer."""
+        left_out = max(0, len(self.rows) - count)
+        columns = ("rows", "prediction", "prediction_proba", "confidence")
+        kept = {name: getattr(self, name)[left_out:].copy() for name in columns}
+        return replace(self, first=self.first + left_out, **kept)
 
-    def newest(self, count: int) -> list[Prediction]:
-        """The last `count` rows, or all if there are fewer, in their order."""
-        start = max(0, len(self) - count)
+    def predictions(self) -> list[Prediction]:
+        """Row by row, in their order."""
         names, classes = self.schema.feature_names, self.schema.classes
         columns = (self.rows, self.prediction_proba, self.prediction, self.confidence)
         return [
@@ -84,7 +89,7 @@ class Batch:
                 latency_ms=self.latency_ms,
             )
             for number, (row, shares, index, confidence) in enumerate(
-                zip(*(column[start:].tolist() for column in columns), strict=True), start
+                zip(*(column.tolist() for column in columns), strict=True), self.first
             )
         ]
 

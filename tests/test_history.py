@@ -1,7 +1,10 @@
 """The ring of the last predictions."""
 
+import numpy as np
+
 from classifier.history import SIZE, History
-from classifier.record import Prediction
+from classifier.record import Batch, Prediction
+from classifier.schema import Feature, Schema
 
 
 def prediction(number: int) -> Prediction:
@@ -17,6 +20,31 @@ def test_the_newest_come_first() -> None:
     assert [entry.prediction_id for entry in history.page(3, 0)] == ["9", "8", "7"]
     assert [entry.prediction_id for entry in history.page(3, 8)] == ["1", "0"]
     assert history.page(3, 10) == []
+
+
+def batch(rows: int, second: int) -> Batch:
+    time = f"2026-01-01T00:00:{second:02}+00:00"
+    feature = Feature(name="x", minimum=0, maximum=1e9, mean=1, lowest=-1e9, highest=1e9)
+    schema = Schema(target="kind", features=(feature,), classes=("a", "b"))
+    zeros, column = np.zeros(rows, dtype=np.intp), np.arange(float(rows))
+    return Batch(f"b{second}", time, "20260101_000000", schema, column[:, None], zeros, np.ones((rows, 2)), column, 0.1)
+
+
+def test_a_batch_is_kept_row_by_row() -> None:
+    """The last rows of a batch stand in the history under their numbers, mixed with single predictions by time, and a
+    batch larger than the ring leaves as many as the ring holds, without keeping the rest in memory."""
+    history = History()
+    history.observe(prediction(1))
+    history.observe_batch(batch(2, 2))
+    history.observe(prediction(3))
+    assert [entry.prediction_id for entry in history.page(9, 0)] == ["3", "b2-1", "b2-0", "1"]
+    assert [entry.inputs for entry in history.page(1, 1)] == [{"x": 1.0}]
+    history.observe_batch(batch(SIZE + 500, 4))
+    history.observe(prediction(5))
+    assert len(history) == SIZE
+    page = history.page(SIZE, 0)
+    assert [page[0].prediction_id, page[1].prediction_id, page[-1].prediction_id] == ["5", "b4-1499", "b4-501"]
+    assert batch(SIZE + 500, 4).newest(SIZE).rows.base is None
 
 
 def test_the_oldest_fall_out() -> None:

@@ -4,11 +4,11 @@ import asyncio
 import re
 import time
 from collections.abc import Callable
+from concurrent.futures import Executor
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.concurrency import run_in_threadpool
 from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
@@ -22,9 +22,6 @@ from classifier.web.guard import read_json_body
 
 PROVENANCE = {"model_type", "trained_at", "parameters", "metrics", "dataset", "libraries", "git_commit"}
 """What `/model/info` shows of the release's provenance as it stands."""
-
-BATCHES_AT_ONCE = 2
-"""How many batches are computed at a time; the others wait. A batch takes a hundred times its body in memory."""
 
 RETRY_SECONDS = 5
 RETRY = {"Retry-After": str(RETRY_SECONDS)}
@@ -70,11 +67,10 @@ def body_of(name: str, limit: int) -> dict[str, Any]:
 
 
 def prediction_routes(
-    settings: Settings, service: Service, history: History, requests: Callable[[Schema], wire.Requests]
+    settings: Settings, service: Service, history: History, requests: Callable[[Schema], wire.Requests], pool: Executor
 ) -> APIRouter:
-    """Predicting, and what was predicted."""
+    """Predicting, and what was predicted. Batches are computed in the threads of `pool`."""
     router = APIRouter(tags=["predictions"])
-    batches = asyncio.Semaphore(BATCHES_AT_ONCE)
 
     @router.post("/predict", summary="Predict one row", response_model=replies.PredictReply,
                  responses=BODY_ERRORS, openapi_extra=body_of("PredictRequest", settings.max_body_bytes))  # fmt: skip
@@ -94,8 +90,8 @@ def prediction_routes(
     async def predict_many(request: Request) -> Response:
         """Rows as columns or as records; one bad row refuses them all and is named by its number, from 0."""
         body = await read_json_body(request, settings.max_batch_bytes)
-        async with batches:
-            return Response(await run_in_threadpool(answer_batch, body), media_type=wire.JSON)
+        reply = await asyncio.get_running_loop().run_in_executor(pool, answer_batch, body)
+        return Response(reply, media_type=wire.JSON)
 
     def answer_batch(body: bytes) -> bytes:
         started = time.perf_counter()

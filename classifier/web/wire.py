@@ -4,12 +4,15 @@ One pydantic model of the request, made from the schema of the model that is ser
 documentation's schema too. Knows JSON; knows nothing of routes or status codes. `replies` documents what goes out.
 """
 
+import itertools
 import json
+import operator
 import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
+import orjson
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import from_json, to_json
@@ -18,6 +21,7 @@ from typing_extensions import TypedDict
 from classifier.errors import ClassifierError, InvalidInputError
 from classifier.record import Batch, Prediction
 from classifier.schema import Feature, Matrix, Schema
+from classifier.web import pieces
 
 T = TypeVar("T")
 
@@ -58,6 +62,13 @@ class Requests:
         self._records = TypeAdapter[dict[str, list[dict[str, float]]]](
             _closed("BatchByRecords", {"records": _some(record, max_rows)}, [])
         )
+        self._record_pieces = TypeAdapter[list[dict[str, float]]](_some(record, max_rows))
+        self._column_pieces = {
+            json.dumps(name, ensure_ascii=False)[1:-1].encode(): TypeAdapter[list[float]](
+                _some(_strict(number), max_rows)
+            )
+            for name, number in numbers.items()
+        }
         # of extra keys pydantic makes an error each, however many there are: in records they are looked for afterwards
         open_record = _open("PredictRequest", numbers)
         self._open_records = TypeAdapter[dict[str, list[dict[str, float]]]](
@@ -104,6 +115,50 @@ class Requests:
         # each value but the first has a comma before it, so this many rows have at least as many commas
         if body.count(b",") >= self._max_rows * (self._width + self._commas):
             raise TooManyRowsError(f"The batch has more than {self._max_rows} rows, the most that one may have")
+        rows = self._parse_in_pieces(body)
+        return self._parse_whole(body) if rows is None else rows
+
+    def _parse_in_pieces(self, body: bytes) -> Matrix | None:
+        """The matrix of a batch that is good; None for one that may not be, for it takes the whole to say why."""
+        columns = pieces.columns(body, self._width)
+        if columns is not None:
+            return self._join_columns(columns)
+        records = pieces.records(body)
+        return None if records is None else self._join_records(records)
+
+    def _join_columns(self, columns: Mapping[bytes, list[bytes]]) -> Matrix | None:
+        if columns.keys() != self._column_pieces.keys():
+            return None
+        turn, joined = pieces.Turn(), []
+        for name, adapter in self._column_pieces.items():
+            values = []
+            for piece in columns[name]:
+                found = _valid(adapter, piece)
+                if found is None or _has_a_long_number(piece):
+                    return None
+                values.append(np.array(found))
+                turn.give_way()
+            joined.append(np.concatenate(values, dtype=np.float64))
+        if len({len(column) for column in joined}) != 1 or len(joined[0]) > self._max_rows:
+            return None
+        return np.stack(joined, axis=1)
+
+    def _join_records(self, records: list[bytes]) -> Matrix | None:
+        turn, joined, rows = pieces.Turn(), [], 0
+        for piece in records:
+            found = _valid(self._record_pieces, piece)
+            if found is None or _needs_a_closer_look(piece, len(found) * self._width):
+                return None
+            rows += len(found)
+            if rows > self._max_rows:
+                return None
+            # one name more than there are, for of a single one the value wouldn't come in a tuple
+            values = itertools.chain.from_iterable(map(operator.itemgetter(*self._features, self._features[0]), found))
+            joined.append(np.fromiter(values, np.float64).reshape(len(found), -1)[:, : self._width])
+            turn.give_way()
+        return np.concatenate(joined)
+
+    def _parse_whole(self, body: bytes) -> Matrix:
         if _form(body) == "columns":
             self._refuse_flood(body.count(b":") - self._colons, self._width + 1)
             columns = _validated(self._columns, body)["columns"]
@@ -149,6 +204,10 @@ def _number(feature: Feature) -> Any:
     return Annotated[float, bounds]
 
 
+def _strict(number: Any) -> Any:
+    return Annotated[number, Field(strict=True)]
+
+
 def _some(item: Any, most: int) -> Any:
     """A list of at least one; of a million bad items the first is named, the rest cost neither time nor memory."""
     return Annotated[list[item], Field(min_length=1, max_length=most, fail_fast=True)]
@@ -174,6 +233,13 @@ def _validated(adapter: TypeAdapter[T], body: bytes) -> T:
         if problem["type"] == "too_long":
             raise TooManyRowsError(problem["msg"])
     raise InvalidInputError(problems(found))
+
+
+def _valid(adapter: TypeAdapter[T], body: bytes) -> T | None:
+    try:
+        return adapter.validate_json(body)
+    except ValidationError:
+        return None
 
 
 def _form(body: bytes) -> str:
@@ -290,24 +356,29 @@ def encode_prediction(prediction: Prediction) -> bytes:
 
 def encode_batch(batch: Batch) -> bytes:
     """The reply of `/predict/batch`."""
-    classes = batch.schema.classes
-    prediction = batch.prediction.tolist()
-    return to_json(
-        {
-            "batch_id": batch.batch_id,
-            "model_version": batch.model_version,
-            "timestamp": batch.timestamp,
-            "prediction": prediction,
-            "label": [classes[index] for index in prediction],
-            "confidence": batch.confidence.tolist(),
-            "prediction_proba": batch.prediction_proba.tolist(),
-            "warnings": [
-                {"row": number, "feature": warning.feature, "message": warning.message}
-                for number in batch.schema.rows_to_warn_of(batch.rows)
-                for warning in batch.schema.warnings(batch.rows[number].tolist())
-            ],
-        }
-    )
+    schema, turn = batch.schema, pieces.Turn()
+    labels = np.array(schema.classes, dtype=object)
+    columns: dict[str, list[bytes]] = {"prediction": [], "label": [], "confidence": [], "prediction_proba": []}
+    for start in range(0, len(batch.rows), pieces.ROWS):
+        piece = slice(start, start + pieces.ROWS)
+        prediction = batch.prediction[piece]
+        for column, values in zip(
+            columns.values(),
+            (prediction, labels[prediction].tolist(), batch.confidence[piece], batch.prediction_proba[piece]),
+            strict=True,
+        ):
+            # straight from the array: three times as fast as by way of a list
+            column.append(orjson.dumps(values, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1])
+        turn.give_way()
+    warnings = [
+        {"row": number, "feature": warning.feature, "message": warning.message}
+        for number in schema.rows_to_warn_of(batch.rows)
+        for warning in schema.warnings(batch.rows[number].tolist())
+    ]
+    head = {"batch_id": batch.batch_id, "model_version": batch.model_version, "timestamp": batch.timestamp}
+    parts = [to_json(head)[:-1]]
+    parts += [b',"%b":[%b]' % (name.encode(), b",".join(column)) for name, column in columns.items()]
+    return b"".join([*parts, b',"warnings":', to_json(warnings), b"}"])
 
 
 def encode(content: object) -> bytes:
