@@ -8,15 +8,21 @@ from starlette.requests import ClientDisconnect, Request
 _JSON = re.compile(r"application/(?:[\w.+-]+\+)?json\s*(?:;\s*charset=\"?utf-8\"?\s*)?", re.IGNORECASE)
 
 
-async def read_json_body(request: Request, limit: int) -> bytes:
+def is_json(content_type: str) -> bool:
+    return bool(_JSON.fullmatch(content_type.strip()))
+
+
+async def read_body(request: Request, limit: int, *others: str) -> bytes:
     """The body, of at most `limit` bytes counted as they arrive.
 
     Raises:
-        HTTPException: 415 for a content type that isn't JSON, 413 for a longer body, 400 if the caller goes away.
+        HTTPException: 415 for a content type that is neither JSON nor one of the `others`, 413 for a longer body, 400
+            if the caller goes away.
     """
     content_type = request.headers.get("content-type", "")
-    if not _JSON.fullmatch(content_type.strip()):
-        raise HTTPException(415, "Send JSON, with the header 'Content-Type: application/json'")
+    if not is_json(content_type) and content_type not in others:
+        also = "".join(f", or {other}" for other in others)
+        raise HTTPException(415, f"Send JSON, with the header 'Content-Type: application/json'{also}")
     # the connection is closed with the refusal: what still comes on it is body, not the next request
     too_large = HTTPException(413, f"The body is larger than {limit} bytes", headers={"Connection": "close"})
     announced = request.headers.get("content-length", "0")

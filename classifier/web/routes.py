@@ -17,8 +17,8 @@ from classifier.metrics import Metrics
 from classifier.schema import Schema
 from classifier.service import Service, predict, predict_batch
 from classifier.settings import Settings
-from classifier.web import replies, wire
-from classifier.web.guard import read_json_body
+from classifier.web import arrow, replies, wire
+from classifier.web.guard import is_json, read_body
 
 PROVENANCE = {"model_type", "trained_at", "parameters", "metrics", "dataset", "libraries", "git_commit"}
 """What `/model/info` shows of the release's provenance as it stands."""
@@ -37,7 +37,7 @@ UNAVAILABLE: dict[int | str, dict[str, Any]] = {
 BODY_ERRORS: dict[int | str, dict[str, Any]] = {
     400: {"model": replies.ErrorReply, "description": "The connection broke inside the body."},
     413: {"model": replies.ErrorReply, "description": "The body, or the batch, is larger than allowed."},
-    415: {"model": replies.ErrorReply, "description": "The body isn't announced as JSON."},
+    415: {"model": replies.ErrorReply, "description": "The body isn't announced as what the route takes."},
     422: {
         "model": replies.ValidationReply,
         "description": "The body isn't JSON, or breaks the schema; each field is named.",
@@ -60,9 +60,12 @@ def json_response(content: object, status: int = 200, headers: dict[str, str] | 
     return Response(wire.encode(content), status, headers, wire.JSON)
 
 
-def body_of(name: str, limit: int) -> dict[str, Any]:
+ARROW: dict[str, Any] = {arrow.MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}
+
+
+def body_of(name: str, limit: int, others: dict[str, Any] | None = None) -> dict[str, Any]:
     """Documents the body: its schema is that of the model being served, which `web.app` fills in under this name."""
-    content = {wire.JSON: {"schema": {"$ref": f"#/components/schemas/{name}"}}}
+    content = {wire.JSON: {"schema": {"$ref": f"#/components/schemas/{name}"}}} | (others or {})
     return {"requestBody": {"required": True, "content": content}, "x-max-body-bytes": limit}
 
 
@@ -76,7 +79,7 @@ def prediction_routes(
                  responses=BODY_ERRORS, openapi_extra=body_of("PredictRequest", settings.max_body_bytes))  # fmt: skip
     async def predict_one(request: Request) -> Response:
         """Every feature is required, as a finite JSON number. The reply names the model that answered."""
-        body = await read_json_body(request, settings.max_body_bytes)
+        body = await read_body(request, settings.max_body_bytes)
         started = time.perf_counter()
         predictor = service.live().predictor
         values = requests(predictor.schema).parse(body)
@@ -86,18 +89,26 @@ def prediction_routes(
         return Response(reply, media_type=wire.JSON)
 
     @router.post("/predict/batch", summary="Predict many rows", response_model=replies.BatchReply,
-                 responses=BODY_ERRORS, openapi_extra=body_of("BatchRequest", settings.max_batch_bytes))  # fmt: skip
+                 responses=BODY_ERRORS | {200: {"content": ARROW}},
+                 openapi_extra=body_of("BatchRequest", settings.max_batch_bytes, ARROW))  # fmt: skip
     async def predict_many(request: Request) -> Response:
-        """Rows as columns or as records; one bad row refuses them all and is named by its number, from 0."""
-        body = await read_json_body(request, settings.max_batch_bytes)
-        reply = await asyncio.get_running_loop().run_in_executor(pool, answer_batch, body)
-        return Response(reply, media_type=wire.JSON)
+        """Rows as columns or as records; one bad row refuses them all and is named by its number, from 0.
 
-    def answer_batch(body: bytes) -> bytes:
+        An Arrow IPC stream, uncompressed, with a column of numbers a feature, is answered by one: the columns of the
+        reply, and the rest of it as JSON in the schema's metadata, under `batch`.
+        """
+        body = await read_body(request, settings.max_batch_bytes, arrow.MEDIA_TYPE)
+        json = is_json(request.headers["content-type"])
+        reply = await asyncio.get_running_loop().run_in_executor(pool, answer_batch, body, json)
+        return Response(reply, media_type=wire.JSON if json else arrow.MEDIA_TYPE)
+
+    def answer_batch(body: bytes, json: bool) -> bytes:
         started = time.perf_counter()
         predictor = service.live().predictor
-        batch = predict_batch(predictor, requests(predictor.schema).parse_batch(body), started)
-        reply = wire.encode_batch(batch)
+        schema = predictor.schema
+        rows = requests(schema).parse_batch(body) if json else arrow.parse_batch(body, schema, settings.max_batch_rows)
+        batch = predict_batch(predictor, rows, started)
+        reply = wire.encode_batch(batch) if json else arrow.encode_batch(batch)
         service.record(batch)
         return reply
 

@@ -178,13 +178,13 @@ class Requests:
         for name in self._features:
             if len(columns[name]) != rows:
                 message = f"Columns must be of equal length: {rows} in {first}, {len(columns[name])} here"
-                raise InvalidInputError([_problem("unequal_columns", ["body", "columns", name], message)])
+                raise InvalidInputError([problem("unequal_columns", ["body", "columns", name], message)])
 
     def _refuse_flood(self, found: int, members: int) -> None:
         """Refuses a body with far more members than it may have, before validation would name each of them."""
         if found > members + MAX_PROBLEMS:
             message = f"Far more than the {self._width} features of the model"
-            raise InvalidInputError([_problem("too_many_fields", ["body"], message)])
+            raise InvalidInputError([problem("too_many_fields", ["body"], message)])
 
 
 class InOrder(GenerateJsonSchema):
@@ -254,7 +254,7 @@ def _form(body: bytes) -> str:
     for form in ("columns", "records"):
         if isinstance(content, dict) and form in content:
             return form
-    raise InvalidInputError([_problem("missing", ["body"], "Send an object with 'columns' or with 'records'")])
+    raise InvalidInputError([problem("missing", ["body"], "Send an object with 'columns' or with 'records'")])
 
 
 # -- what validation doesn't look at
@@ -291,12 +291,12 @@ def _check_record(pairs: Pairs, features: Sequence[str], way: list[str | int]) -
     seen: set[str] = set()
     for key, value in pairs:
         if key not in features:
-            raise InvalidInputError([_problem("extra_forbidden", [*way, key], "Extra inputs are not permitted")])
+            raise InvalidInputError([problem("extra_forbidden", [*way, key], "Extra inputs are not permitted")])
         if key in seen:
-            raise InvalidInputError([_problem("duplicate_key", [*way, key], "This key stands more than once")])
+            raise InvalidInputError([problem("duplicate_key", [*way, key], "This key stands more than once")])
         if value is None or (isinstance(value, list) and None in value):
             message = f"A number has at most {MAX_NUMBER} characters"
-            raise InvalidInputError([_problem("number_too_long", [*way, key], message)])
+            raise InvalidInputError([problem("number_too_long", [*way, key], message)])
         seen.add(key)
 
 
@@ -304,9 +304,9 @@ def _only_value(pairs: Pairs, name: str) -> Any:
     """The value of an object's one key; refuses others, and the key a second time."""
     for key, _ in pairs:
         if key != name:
-            raise InvalidInputError([_problem("extra_forbidden", ["body", key], "Extra inputs are not permitted")])
+            raise InvalidInputError([problem("extra_forbidden", ["body", key], "Extra inputs are not permitted")])
     if len(pairs) > 1:
-        raise InvalidInputError([_problem("duplicate_key", ["body", name], "This key stands more than once")])
+        raise InvalidInputError([problem("duplicate_key", ["body", name], "This key stands more than once")])
     return pairs[0][1]
 
 
@@ -314,18 +314,19 @@ _NUMBERS_AS_ZEROS = bytes.maketrans(b"123456789.eE+-", b"0" * 14)
 _LONG_RUN = b"0" * (MAX_NUMBER + 1)
 
 
-def _problem(kind: str, way: Sequence[str | int], message: str) -> dict[str, object]:
+def problem(kind: str, way: Sequence[str | int], message: str) -> dict[str, object]:
+    """A problem as replies name it: its kind, the way to the field, and what is wrong."""
     return {"type": kind, "loc": [_cut(part) for part in way], "msg": message}
 
 
 def problems(errors: Sequence[Mapping[str, Any]], *, start: str = "body") -> list[dict[str, object]]:
     """pydantic's errors as replies name them: at most `MAX_PROBLEMS`, and nothing of the caller's but cut names."""
     found = [
-        _problem(error["type"], (start, *error["loc"]) if start else error["loc"], error["msg"])
+        problem(error["type"], (start, *error["loc"]) if start else error["loc"], error["msg"])
         for error in errors[:MAX_PROBLEMS]
     ]
     if len(errors) > MAX_PROBLEMS:
-        found.append(_problem("more", [start], f"and {len(errors) - MAX_PROBLEMS} more problems"))
+        found.append(problem("more", [start], f"and {len(errors) - MAX_PROBLEMS} more problems"))
     return found
 
 
@@ -370,15 +371,19 @@ def encode_batch(batch: Batch) -> bytes:
             # straight from the array: three times as fast as by way of a list
             column.append(orjson.dumps(values, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1])
         turn.give_way()
-    warnings = [
-        {"row": number, "feature": warning.feature, "message": warning.message}
-        for number in schema.rows_to_warn_of(batch.rows)
-        for warning in schema.warnings(batch.rows[number].tolist())
-    ]
     head = {"batch_id": batch.batch_id, "model_version": batch.model_version, "timestamp": batch.timestamp}
     parts = [to_json(head)[:-1]]
     parts += [b',"%b":[%b]' % (name.encode(), b",".join(column)) for name, column in columns.items()]
-    return b"".join([*parts, b',"warnings":', to_json(warnings), b"}"])
+    return b"".join([*parts, b',"warnings":', to_json(warnings_of(batch)), b"}"])
+
+
+def warnings_of(batch: Batch) -> list[dict[str, object]]:
+    """The warnings of all rows, with their numbers."""
+    return [
+        {"row": number, "feature": warning.feature, "message": warning.message}
+        for number in batch.schema.rows_to_warn_of(batch.rows)
+        for warning in batch.schema.warnings(batch.rows[number].tolist())
+    ]
 
 
 def encode(content: object) -> bytes:

@@ -1,0 +1,271 @@
+"""Batches as Arrow IPC streams: the columns of the body become the matrix, and the answers go back as columns.
+
+The same checks as for JSON, by column. A stream may come from anyone, and Arrow's own reader trusts it: one wrong byte
+can crash the process, and a few compressed ones announce any amount of memory. So the stream is read here, as far as a
+table of plain numbers needs it, with every place in it checked. Arrow writes the reply, and is imported for the first.
+
+The format: https://arrow.apache.org/docs/format/Columnar.html, `Message.fbs` and `Schema.fbs`.
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from classifier.errors import InvalidInputError
+from classifier.record import Batch
+from classifier.schema import Matrix, Schema
+from classifier.web import wire
+
+MEDIA_TYPE = "application/vnd.apache.arrow.stream"
+
+MAX_RECORD_BATCHES = 10_000
+"""An empty one is read in 30 µs: a body full of them would take ten seconds."""
+
+SCHEMA, RECORD_BATCH = 1, 3
+"""Of the union `MessageHeader`."""
+
+INT, FLOATING_POINT = 2, 3
+"""Of the union `Type`."""
+
+
+def parse_batch(body: bytes, schema: Schema, max_rows: int) -> Matrix:
+    """The stream as a matrix of shape (rows, features), in the order of the schema.
+
+    Raises:
+        InvalidInputError: it is no stream, or breaks the schema; the first bad row is named by its number.
+        TooManyRowsError: there are more rows than the cap.
+    """
+    try:
+        messages = _messages(body)
+        columns = _columns(next(messages), schema)
+        batches, rows = [], 0
+        for message in messages:
+            batches.append(_read(message, columns, rows))
+            rows += len(batches[-1])
+            if len(batches) > MAX_RECORD_BATCHES:
+                raise ValueError(f"it has more than {MAX_RECORD_BATCHES} record batches; send larger ones")
+            if rows > max_rows:
+                raise wire.TooManyRowsError(f"The batch has more than {max_rows} rows, the most that one may have")
+    except (StopIteration, struct.error, ValueError) as error:
+        reason = str(error) or "it ends early"
+        raise _invalid("arrow_invalid", f"This can't be read as an Arrow IPC stream: {reason}") from None
+    if not rows:
+        raise _invalid("too_short", "The stream has no rows")
+    matrix = np.concatenate(batches)
+    _check_bounds(matrix, schema)
+    return matrix
+
+
+def encode_batch(batch: Batch) -> bytes:
+    """The reply: columns under the names of the JSON reply, and what is said once as JSON in the stream's metadata."""
+    import pyarrow as pa
+
+    labels = pa.DictionaryArray.from_arrays(pa.array(batch.prediction, pa.int32()), pa.array(batch.schema.classes))
+    shares = pa.array(batch.prediction_proba.ravel())
+    columns = {
+        "prediction": pa.array(batch.prediction, pa.int64()),
+        "label": labels,
+        "confidence": pa.array(batch.confidence),
+        "prediction_proba": pa.FixedSizeListArray.from_arrays(shares, batch.prediction_proba.shape[1]),
+    }
+    once = {"batch_id": batch.batch_id, "model_version": batch.model_version, "timestamp": batch.timestamp}
+    metadata = {"batch": wire.encode(once | {"warnings": wire.warnings_of(batch)})}
+    answers = pa.RecordBatch.from_arrays(list(columns.values()), list(columns)).replace_schema_metadata(metadata)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, answers.schema) as stream:
+        stream.write_batch(answers)
+    reply: bytes = sink.getvalue().to_pybytes()
+    return reply
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the stream: its name, its place in the matrix and its type."""
+
+    name: str
+    place: int
+    kind: np.dtype[Any]
+
+
+def _messages(body: bytes) -> Iterator[tuple["Table", memoryview]]:
+    """The header and the body of each message of the stream."""
+    whole, at = memoryview(body), 0
+    wanted = SCHEMA
+    while at < len(body):
+        mark, size = struct.unpack_from("<II", body, at)
+        if mark != 0xFFFFFFFF:
+            raise ValueError("a message doesn't begin where one should")
+        if not size:
+            return
+        at += 8
+        message = Table.root(bytes(_part(whole, at, size)))
+        length = message.number(3, "<q")
+        if message.number(1, "<B") != wanted:
+            raise ValueError("send a schema and then record batches, nothing else")
+        yield message.table(2), _part(whole, at + size, length)
+        wanted = RECORD_BATCH
+        at += size + length
+    if wanted == SCHEMA:
+        raise ValueError("it is empty")
+
+
+def _columns(message: tuple["Table", memoryview], schema: Schema) -> list[Column]:
+    head, names = message[0], schema.feature_names
+    if head.number(0, "<h"):
+        raise ValueError("it is big-endian; send it as little-endian")
+    fields = head.tables(1, most=len(names) + wire.MAX_PROBLEMS)
+    given = [field.text(0) for field in fields]
+    problems = [wire.problem("missing", ["body", name], "Field required") for name in names if name not in given]
+    columns = []
+    for name, field in zip(given, fields, strict=True):
+        kind = _kind(field)
+        if name not in names:
+            problems.append(wire.problem("extra_forbidden", ["body", name], "Extra inputs are not permitted"))
+        elif given.count(name) > 1:
+            problems.append(wire.problem("duplicate_key", ["body", name], "This column stands more than once"))
+        elif kind is None:
+            problems.append(wire.problem("float_type", ["body", name], "The column should hold plain numbers"))
+        else:
+            columns.append(Column(name, names.index(name), kind))
+    if problems:
+        raise InvalidInputError(problems[: wire.MAX_PROBLEMS])
+    return columns
+
+
+def _kind(field: "Table") -> np.dtype[Any] | None:
+    """numpy's type for a field of numbers; None for any other."""
+    if field.has(4):
+        return None  # a dictionary: its numbers stand for something else
+    if field.number(2, "<B") == FLOATING_POINT:
+        return np.dtype({0: "<f2", 1: "<f4", 2: "<f8"}[field.table(3).number(0, "<h") % 3])
+    if field.number(2, "<B") == INT:
+        kind, size = "i" if field.table(3).number(1, "<B") else "u", field.table(3).number(0, "<i")
+        return np.dtype(f"<{kind}{size // 8}") if size in (8, 16, 32, 64) else None
+    return None
+
+
+def _read(message: tuple["Table", memoryview], columns: list[Column], first: int) -> Matrix:
+    """A record batch, of which the first row is the stream's row `first`."""
+    head, body = message
+    length = head.number(0, "<q")
+    if head.has(3):
+        raise ValueError("it is compressed; send it as it is")
+    # a node a column: how many values, how many of them null; two buffers a column: which are null, and the values
+    nodes, buffers = head.pairs(1), head.pairs(2)
+    if length < 0 or len(nodes) != len(columns) or len(buffers) != 2 * len(columns):
+        raise ValueError("a record batch doesn't fit the schema")
+    values = []
+    for column, (count, nulls), which, where in zip(columns, nodes, buffers[::2], buffers[1::2], strict=True):
+        if count != length:
+            raise ValueError("a column is shorter than its record batch")
+        if nulls:
+            bits = np.unpackbits(_array(body, which, np.dtype("u1"), -(-length // 8)), bitorder="little")[:length]
+            if not bits.all():
+                raise _invalid("missing", "A value is missing", first + int(bits.argmin()), column.name)
+        values.append(_array(body, where, column.kind, length))
+    rows = np.empty((length, len(columns)))  # only now, for now the body is known to hold as many
+    for column, found in zip(columns, values, strict=True):
+        rows[:, column.place] = found
+    return rows
+
+
+def _array(body: memoryview, buffer: tuple[int, int], kind: np.dtype[Any], count: int) -> NDArray[Any]:
+    """The first `count` values of a buffer of the message."""
+    offset, size = buffer
+    part = _part(body, offset, size)
+    if size < count * kind.itemsize:
+        raise ValueError("a column is shorter than its record batch")
+    return np.frombuffer(part, kind, count) if count else np.empty(0, kind)
+
+
+def _part(whole: memoryview, start: int, length: int) -> memoryview:
+    if not 0 <= start <= start + length <= len(whole):
+        raise ValueError("it ends early, or points outside of itself")
+    return whole[start : start + length]
+
+
+def _check_bounds(rows: Matrix, schema: Schema) -> None:
+    lowest = np.array([feature.lowest for feature in schema.features])
+    highest = np.array([feature.highest for feature in schema.features])
+    good = (rows >= lowest) & (rows <= highest)  # of NaN neither is true
+    if not good.all():
+        row = int((~good).any(axis=1).argmax())
+        names = [name for name, fits in zip(schema.feature_names, good[row], strict=True) if not fits]
+        message = "Input should be a finite number that the model can compute with"
+        raise InvalidInputError([wire.problem("out_of_bounds", ["body", row, name], message) for name in names])
+
+
+class Table:
+    """A table of a flatbuffer, which may be anything: what leads out of it raises ValueError or struct.error.
+
+    Fields go by their number in the format's description. https://flatbuffers.dev/internals
+    """
+
+    def __init__(self, data: bytes, at: int) -> None:
+        self._data, self._at = data, at
+        self._vtable = at - self._unpack("<i", at)
+
+    @classmethod
+    def root(cls, data: bytes) -> "Table":
+        return cls(data, *struct.unpack_from("<I", data))
+
+    def has(self, number: int) -> bool:
+        return self._place(number) is not None
+
+    def number(self, number: int, form: str) -> int:
+        """A number; 0 where it isn't said."""
+        at = self._place(number)
+        return 0 if at is None else self._unpack(form, at)
+
+    def table(self, number: int) -> "Table":
+        return Table(self._data, self._target(number))
+
+    def tables(self, number: int, most: int) -> list["Table"]:
+        start, count = self._vector(number)
+        if count > most:
+            raise ValueError(f"it has far more than {most} columns")
+        places = [start + 4 * index for index in range(count)]
+        return [Table(self._data, at + self._unpack("<I", at)) for at in places]
+
+    def pairs(self, number: int) -> list[tuple[int, int]]:
+        """A vector of structs of two int64."""
+        start, count = self._vector(number)
+        content = bytes(_part(memoryview(self._data), start, 16 * count))
+        return list(struct.iter_unpack("<qq", content))
+
+    def text(self, number: int) -> str:
+        start, count = self._vector(number)
+        return str(_part(memoryview(self._data), start, count), "utf-8", "replace")
+
+    def _vector(self, number: int) -> tuple[int, int]:
+        """Where a vector begins, and how many it holds; none where it isn't there."""
+        if not self.has(number):
+            return 0, 0
+        at = self._target(number)
+        return at + 4, self._unpack("<I", at)
+
+    def _target(self, number: int) -> int:
+        at = self._place(number)
+        if at is None:
+            raise ValueError("something is missing in it")
+        return at + self._unpack("<I", at)
+
+    def _place(self, number: int) -> int | None:
+        entry = 4 + 2 * number
+        if entry + 2 > self._unpack("<H", self._vtable):
+            return None
+        offset = self._unpack("<H", self._vtable + entry)
+        return self._at + offset if offset else None
+
+    def _unpack(self, form: str, at: int) -> int:
+        if at < 0:
+            raise ValueError("it points outside of itself")
+        return int(struct.unpack_from(form, self._data, at)[0])
+
+
+def _invalid(kind: str, message: str, *way: str | int) -> InvalidInputError:
+    return InvalidInputError([wire.problem(kind, ["body", *way], message)])
