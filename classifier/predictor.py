@@ -61,7 +61,7 @@ class Predictor:
         self.feature_names = release.schema.feature_names
         features, classes = len(release.schema.features), len(release.schema.classes)
         try:
-            self._forest = forest = Forest.from_bytes(release.forest, features, classes)
+            self.forest = forest = Forest.from_bytes(release.forest, features, classes)
         except ReleaseError as error:
             raise ReleaseError(f"release {release.model_version}: {error}") from error
         arrays = (forest.nodes, forest.roots, forest.leaves)

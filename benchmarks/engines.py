@@ -1,0 +1,89 @@
+"""The engine alone, in this process: beside scikit-learn, and how it grows with rows, trees and features."""
+
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from sklearn.datasets import make_classification
+from sklearn.pipeline import Pipeline
+
+from classifier import data, export, training
+from classifier.predictor import Predictor
+from classifier.schema import Matrix
+from classifier.settings import Settings
+from classifier.tracking import Store
+
+Engine = Callable[[Matrix], Matrix]
+
+
+def live(workspace: Path) -> Predictor:
+    """The champion of a workspace."""
+    store = Store(Settings.load(artifacts_dir=str(workspace / "artifacts"), tracking_uri=str(workspace / "mlruns")))
+    return Predictor(store.fetch(store.champion()))
+
+
+def seconds_each(engine: Callable[[], object], seconds: float) -> float:
+    """What a call takes: the least of several, for the rest is other processes'."""
+    took: list[float] = []
+    started = time.perf_counter()
+    while len(took) < 3 or time.perf_counter() < started + seconds:
+        before = time.perf_counter()
+        engine()
+        took.append(time.perf_counter() - before)
+    return min(took)
+
+
+def rows_a_second(engine: Engine, rows: Matrix, seconds: float) -> float:
+    return len(rows) / seconds_each(lambda: engine(rows), seconds)
+
+
+def fitted(trees: int, features: int) -> tuple[Pipeline, Predictor, Matrix]:
+    """A forest on 2,000 rows of so many features, its predictor, and 10,000 rows to answer; Iris for 4 features."""
+    if features == 4:
+        table = data.load_iris()
+    else:
+        drawn, target = make_classification(
+            12_000, features, n_informative=features // 2, n_classes=3, random_state=0, flip_y=0.05
+        )
+        frame = pd.DataFrame(drawn[:2000], columns=[f"x{number}" for number in range(features)])
+        table = data.Table("drawn", frame, pd.Series(target[:2000].astype(str), name="kind"))
+    parts = data.split(table, 0.2, seed=0)
+    pipeline = training.fit(parts.training, training.ForestOptions(n_estimators=trees), seed=0)
+    schema = training.infer_schema(pipeline, parts.training)
+    info = {
+        "model_type": training.MODEL_TYPE, "trained_at": "", "parameters": {}, "metrics": {}, "dataset": {},
+        "feature_importances": dict.fromkeys(schema.feature_names, 0.0), "libraries": {}, "git_commit": "",
+    }  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        made = export.write_release(Path(folder) / "release", "20241201_143022", pipeline, schema, parts.training, info)
+    return pipeline, Predictor(made), export.probing_rows(pipeline, parts.training, 10_000, seed=1)
+
+
+def report(seconds: float) -> str:
+    lines = ["## The engine alone", "", "One core. Rows near the split points of the trees, one third of them."]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # scikit-learn's, of rows without names of columns
+        lines += ["", "| rows at once, 100 trees on Iris | rows/s | of scikit-learn |", "|---|---|---|"]
+        pipeline, predictor, rows = fitted(trees=100, features=4)
+        for count in (1, 10, 100, 1000, 10_000, 1_000_000):
+            taken = np.resize(rows, (count, rows.shape[1]))
+            ours = rows_a_second(predictor.probabilities, taken, seconds / 2)
+            if count == 1:
+                ours = 1 / seconds_each(partial(predictor.answer, rows[0].tolist()), seconds / 2)
+            theirs = rows_a_second(pipeline.predict_proba, taken, seconds / 2)
+            lines.append(f"| {count:,} | {ours:,.0f} | {ours / theirs:,.1f} times |")
+        lines += ["", "| trees | features | nodes | rows/s, 10,000 at once | µs for one row |", "|---|---|---|---|---|"]
+        for trees, features in ((10, 4), (100, 4), (1000, 4), (100, 10), (100, 30)):
+            _, predictor, rows = fitted(trees, features)
+            many, single = rows_a_second(predictor.probabilities, rows, seconds / 2), rows[:1000].tolist()
+            one = seconds_each(lambda: [predictor.answer(row) for row in single], seconds / 2) / len(single)  # noqa: B023 called at once
+            nodes = len(predictor.forest.nodes)
+            lines.append(f"| {trees} | {features} | {nodes:,} | {many:,.0f} | {one * 1e6:.1f} |")
+    text = "\n".join(lines)
+    print(f"\n{text}", flush=True)
+    return text

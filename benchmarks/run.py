@@ -1,0 +1,244 @@
+"""Measures this project side by side with what it is compared to, and writes benchmarks/RESULTS.md.
+
+    python -m benchmarks.run      two to three minutes; Linux, two cores
+
+The server has one core and the load the other, the servers take turns over several cycles, and what counts is the
+ratio: figures move with the machine and the hour, ratios of one run hardly do. The model is 100 trees on Iris, and rows
+are drawn at random, so that hardly any comes twice.
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from benchmarks import engines
+from benchmarks.load import Connection, Load, batches_a_second, request, run
+from benchmarks.servers import LOAD_CORE, ROOT, SERVER_CORE, on_core, serving, store
+from classifier.schema import Matrix
+from classifier.web.arrow import MEDIA_TYPE
+
+NAMES = ("sepal_length", "sepal_width", "petal_length", "petal_width")
+LOW, HIGH = (4.3, 2.0, 1.0, 0.1), (7.9, 4.4, 6.9, 2.5)
+CONNECTIONS = (1, 16, 64)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Measure, and write benchmarks/RESULTS.md.")
+    parser.add_argument("--seconds", type=float, default=1.0, help="of each single measurement (default: 1)")
+    parser.add_argument("--cycles", type=int, default=5, help="turns of each server (default: 5)")
+    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "RESULTS.md")
+    options = parser.parse_args()
+    if (os.cpu_count() or 1) < 2 or sys.platform != "linux":
+        sys.exit("benchmarks: this needs Linux and two cores, one for the server and one for the load")
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        workspace = Path(folder)
+        for _ in range(2):  # two versions, to swap between
+            train(workspace)
+        on_core(LOAD_CORE)
+        parts = [
+            single(workspace, options.seconds, options.cycles),
+            batches(workspace, options.seconds),
+            beside_batches(workspace, options.seconds),
+            start(workspace, options.cycles),
+            swaps(workspace, options.seconds, options.cycles),
+            engines.report(options.seconds),
+        ]
+    minutes = (time.perf_counter() - started) / 60
+    libraries = ", ".join(f"{name} {version(name)}" for name in ("fastapi", "uvicorn", "llvmlite", "scikit-learn"))
+    remark = (
+        f"Measured {time.strftime('%Y-%m-%d')} by `python -m benchmarks.run` in {minutes:.1f} minutes on "
+        f"{os.cpu_count()} cores ({platform.machine()}), Python {platform.python_version()}, {libraries}. Medians; in "
+        "brackets the least and the most of the cycles."
+    )
+    text = "\n\n".join(["# Results", remark, *parts])
+    options.output.write_text(text + "\n", encoding="utf-8")
+    print(f"\n{options.output} is written")
+
+
+def train(workspace: Path) -> None:
+    command = [sys.executable, str(ROOT / "train_model.py")]
+    subprocess.run(command, env=os.environ | store(workspace), check=True, capture_output=True)
+
+
+def rows(count: int) -> Matrix:
+    return np.random.default_rng(count).uniform(LOW, HIGH, (count, 4)).round(2)
+
+
+def table(title: str, remark: str, head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A table of the report, which is also shown at once."""
+    drawn = [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *lines)]
+    text = "\n".join([f"## {title}", "", remark, "", *drawn])
+    print(f"\n{text}", flush=True)
+    return text
+
+
+def spread(values: Sequence[float], form: str = ".2f") -> str:
+    return f"{statistics.median(values):{form}} ({min(values):{form}} to {max(values):{form}})"
+
+
+def single(workspace: Path, seconds: float, cycles: int) -> str:
+    """`POST /predict` with everything on, against the bare reply and against FastAPI in the ordinary way."""
+    sent = [request("/predict", json.dumps(dict(zip(NAMES, row, strict=True))).encode()) for row in rows(5000).tolist()]
+    names = ("bare", "ours", "plain")
+    lines = []
+    with ExitStack() as stack:
+        servers = {name: stack.enter_context(serving(name, workspace)) for name in names}
+        for server in servers.values():
+            server.wait_until_ready()
+            run(server.port, 16, seconds / 2, sent)
+        for connections in CONNECTIONS:
+            measured: dict[str, list[tuple[Load, float]]] = {name: [] for name in names}
+            for _ in range(cycles):
+                for name, server in servers.items():
+                    before = server.cpu_seconds()
+                    load = run(server.port, connections, seconds, sent)
+                    cpu = (server.cpu_seconds() - before) / (load.throughput * seconds)
+                    measured[name].append((load, cpu))
+            for name in names:
+                turns = list(zip(measured[name], measured["bare"], strict=True))
+                lines.append(
+                    [
+                        str(connections),
+                        {"bare": "bare ASGI reply", "ours": "**this project**", "plain": "FastAPI, ordinary"}[name],
+                        f"{statistics.median(load.throughput for load, _ in measured[name]):,.0f}",
+                        spread([mine[0].throughput / bare[0].throughput for mine, bare in turns]),
+                        f"{statistics.median(load.p50 for load, _ in measured[name]) * 1e6:,.0f}",
+                        spread([mine[0].p50 / bare[0].p50 for mine, bare in turns]),
+                        spread([mine[0].p99 / bare[0].p99 for mine, bare in turns]),
+                        f"{statistics.median(cpu for _, cpu in measured[name]) * 1e6:.0f}",
+                    ]
+                )
+    head = ["connections", "server", "requests/s", "to bare", "p50, µs", "to bare", "p99 to bare", "CPU, µs a request"]
+    return table("One row a request", "`POST /predict`, everything on: validation, history, metrics, ids.", head, lines)
+
+
+def batches(workspace: Path, seconds: float) -> str:
+    """`/predict/batch` against the model alone, on the same core and the same rows."""
+    lines = []
+    with serving("ours", workspace) as server:
+        server.wait_until_ready()
+        for count in (1000, 100_000):
+            drawn = rows(count)
+            on_core(SERVER_CORE)  # where the server runs, which has nothing to do meanwhile
+            alone = engines.rows_a_second(engines.live(workspace).probabilities, drawn, seconds)
+            on_core(LOAD_CORE)
+            columns = {name: drawn[:, number].tolist() for number, name in enumerate(NAMES)}
+            records = [dict(zip(NAMES, row, strict=True)) for row in drawn.tolist()]
+            bodies = {
+                "JSON, columns": request("/predict/batch", json.dumps({"columns": columns}).encode()),
+                "JSON, records": request("/predict/batch", json.dumps({"records": records}).encode()),
+                "Arrow stream": request("/predict/batch", stream(columns), MEDIA_TYPE),
+            }
+            for form, body in bodies.items():
+                answered = batches_a_second(server.port, body, seconds) * count
+                lines.append([f"{count:,}", form, f"{answered:,.0f}", f"{alone:,.0f}", f"{answered / alone:.2f}"])
+    head = ["rows", "body", "rows/s over HTTP", "rows/s of the model alone", "ratio"]
+    return table("Many rows a request", "One connection, so the network's two ways are in it.", head, lines)
+
+
+def stream(columns: dict[str, list[float]]) -> bytes:
+    content = pa.table(columns)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, content.schema) as writer:
+        writer.write_table(content)
+    body: bytes = sink.getvalue().to_pybytes()
+    return body
+
+
+def beside_batches(workspace: Path, seconds: float) -> str:
+    """Single predictions while batches of 100,000 rows are computed, against without."""
+    sent = [request("/predict", json.dumps(dict(zip(NAMES, row, strict=True))).encode()) for row in rows(5000).tolist()]
+    columns = {name: rows(100_000)[:, number].tolist() for number, name in enumerate(NAMES)}
+    batch = request("/predict/batch", json.dumps({"columns": columns}).encode())
+    lines = []
+    with serving("ours", workspace) as server:
+        server.wait_until_ready()
+        alone = run(server.port, 16, 3 * seconds, sent)
+        answered = multiprocessing.Value("i", 0)
+        other = multiprocessing.get_context("fork").Process(target=post_on, args=(server.port, batch, answered))
+        other.start()
+        try:
+            while not answered.value:
+                time.sleep(0.01)
+            beside = run(server.port, 16, 3 * seconds, sent)
+        finally:
+            other.kill()
+            other.join()
+        for name, load in (("without", alone), ("with", beside)):
+            lines.append([name, f"{load.throughput:,.0f}", f"{load.p99 * 1e6:,.0f}", f"{load.p99 / alone.p99:.1f}"])
+    remark = (
+        "Single predictions on 16 connections, without and with another one that sends 100,000 rows again and again."
+    )
+    return table("Beside a large batch", remark, ["batches", "requests/s", "p99, µs", "to p99 without"], lines)
+
+
+def post_on(port: int, sent: bytes, answered: Any) -> None:
+    connection = Connection(port)
+    while True:
+        connection.exchange(sent)
+        answered.value += 1
+
+
+def start(workspace: Path, cycles: int) -> str:
+    """From the start of `python api.py` to its first prediction, with a model in place."""
+    took, memory = [], []
+    for _ in range(cycles + 1):  # the first compiles what Python compiles once
+        with serving("ours", workspace) as server:
+            took.append(server.wait_until_ready())
+            memory.append(server.memory())
+    line = [spread(took[1:]), spread(memory[1:], ".0f")]
+    return table("Start", "A folder as MLflow's store.", ["seconds to the first prediction", "memory then, MB"], [line])
+
+
+def swaps(workspace: Path, seconds: float, cycles: int) -> str:
+    """Throughput while the registry is followed and the champion changes every two seconds, against one that stays."""
+    sent = [request("/predict", json.dumps(dict(zip(NAMES, row, strict=True))).encode()) for row in rows(5000).tolist()]
+    alias = workspace / "mlruns" / "models" / "iris-classifier" / "aliases" / "champion"
+    done = threading.Event()
+
+    def swap() -> None:
+        number = 0
+        while not done.wait(2):
+            number += 1
+            aside = alias.with_name("aside")
+            aside.write_text(str(1 + number % 2))
+            aside.replace(alias)
+
+    with serving("ours", workspace) as still, ExitStack() as stack:
+        still.wait_until_ready()
+        ratios = []
+        swapper = threading.Thread(target=swap)
+        moving = stack.enter_context(serving("ours", workspace, CLASSIFIER_FOLLOW_SECONDS="0.5"))
+        moving.wait_until_ready()
+        swapper.start()
+        try:
+            for _ in range(cycles):
+                swapping = run(moving.port, 16, max(4 * seconds, 0.1), sent)
+                staying = run(still.port, 16, max(4 * seconds, 0.1), sent)
+                ratios.append(swapping.throughput / staying.throughput)
+        finally:
+            done.set()
+            swapper.join()
+    remark = "16 connections; a new champion every two seconds, against none."
+    return table("Swapping models", remark, ["throughput, ratio"], [[spread(ratios)]])
+
+
+if __name__ == "__main__":
+    main()
