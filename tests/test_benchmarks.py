@@ -1,0 +1,31 @@
+"""The benchmarks run, and their report has every measurement."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import PYTHON, ROOT
+
+
+@pytest.mark.skipif(sys.platform != "linux" or (os.cpu_count() or 1) < 2, reason="needs Linux and two cores")
+def test_the_benchmarks_run(tmp_path: Path) -> None:
+    """One command measures and writes the report, with a number in every cell of every table."""
+    output = tmp_path / "RESULTS.md"
+    command = [PYTHON, "-m", "benchmarks.run", "--seconds", "0.05", "--cycles", "1", "--output", str(output)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    report = output.read_text()
+    for title in (
+        "One row a request",
+        "Many rows a request",
+        "Beside a large batch",
+        "Start",
+        "Swapping",
+        "The engine",
+    ):
+        assert f"## {title}" in report
+    assert "nan" not in report
+    assert report.count("| **this project** |") == 3
