@@ -55,7 +55,7 @@ def main() -> None:
         parts = [
             single(workspace, options.seconds, options.cycles),
             batches(workspace, options.seconds),
-            beside_batches(workspace, options.seconds),
+            beside_batches(workspace, options.seconds, options.cycles),
             start(workspace, options.cycles),
             swaps(workspace, options.seconds, options.cycles),
             engines.report(options.seconds),
@@ -162,31 +162,33 @@ def stream(columns: dict[str, list[float]]) -> bytes:
     return body
 
 
-def beside_batches(workspace: Path, seconds: float) -> str:
+def beside_batches(workspace: Path, seconds: float, cycles: int) -> str:
     """Single predictions while batches of 100,000 rows are computed, against without."""
     sent = [request("/predict", json.dumps(dict(zip(NAMES, row, strict=True))).encode()) for row in rows(5000).tolist()]
     columns = {name: rows(100_000)[:, number].tolist() for number, name in enumerate(NAMES)}
     batch = request("/predict/batch", json.dumps({"columns": columns}).encode())
-    lines = []
+    turns: list[tuple[Load, Load]] = []
     with serving("ours", workspace) as server:
         server.wait_until_ready()
-        alone = run(server.port, 16, 3 * seconds, sent)
-        answered = multiprocessing.Value("i", 0)
-        other = multiprocessing.get_context("fork").Process(target=post_on, args=(server.port, batch, answered))
-        other.start()
-        try:
-            while not answered.value:
-                time.sleep(0.01)
-            beside = run(server.port, 16, 3 * seconds, sent)
-        finally:
-            other.kill()
-            other.join()
-        for name, load in (("without", alone), ("with", beside)):
-            lines.append([name, f"{load.throughput:,.0f}", f"{load.p99 * 1e6:,.0f}", f"{load.p99 / alone.p99:.1f}"])
-    remark = (
-        "Single predictions on 16 connections, without and with another one that sends 100,000 rows again and again."
-    )
-    return table("Beside a large batch", remark, ["batches", "requests/s", "p99, µs", "to p99 without"], lines)
+        for _ in range(cycles):
+            alone = run(server.port, 16, 2 * seconds, sent)
+            answered = multiprocessing.Value("i", 0)
+            other = multiprocessing.get_context("fork").Process(target=post_on, args=(server.port, batch, answered))
+            other.start()
+            try:
+                while not answered.value:
+                    time.sleep(0.01)
+                turns.append((alone, run(server.port, 16, 2 * seconds, sent)))
+            finally:
+                other.kill()
+                other.join()
+    line = [
+        spread([beside.throughput / alone.throughput for alone, beside in turns]),
+        spread([beside.p99 / alone.p99 for alone, beside in turns]),
+        f"{statistics.median(alone.p99 for alone, _ in turns) * 1e6:,.0f}",
+    ]
+    remark = "Single predictions on 16 connections while another one sends 100,000 rows on and on, against without."
+    return table("Beside a large batch", remark, ["throughput, ratio", "p99, ratio", "p99 without, µs"], [line])
 
 
 def post_on(port: int, sent: bytes, answered: Any) -> None:

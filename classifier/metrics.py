@@ -48,10 +48,16 @@ class Distribution:
         self.counts[bisect_left(self.bounds, value)] += 1
         self.sum += value
 
-    def add_all(self, values: NDArray[np.float64]) -> None:
-        found = np.bincount(np.searchsorted(self.bounds, values), minlength=len(self.counts))
-        self.counts = [count + more for count, more in zip(self.counts, found.tolist(), strict=True)]
-        self.sum += float(values.sum())
+    def of(self, values: NDArray[np.float64]) -> "Distribution":
+        """The distribution of these values over the same buckets."""
+        found = Distribution(self.bounds)
+        found.counts = np.bincount(np.searchsorted(self.bounds, values), minlength=len(self.counts)).tolist()
+        found.sum = float(values.sum())
+        return found
+
+    def add_all(self, other: "Distribution") -> None:
+        self.counts = [count + more for count, more in zip(self.counts, other.counts, strict=True)]
+        self.sum += other.sum
 
     @property
     def mean(self) -> float | None:
@@ -129,12 +135,13 @@ class Metrics(Collector):
 
     def observe_batch(self, batch: Batch) -> None:
         counts = np.bincount(batch.prediction, minlength=len(batch.schema.classes)).tolist()
-        with self._lock:
+        confidence = self._confidence.of(batch.confidence)
+        with self._lock:  # held no longer than for one row: who answers single predictions waits for it
             labels = self._labels(batch.model_version)
             for label, count in zip(batch.schema.classes, counts, strict=True):
                 if count:
                     labels[label] = labels.get(label, 0) + count
-            self._confidence.add_all(batch.confidence)
+            self._confidence.add_all(confidence)
 
     def _labels(self, version: str) -> dict[str, int]:
         """The counts of a version by label. To make room for it, those of the one admitted first go to `OLDER`."""

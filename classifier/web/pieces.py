@@ -39,29 +39,29 @@ class Turn:
             self._ends = time.perf_counter() + TURN
 
 
-def columns(body: bytes, most: int) -> dict[bytes, list[bytes]] | None:
+def columns(body: bytes, most: int) -> dict[bytes, Iterator[bytes]] | None:
     """`{"columns": {"a": [1, 2], …}}` → for each of at most `most` names, as it is written, its list in pieces, each a
     JSON array. If all pieces are valid and none is empty, so is the list."""
-    found: dict[bytes, list[bytes]] = {}
+    found: dict[bytes, Iterator[bytes]] = {}
     head = _COLUMNS.match(body)
     while head:
         column = _COLUMN.match(body, head.end())
         end = body.find(b"]", column.end()) if column else -1
         if column is None or end < 0 or column[1] in found or len(found) == most:
             return None
-        found[column[1]] = list(_split(body, column.end(), end, b","))
+        found[column[1]] = _split(body, column.end(), end, b",")
         head = _COMMA.match(body, end + 1)
         if not head:
             return found if _END_OF_COLUMNS.fullmatch(body, end + 1) else None
     return None
 
 
-def records(body: bytes) -> list[bytes] | None:
+def records(body: bytes) -> Iterator[bytes] | None:
     """`{"records": [{…}, …]}` → the list in pieces, each a JSON array, as for `columns`."""
     head, end = _RECORDS.match(body), body.rfind(b"]")
     if not head or end < head.end() or not _END_OF_RECORDS.fullmatch(body, end):
         return None
-    return list(_split(body, head.end(), end, b"}"))
+    return _split(body, head.end(), end, b"}")
 
 
 def _split(body: bytes, start: int, end: int, mark: bytes) -> Iterator[bytes]:

@@ -8,7 +8,7 @@ import itertools
 import json
 import operator
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
@@ -126,7 +126,7 @@ class Requests:
         records = pieces.records(body)
         return None if records is None else self._join_records(records)
 
-    def _join_columns(self, columns: Mapping[bytes, list[bytes]]) -> Matrix | None:
+    def _join_columns(self, columns: Mapping[bytes, Iterator[bytes]]) -> Matrix | None:
         if columns.keys() != self._column_pieces.keys():
             return None
         turn, joined = pieces.Turn(), []
@@ -143,7 +143,7 @@ class Requests:
             return None
         return np.stack(joined, axis=1)
 
-    def _join_records(self, records: list[bytes]) -> Matrix | None:
+    def _join_records(self, records: Iterator[bytes]) -> Matrix | None:
         turn, joined, rows = pieces.Turn(), [], 0
         for piece in records:
             found = _valid(self._record_pieces, piece)
@@ -373,8 +373,11 @@ def encode_batch(batch: Batch) -> bytes:
         turn.give_way()
     head = {"batch_id": batch.batch_id, "model_version": batch.model_version, "timestamp": batch.timestamp}
     parts = [to_json(head)[:-1]]
-    parts += [b',"%b":[%b]' % (name.encode(), b",".join(column)) for name, column in columns.items()]
-    return b"".join([*parts, b',"warnings":', to_json(warnings_of(batch)), b"}"])
+    for name, column in columns.items():
+        parts.append(b',"%b":[' % name.encode())
+        parts += itertools.chain.from_iterable(zip(column, itertools.repeat(b","), strict=False))
+        parts[-1] = b"]"
+    return b"".join([*parts, b',"warnings":', to_json(warnings_of(batch)), b"}"])  # once: it takes 2 ms for 4 MB
 
 
 def warnings_of(batch: Batch) -> list[dict[str, object]]:
