@@ -1,4 +1,4 @@
-"""Measures this project side by side with what it is compared to, and writes benchmarks/RESULTS.md.
+"""Measures this project side by side with what it is compared to, and writes benchmarks/RESULTS.md and RESULTS.png.
 
     python -m benchmarks.run      two to three minutes; Linux, two cores
 
@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from matplotlib.figure import Figure
 
 from benchmarks import engines
 from benchmarks.load import Connection, Load, batches_a_second, request, run
@@ -53,7 +54,7 @@ def main() -> None:
             train(workspace)
         on_core(LOAD_CORE)
         parts = [
-            single(workspace, options.seconds, options.cycles),
+            single(workspace, options.seconds, options.cycles, options.output.with_suffix(".png")),
             batches(workspace, options.seconds),
             beside_batches(workspace, options.seconds, options.cycles),
             start(workspace, options.cycles),
@@ -93,11 +94,12 @@ def spread(values: Sequence[float], form: str = ".2f") -> str:
     return f"{statistics.median(values):{form}} ({min(values):{form}} to {max(values):{form}})"
 
 
-def single(workspace: Path, seconds: float, cycles: int) -> str:
+def single(workspace: Path, seconds: float, cycles: int, picture: Path) -> str:
     """`POST /predict` with everything on, against the bare reply and against FastAPI in the ordinary way."""
     sent = [request("/predict", json.dumps(dict(zip(NAMES, row, strict=True))).encode()) for row in rows(5000).tolist()]
     names = ("bare", "ours", "plain")
     lines = []
+    throughput: dict[str, list[float]] = {name: [] for name in names}
     with ExitStack() as stack:
         servers = {name: stack.enter_context(serving(name, workspace)) for name in names}
         for server in servers.values():
@@ -113,6 +115,7 @@ def single(workspace: Path, seconds: float, cycles: int) -> str:
                     measured[name].append((load, cpu))
             for name in names:
                 turns = list(zip(measured[name], measured["bare"], strict=True))
+                throughput[name].append(statistics.median(load.throughput for load, _ in measured[name]))
                 lines.append(
                     [
                         str(connections),
@@ -125,8 +128,27 @@ def single(workspace: Path, seconds: float, cycles: int) -> str:
                         f"{statistics.median(cpu for _, cpu in measured[name]) * 1e6:.0f}",
                     ]
                 )
+    draw(throughput, picture)
     head = ["connections", "server", "requests/s", "to bare", "p50, µs", "to bare", "p99 to bare", "CPU, µs a request"]
     return table("One row a request", "`POST /predict`, everything on: validation, history, metrics, ids.", head, lines)
+
+
+def draw(throughput: dict[str, list[float]], picture: Path) -> None:
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    axes = figure.subplots()
+    labels = {"bare": "bare ASGI reply, no work at all", "ours": "this project", "plain": "FastAPI, the ordinary way"}
+    colors = {"bare": "#c9ced6", "ours": "#1f6feb", "plain": "#e8a33d"}
+    for number, (name, values) in enumerate(throughput.items()):
+        places = [place + (number - 1) * 0.27 for place in range(len(values))]
+        bars = axes.bar(places, values, 0.25, label=labels[name], color=colors[name])
+        axes.bar_label(bars, [f"{value:,.0f}" for value in values], fontsize=8, padding=2)
+    axes.set_xticks(range(len(CONNECTIONS)), [f"{count} connection{'s' * (count > 1)}" for count in CONNECTIONS])
+    axes.set_ylabel("requests/s, one core")
+    axes.set_title("POST /predict, 100 trees on Iris", loc="left", fontsize=10)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.yaxis.set_major_formatter("{x:,.0f}")
+    axes.legend(frameon=False, fontsize=8, loc="upper left")
+    figure.savefig(picture, dpi=110)
 
 
 def batches(workspace: Path, seconds: float) -> str:

@@ -29,3 +29,4 @@ def test_the_benchmarks_run(tmp_path: Path) -> None:
         assert f"## {title}" in report
     assert "nan" not in report
     assert report.count("| **this project** |") == 3
+    assert output.with_suffix(".png").stat().st_size > 10_000
