@@ -143,6 +143,14 @@ def test_a_body_in_pieces_is_answered(server: Server, cut: int) -> None:
         assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
 
 
+def test_of_two_content_types_the_first_counts(server: Server) -> None:
+    """A body that is announced as two things is taken for the first of them, on both ways."""
+    twice = post(BODY).replace(b"Content-Type", b"Content-Type: text/plain\r\nContent-Type")
+    with closing(socket.create_connection(("127.0.0.1", server.port), timeout=10)) as connection:
+        connection.sendall(twice)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 415 ")
+
+
 def test_requests_one_after_the_other_keep_their_order(server: Server) -> None:
     """Requests of both ways, sent in one packet without waiting, are answered in their order on one connection."""
     names = [f"id-{number}" for number in range(9)]

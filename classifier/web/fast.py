@@ -1,8 +1,8 @@
 """The short way of `POST /predict`: from HTTP's parser straight to the model and back onto the wire.
 
 Only what is answered with 200 goes this way: a JSON body within the limit, valid, on a connection with nothing else
-under way, and with a model to answer it. Everything else, every refusal first of all, is handed on
-as if nobody had looked, and the route answers it: one place refuses, and one documents.
+under way, and with a model to answer it. Everything else, every refusal first of all, is handed on as if nobody had
+looked, and the route answers it: one place refuses, and one documents.
 
 What is skipped is ASGI: the task, the messages, the stack of wrappers, the matching of routes. For such a request they
 decide nothing, for the parser has already said where it goes, and its answer is computed without waiting for anything.
@@ -44,7 +44,8 @@ class FastPredict:
         """
         started = time.perf_counter()
         live = self._service.state().live
-        if live is None or dict(headers).get(b"content-type") != b"application/json":
+        content_type = next((value for name, value in headers if name == b"content-type"), None)
+        if live is None or content_type != b"application/json":
             return None
         if self._prepared is None or self._prepared[0] is not live.predictor:
             self._prepared = live.predictor, self._requests(live.predictor.schema).parse
