@@ -66,7 +66,8 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(1024 * 1024, ge=1024, le=2**30, description="largest body of /predict")
     max_batch_bytes: int = Field(16 * 1024 * 1024, ge=1024, le=2**32, description="largest body of /predict/batch")
     max_batch_rows: int = Field(100_000, ge=1, le=10_000_000, description="most rows in one /predict/batch")
-    # while one batch is parsed, another is walked through the forest without Python's lock; a third would wait for both
+    # batches of 100,000 rows on two cores: 610,000 rows/s with one thread, 960,000 with two, 1,150,000 with three or
+    # four. Each takes processor time from single predictions, and a batch's memory: two leave more than half of both
     batch_threads: int = Field(2, ge=1, le=64, description="how many batches are computed at a time")
     shutdown_seconds: int = Field(10, ge=1, le=600, description="how long a stop waits for requests in flight")
     log_level: Annotated[Literal["debug", "info", "warning", "error"], LowerCase] = Field(
