@@ -87,7 +87,7 @@ def _step_back() -> None:
     """Lets the processor prefer the thread that answers single predictions to this one. Linux knows that of threads."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 15)
 
 
 # -- documentation
