@@ -289,7 +289,6 @@ def promote(
                     f"({theirs_split}; here {ours_split}), so it may know these: train with the same to compare"
                 )
             probabilities = champion.probabilities(held_out.features.to_numpy())
-            probabilities /= probabilities.sum(axis=1, keepdims=True)  # they come with seven decimals
             theirs = training.score(held_out.target, probabilities, list(schema.classes))[options.metric]
             ours = evaluation.metrics[options.metric]
             compared = f"{options.metric} {ours:.4f} against {theirs:.4f} of {champion.model_version} on the same rows"
