@@ -9,7 +9,6 @@ Importing this module reads no setting and opens nothing: `app` is made when it 
 import argparse
 import signal
 import sys
-from functools import partial
 from typing import TYPE_CHECKING
 
 try:
@@ -20,7 +19,7 @@ try:
     from classifier.settings import Settings
     from classifier.tracking import Store
     from classifier.web.app import create_app
-    from classifier.web.fast import FastProtocol
+    from classifier.web.fast import protocol_around
 except ModuleNotFoundError as missing:
     sys.exit(f"api.py: {missing}. `. .venv/bin/activate` first, or `python run_pipeline.py`, which makes it")
 
@@ -61,7 +60,7 @@ def main() -> None:
         host=options.host,
         port=options.port,
         loop="uvloop",
-        http=partial(FastProtocol, fast=app.state.fast),  # type: ignore[arg-type]  # it is called like a class
+        http=protocol_around(app.state.fast),
         ws="none",
         log_config=None,
         access_log=False,

@@ -202,7 +202,7 @@ def train(settings: Settings, options: argparse.Namespace, step: "Steps") -> Non
                 zip(evaluation.importances.feature, evaluation.importances.impurity, strict=True)
             ),
             "dataset": parts.facts(),
-            "libraries": provenance.library_versions(),
+            "libraries": provenance.libraries(),
             "git_commit": provenance.git_commit(ROOT),
         }
         made = export.write_release(draft.folder / RELEASE, draft.model_version, pipeline, schema, parts.training, info)

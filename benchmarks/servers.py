@@ -43,13 +43,15 @@ class Server:
         self.started = time.perf_counter()
         # with it set, every start compiles every import again
         inherited = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+        own = os.sched_getaffinity(0)
+        on_core(SERVER_CORE)  # what is started stays where its parent was
         self.process = subprocess.Popen(
             command,
             cwd=ROOT,
             env=inherited | environment,
             stderr=subprocess.PIPE,
-            preexec_fn=lambda: on_core(SERVER_CORE),  # noqa: PLW1509 no threads here
         )
+        os.sched_setaffinity(0, own)
 
     def wait_until_ready(self, seconds: float = 60) -> float:
         """Seconds from its start to its first prediction."""

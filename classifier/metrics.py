@@ -6,7 +6,6 @@ Counters start at 0 with the process; they are this process's own.
 """
 
 import itertools
-import math
 import threading
 import time
 from bisect import bisect_left
@@ -20,7 +19,6 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, exposition
 from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
 from classifier.record import Batch, Prediction
 
@@ -77,8 +75,7 @@ class Distribution:
         return lower
 
     def cumulated(self) -> list[tuple[str, float]]:
-        bounds = [floatToGoString(bound) for bound in (*self.bounds, math.inf)]  # type: ignore[no-untyped-call]
-        return list(zip(bounds, itertools.accumulate(self.counts), strict=True))
+        return list(zip([*map(str, self.bounds), "+Inf"], itertools.accumulate(self.counts), strict=True))
 
 
 class Metrics(Collector):
@@ -195,7 +192,7 @@ class Metrics(Collector):
         The library's own choice parses the header's parameters, and fails on odd ones.
         """
         if "application/openmetrics-text" in accept:
-            text: bytes = openmetrics.generate_latest(self.registry)  # type: ignore[no-untyped-call]
+            text: bytes = openmetrics.generate_latest(self.registry)  # type: ignore[no-untyped-call]  # the library gives it no types
             return text, openmetrics.CONTENT_TYPE_LATEST
         return exposition.generate_latest(self.registry), exposition.CONTENT_TYPE_LATEST
 

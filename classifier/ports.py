@@ -26,7 +26,7 @@ def free(host: str) -> int:
 
 def url(host: str, port: int) -> str:
     """How a client on this machine reaches a server that listens on `host`."""
-    reached = {"0.0.0.0": "localhost", "127.0.0.1": "localhost", "::": "[::1]"}.get(host, host)  # noqa: S104 not bound
+    reached = {"0.0.0.0": "localhost", "127.0.0.1": "localhost", "::": "[::1]"}.get(host, host)  # noqa: S104 it is replaced here, not listened on
     return f"http://{f'[{reached}]' if ':' in reached and '[' not in reached else reached}:{port}"
 
 

@@ -9,7 +9,7 @@ LIBRARIES = ("scikit-learn", "numpy", "pandas", "llvmlite", "skops", "mlflow")
 """The libraries on which a model's numbers, or reading it back, depend."""
 
 
-def library_versions() -> dict[str, str]:
+def libraries() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}}
 
 

@@ -10,7 +10,10 @@ import pytest
 from tests.conftest import PYTHON, ROOT
 
 
-@pytest.mark.skipif(sys.platform != "linux" or (os.cpu_count() or 1) < 2, reason="needs Linux and two cores")
+@pytest.mark.skipif(
+    sys.platform != "linux" or (os.cpu_count() or 1) < 2,
+    reason="server and load are pinned to a core each, which takes Linux and two of them",
+)
 def test_the_benchmarks_run(tmp_path: Path) -> None:
     """One command measures and writes the report, with a number in every cell of every table."""
     output = tmp_path / "RESULTS.md"

@@ -5,7 +5,6 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from functools import partial
 from typing import Any
 
 import pytest
@@ -16,7 +15,7 @@ from starlette.testclient import TestClient
 from classifier import ports
 from classifier.release import Release
 from classifier.web.app import create_app
-from classifier.web.fast import FastPredict, FastProtocol
+from classifier.web.fast import FastPredict, protocol_around
 from tests.conftest import FakeSource
 from tests.test_service import ROW, until
 from tests.test_web import SETTINGS
@@ -42,9 +41,9 @@ class Server:
         monkeypatch.setattr(FastPredict, "answer", listen)
         self.port = ports.free("127.0.0.1")
         self.url = f"http://127.0.0.1:{self.port}"
-        protocol = partial(FastProtocol, fast=self.app.state.fast)
+        protocol = protocol_around(self.app.state.fast)
         self.server = uvicorn.Server(
-            uvicorn.Config(self.app, port=self.port, http=protocol, loop="uvloop", log_config=None, server_header=False)  # type: ignore[arg-type]  # it is called like a class
+            uvicorn.Config(self.app, port=self.port, http=protocol, loop="uvloop", log_config=None, server_header=False)
         )
 
     @contextmanager

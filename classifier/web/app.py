@@ -42,7 +42,7 @@ the server's log.
 def create_app(settings: Settings, source: Source, metrics: Metrics | None = None) -> FastAPI:
     """An application that serves what `source` says is live, from its lifespan's start to its end.
 
-    `app.state.fast` is what `FastProtocol` wants.
+    `app.state.fast` is what `protocol_around` wants.
     """
     metrics = metrics or Metrics()
     history = History()

@@ -53,7 +53,7 @@ class FastPredict:
         try:
             prediction = predict(predictor, parse(body), started)
             reply = wire.encode_prediction(prediction)
-        except Exception:  # noqa: BLE001 the route meets the same, and says it
+        except Exception:  # noqa: BLE001 whatever it is, the route meets it again, answers 500 and logs it
             return None
         self._service.record(prediction)
         request_id = id_from(headers)
@@ -76,11 +76,15 @@ class FastPredict:
 
 
 class FastProtocol(BoundedProtocol):
-    """HTTP/1.1 with the short way: a request that may go it is held until its body is there."""
+    """HTTP/1.1 with the short way: a request that may go it is held until its body is there.
 
-    def __init__(self, *arguments: Any, fast: FastPredict, **options: Any) -> None:
+    A server makes one for each connection; `protocol_around` says whose answers they give.
+    """
+
+    _fast: FastPredict
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._fast = fast
         self._held: bytes | None = None
         self._began = 0.0
         self._head_of: object = None
@@ -88,7 +92,7 @@ class FastProtocol(BoundedProtocol):
 
     def on_headers_complete(self) -> None:
         if (
-            self.url == b"/predict"
+            self.url == PATH.encode()
             and self.parser.get_method() == b"POST"
             and self.parser.get_http_version() == "1.1"
             and self.parser.should_keep_alive()
@@ -144,3 +148,12 @@ class FastProtocol(BoundedProtocol):
             self._head_of, self._head = headers, b"HTTP/1.1 200 OK\r\n" + fixed
         whole = b"%bcontent-length: %d\r\nx-request-id: %b\r\n\r\n%b" % (self._head, len(reply), request_id, reply)
         self._fast.send(self.transport, whole)
+
+
+def protocol_around(fast: FastPredict) -> type[FastProtocol]:
+    """The protocol for a server of the application that `fast` belongs to."""
+
+    class Protocol(FastProtocol):
+        _fast = fast
+
+    return Protocol

@@ -190,7 +190,7 @@ class Requests:
 class InOrder(GenerateJsonSchema):
     """pydantic sorts every key of a schema, those of the examples too; the features have an order of their own."""
 
-    def sort(self, value: JsonSchemaValue, parent_key: str | None = None) -> JsonSchemaValue:  # noqa: ARG002
+    def sort(self, value: JsonSchemaValue, parent_key: str | None = None) -> JsonSchemaValue:  # noqa: ARG002 the method that this overrides has it
         return value
 
 
@@ -216,12 +216,17 @@ def _some(item: Any, most: int) -> Any:
 def _closed(name: str, fields: dict[str, Any], examples: list[Any]) -> Any:
     """A TypedDict, for its keys can be any strings, that takes all of its keys, no others, and no look-alikes."""
     config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": examples} if examples else None)
-    return with_config(config)(TypedDict(name, fields))  # type: ignore[operator]  # made at run time, from a schema
+    return _typed_dict(name, fields, config)
 
 
 def _open(name: str, fields: dict[str, Any]) -> Any:
     """The same, but for other keys, which are passed over."""
-    return with_config(ConfigDict(extra="ignore", strict=True))(TypedDict(name, fields))  # type: ignore[operator]
+    return _typed_dict(name, fields, ConfigDict(extra="ignore", strict=True))
+
+
+def _typed_dict(name: str, fields: dict[str, Any], config: ConfigDict) -> Any:
+    # a type checker knows TypedDicts only where the source spells them out, and this one's keys come with the model
+    return with_config(config)(TypedDict(name, fields))  # type: ignore[operator]
 
 
 def _validated(adapter: TypeAdapter[T], body: bytes) -> T:
