@@ -10,6 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 Matrix = NDArray[np.float64]
 """Rows of feature values, shape (rows, features), float64, in the order of `Schema.features`."""
 
+Bounds = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""The least and the largest value of each feature, both included; each of shape (features,)."""
+
 
 class Feature(BaseModel):
     """A numeric feature.
@@ -49,25 +52,40 @@ class Schema(BaseModel):
     features: tuple[Feature, ...] = Field(min_length=1)
     classes: tuple[str, ...] = Field(min_length=2)
 
-    @property
+    @cached_property
     def feature_names(self) -> tuple[str, ...]:
         return tuple(feature.name for feature in self.features)
 
     @cached_property
-    def _ranges(self) -> tuple[tuple[str, float, float], ...]:
-        return tuple((feature.name, feature.minimum, feature.maximum) for feature in self.features)
+    def _ranges(self) -> tuple[tuple[str, float, float, str], ...]:
+        said = "is outside the training range {0.minimum:g} to {0.maximum:g}"
+        return tuple((one.name, one.minimum, one.maximum, said.format(one)) for one in self.features)
+
+    @cached_property
+    def seen(self) -> Bounds:
+        """The ranges seen in training."""
+        return _bounds([(feature.minimum, feature.maximum) for feature in self.features])
+
+    @cached_property
+    def computable(self) -> Bounds:
+        """The ranges in which the model can compute."""
+        return _bounds([(feature.lowest, feature.highest) for feature in self.features])
 
     def warnings(self, row: Sequence[float]) -> tuple[InputWarning, ...]:
         """A warning for each value outside the range seen in training."""
         found: tuple[InputWarning, ...] = ()
-        for value, (name, minimum, maximum) in zip(row, self._ranges, strict=True):
+        for value, (name, minimum, maximum, said) in zip(row, self._ranges, strict=True):
             if not minimum <= value <= maximum:
-                message = f"{value:g} is outside the training range {minimum:g} to {maximum:g}"
-                found += (InputWarning(feature=name, message=message),)
+                found += (InputWarning(feature=name, message=f"{value:g} {said}"),)
         return found
 
     def rows_to_warn_of(self, rows: Matrix) -> list[int]:
         """The numbers of the rows, of shape (n, features), for which there are warnings."""
-        minimum, maximum = np.array([bounds[1:] for bounds in self._ranges]).T
-        outside: list[int] = np.flatnonzero(((rows < minimum) | (rows > maximum)).any(axis=1)).tolist()
-        return outside
+        lowest, highest = self.seen
+        places = np.flatnonzero((rows < lowest) | (rows > highest)) // len(lowest)
+        return list(dict.fromkeys(places.tolist()))
+
+
+def _bounds(pairs: Sequence[tuple[float, float]]) -> Bounds:
+    lowest, highest = np.array(pairs).T
+    return lowest, highest

@@ -1,4 +1,4 @@
-"""The short way of /predict: the same answers as by the route, and everything unusual is the route's."""
+"""The short ways: the same answers as by the route, and everything unusual is the route's."""
 
 import json
 import socket
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Any
 
+import pyarrow as pa
 import pytest
 import requests
 import uvicorn
@@ -14,7 +15,9 @@ from starlette.testclient import TestClient
 
 from classifier import ports
 from classifier.release import Release
+from classifier.web import arrow
 from classifier.web.app import create_app
+from classifier.web.batches import Batches
 from classifier.web.fast import FastPredict, protocol_around
 from tests.conftest import FakeSource
 from tests.test_service import ROW, until
@@ -192,4 +195,85 @@ def test_a_mistake_of_our_own_is_answered_by_the_route(server: Server, monkeypat
     monkeypatch.setattr("classifier.web.wire.encode_prediction", lambda _: 1 // 0)
     reply = requests.post(f"{server.url}/predict", json=ROW, timeout=10)
     assert (reply.status_code, reply.headers["content-type"]) == (500, "application/json")
+    assert requests.get(f"{server.url}/metrics", timeout=10).json()["predictions_total"] == 0
+
+
+COLUMNS = {"columns": {name: [value, 99.0] for name, value in ROW.items()}}
+RECORDS = {"records": [ROW, dict.fromkeys(ROW, 3)]}
+
+
+def as_stream(columns: dict[str, list[float]]) -> bytes:
+    content = pa.table(columns)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, content.schema) as writer:
+        writer.write_table(content)
+    body: bytes = sink.getvalue().to_pybytes()
+    return body
+
+
+STREAM = as_stream(COLUMNS["columns"])
+GOOD_BATCHES = [json.dumps(COLUMNS).encode(), json.dumps(RECORDS, indent=3).encode(), STREAM]
+BAD_BATCHES = [
+    b"", b"{", b"[]", b'{"columns": {}}', STREAM[:-50], BODY, GOOD_BATCHES[0].replace(b"99.0", b"true", 1),
+    GOOD_BATCHES[1].replace(b"petal_width", b"x", 1), as_stream({"sepal_length": [1.0]}),
+]  # fmt: skip
+UNUSUAL_BATCHES = [GOOD_BATCHES[0].replace(b"petal_w", b"petal\\u005fw"), GOOD_BATCHES[1].replace(b"rec", b"\\u0072ec")]
+
+
+def whole(reply: requests.Response) -> Any:
+    if reply.headers["content-type"] == arrow.MEDIA_TYPE:
+        answers = pa.ipc.open_stream(reply.content).read_all()
+        said = json.loads(answers.schema.metadata[b"batch"])
+        return answers.to_pydict() | {name: said[name] for name in ("model_version", "warnings")}
+    return {key: value for key, value in common(reply.json()).items() if key != "batch_id"}
+
+
+def test_batches_get_the_same_answer_on_both_ways(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Good, unusual and bad batches of every form get the same status, headers and content whether they are announced
+    with their length, and may go the short way, or come in chunks, and can't; good ones went it, and no others did."""
+    short = []
+    answer = Batches.answer
+
+    async def listen(batches: Batches, body: bytes, media_type: str, *, explain: bool = True) -> bytes:
+        reply = await answer(batches, body, media_type, explain=explain)
+        if not explain:
+            short.append(body)
+        return reply
+
+    monkeypatch.setattr(Batches, "answer", listen)
+    for body in [*GOOD_BATCHES, *UNUSUAL_BATCHES, *BAD_BATCHES]:
+        stream = body[:4] == b"\xff\xff\xff\xff"
+        headers = {"Content-Type": arrow.MEDIA_TYPE if stream else "application/json", "X-Request-ID": "mine"}
+        url = f"{server.url}/predict/batch"
+        known = requests.post(url, body, headers=headers, timeout=10)
+        chunked = requests.post(url, iter([body]), headers=headers, timeout=10)
+        assert known.status_code == chunked.status_code == (422 if body in BAD_BATCHES else 200), body
+        assert whole(known) == whole(chunked)
+        assert known.headers["x-request-id"] == "mine"
+        assert set(known.headers) == set(chunked.headers)
+    assert short == GOOD_BATCHES
+    counted = requests.get(f"{server.url}/metrics", timeout=10).json()
+    good = 2 * (len(GOOD_BATCHES) + len(UNUSUAL_BATCHES))
+    assert counted["requests"]["/predict/batch"] == {"200": good, "422": 2 * len(BAD_BATCHES)}
+    assert counted["predictions_total"] == 2 * good
+
+
+def test_a_batch_that_breaks_off_is_nobodys_mistake(server: Server) -> None:
+    """A connection that breaks inside a batch counts as the caller's mistake, and nothing is predicted."""
+    head = b"POST /predict/batch HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n"
+    with closing(socket.create_connection(("127.0.0.1", server.port), timeout=10)) as connection:
+        connection.sendall(head + b'{"columns"')
+    until(lambda: "/predict/batch" in requests.get(f"{server.url}/metrics", timeout=10).json()["requests"])
+    counted = requests.get(f"{server.url}/metrics", timeout=10).json()
+    assert counted["requests"]["/predict/batch"] == {"400": 1}
+    assert counted["predictions_total"] == 0
+
+
+def test_a_mistake_of_our_own_in_a_batch_is_answered_by_the_route(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the short way of a batch fails, the route answers: with 500, if it fails over the same."""
+    monkeypatch.setattr("classifier.web.wire.encode_batch", lambda _: 1 // 0)
+    reply = requests.post(f"{server.url}/predict/batch", json=COLUMNS, timeout=10)
+    assert (reply.status_code, set(reply.json())) == (500, {"detail", "request_id"})
     assert requests.get(f"{server.url}/metrics", timeout=10).json()["predictions_total"] == 0

@@ -1,11 +1,6 @@
 """The application: puts the parts together, and is the one place where an exception becomes a status code."""
 
-import contextlib
-import os
-import sys
-import threading
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import lru_cache
 from importlib.resources import files
@@ -25,7 +20,8 @@ from classifier.schema import Schema
 from classifier.service import Service, Source
 from classifier.settings import Settings
 from classifier.web import wire
-from classifier.web.fast import FastPredict
+from classifier.web.batches import Batches
+from classifier.web.fast import FastBatch, FastPredict
 from classifier.web.middleware import RequestMiddleware
 from classifier.web.routes import RETRY, health_routes, insight_routes, json_response, prediction_routes
 
@@ -48,8 +44,6 @@ def create_app(settings: Settings, source: Source, metrics: Metrics | None = Non
     history = History()
     service: Service = Service(source, metrics, [history, metrics], settings.follow_seconds)
 
-    pool = ThreadPoolExecutor(settings.batch_threads, "batch", initializer=_step_back)
-
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         service.start()
@@ -57,11 +51,13 @@ def create_app(settings: Settings, source: Source, metrics: Metrics | None = Non
             yield
         finally:
             service.stop()
-            pool.shutdown(wait=False, cancel_futures=True)
+            batches.close()
 
     @lru_cache(maxsize=4)
     def requests(schema: Schema) -> wire.Requests:
         return wire.Requests(schema, settings.max_batch_rows)
+
+    batches = Batches(service, requests, settings.max_batch_rows, settings.batch_threads)
 
     app = FastAPI(
         title="Classifier",
@@ -74,20 +70,14 @@ def create_app(settings: Settings, source: Source, metrics: Metrics | None = Non
         redirect_slashes=False,  # the redirect would go wherever the Host header says
     )
     app.state.fast = FastPredict(service, metrics, requests, settings.max_body_bytes)
-    app.include_router(prediction_routes(settings, service, history, requests, pool))
+    app.include_router(prediction_routes(settings, service, history, requests, batches))
     app.include_router(health_routes(service, metrics))
     app.include_router(insight_routes(settings, service, metrics))
     _document(app, service, requests)
     _translate_errors(app)
     app.add_middleware(RequestMiddleware, metrics=metrics, internal_error=_internal_error)
+    app.add_middleware(FastBatch, metrics=metrics, batches=batches, limit=settings.max_batch_bytes)
     return app
-
-
-def _step_back() -> None:
-    """Lets the processor prefer the thread that answers single predictions to this one. Linux knows that of threads."""
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 15)
 
 
 # -- documentation

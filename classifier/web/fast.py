@@ -1,30 +1,37 @@
-"""The short way of `POST /predict`: from HTTP's parser straight to the model and back onto the wire.
+"""The short ways of `POST /predict` and `/predict/batch`, past the framework.
 
-Only what is answered with 200 goes this way: a JSON body within the limit, valid, on a connection with nothing else
-under way, and with a model to answer it. Everything else, every refusal first of all, is handed on as if nobody had
-looked, and the route answers it: one place refuses, and one documents.
+Only what is answered with 200 goes them: a body of a known type and within the limit, valid, with a model to answer it.
+Everything else, every refusal first of all, is handed on as if nobody had looked, and the route answers it: one place
+refuses, and one documents.
 
-What is skipped is ASGI: the task, the messages, the stack of wrappers, the matching of routes. For such a request they
-decide nothing, for the parser has already said where it goes, and its answer is computed without waiting for anything.
+A single row goes from HTTP's parser straight to the model and back onto the wire, if its connection has nothing else
+under way. What is skipped is ASGI: the task, the messages, the stack of wrappers, the matching of routes. For such a
+request they decide nothing, for the parser has already said where it goes, and its answer is computed without waiting
+for anything. Under another server than api.py's it takes the route. A batch is waited for, so it stays within ASGI and
+skips only FastAPI's part of it.
+
 What isn't skipped: validation (the same code and the same model of the body), the request id, the counters, the limits,
-the log, and that a prediction is remembered once its reply has been encoded. Under another server than api.py's, every
-request takes the route.
+the log, and that a prediction is remembered once its reply has been encoded.
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from classifier.metrics import Metrics
 from classifier.predictor import Predictor
 from classifier.schema import Schema
 from classifier.service import Service, predict
 from classifier.web import wire
+from classifier.web.batches import MEDIA_TYPES, Batches
 from classifier.web.middleware import count, id_from
 from classifier.web.protocol import BoundedProtocol
 
 PATH = "/predict"
+BATCH_PATH = "/predict/batch"
 
 
 class FastPredict:
@@ -44,8 +51,7 @@ class FastPredict:
         """
         started = time.perf_counter()
         live = self._service.state().live
-        content_type = next((value for name, value in headers if name == b"content-type"), None)
-        if live is None or content_type != b"application/json":
+        if live is None or _first(headers, b"content-type") != b"application/json":
             return None
         if self._prepared is None or self._prepared[0] is not live.predictor:
             self._prepared = live.predictor, self._requests(live.predictor.schema).parse
@@ -148,6 +154,51 @@ class FastProtocol(BoundedProtocol):
             self._head_of, self._head = headers, b"HTTP/1.1 200 OK\r\n" + fixed
         whole = b"%bcontent-length: %d\r\nx-request-id: %b\r\n\r\n%b" % (self._head, len(reply), request_id, reply)
         self._fast.send(self.transport, whole)
+
+
+class FastBatch:
+    """Plain ASGI, outermost: answers `POST /predict/batch` before it is routed, and hands on what it can't answer."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, batches: Batches, limit: int) -> None:
+        self._app, self._metrics, self._batches, self._limit = app, metrics, batches, limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] != BATCH_PATH or scope["method"] != "POST":
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        media_type, length = _first(scope["headers"], b"content-type"), _first(scope["headers"], b"content-length")
+        if media_type not in _MEDIA_TYPES or not length.isdigit() or int(length[:20]) > self._limit:
+            await self._app(scope, receive, send)
+            return
+        messages = [await receive()]
+        while messages[-1].get("more_body"):
+            messages.append(await receive())
+        try:
+            body = b"".join([message["body"] for message in messages])
+            reply = await self._batches.answer(body, media_type.decode(), explain=False)
+        except Exception:  # noqa: BLE001 whatever it is, the route meets it again, and refuses or answers 500 and logs it
+
+            async def again() -> Message:
+                return messages.pop(0) if messages else await receive()
+
+            await self._app(scope, again, send)
+            return
+        request_id = id_from(scope["headers"])
+        count(self._metrics, "POST", BATCH_PATH, BATCH_PATH, 200, time.perf_counter() - began, request_id)
+        headers = [
+            (b"content-type", media_type), (b"content-length", b"%d" % len(reply)),
+            (b"x-request-id", request_id.encode()),
+        ]  # fmt: skip
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": reply})
+
+
+_MEDIA_TYPES = {media_type.encode() for media_type in MEDIA_TYPES}
+
+
+def _first(headers: Iterable[tuple[bytes, bytes]], wanted: bytes) -> bytes:
+    return next((value for name, value in headers if name == wanted), b"")
 
 
 def protocol_around(fast: FastPredict) -> type[FastProtocol]:

@@ -1,4 +1,4 @@
-"""Large bodies, a piece at a time, so that whoever waits for Python's lock gets it in between.
+"""Large bodies, a piece at a time, so that whoever waits for Python's lock can have it in between.
 
 A call into the JSON library keeps that lock to its end: 60 ms for the reply to 100,000 rows, in which no other request
 is answered. A piece takes a third of a millisecond. Splits bytes where a list of numbers or objects can be split, and
@@ -6,7 +6,6 @@ validates nothing: for a body that isn't written as expected the answer is None.
 """
 
 import re
-import time
 from collections.abc import Iterator
 
 SIZE = 16 * 1024
@@ -15,9 +14,6 @@ SIZE = 16 * 1024
 ROWS = 1024
 """Rows in a piece of a reply."""
 
-TURN = 0.0005
-"""Seconds. To give way takes 80 µs."""
-
 _WS = rb"[ \t\r\n]*"
 _COLUMNS = re.compile(_WS.join([b"", rb"\{", b'"columns"', b":", rb"\{"]))
 _COLUMN = re.compile(_WS.join([b"", rb'"([^"\\]*)"', b":", rb"\["]))
@@ -25,18 +21,6 @@ _RECORDS = re.compile(_WS.join([b"", rb"\{", b'"records"', b":", rb"\["]))
 _COMMA = re.compile(_WS + b",")
 _END_OF_COLUMNS = re.compile(_WS.join([b"", rb"\}", rb"\}", b""]))
 _END_OF_RECORDS = re.compile(_WS.join([rb"\]", rb"\}", b""]))
-
-
-class Turn:
-    """A thread's turn with Python's lock. It ends after half a millisecond, or at the first `give_way` thereafter."""
-
-    def __init__(self) -> None:
-        self._ends = time.perf_counter() + TURN
-
-    def give_way(self) -> None:
-        if time.perf_counter() > self._ends:
-            time.sleep(0)  # sched_yield takes the lock back before who waits for it has woken
-            self._ends = time.perf_counter() + TURN
 
 
 def columns(body: bytes, most: int) -> dict[bytes, Iterator[bytes]] | None:

@@ -1,10 +1,8 @@
 """The routes: HTTP in, a call to the service, HTTP out."""
 
-import asyncio
 import re
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -15,9 +13,10 @@ from pydantic_core import PydanticCustomError
 from classifier.history import SIZE, History
 from classifier.metrics import Metrics
 from classifier.schema import Schema
-from classifier.service import Service, predict, predict_batch
+from classifier.service import Service, predict
 from classifier.settings import Settings
 from classifier.web import arrow, replies, wire
+from classifier.web.batches import Batches
 from classifier.web.guard import is_json, read_body
 
 PROVENANCE = {"model_type", "trained_at", "parameters", "metrics", "dataset", "libraries", "git_commit"}
@@ -70,9 +69,13 @@ def body_of(name: str, limit: int, others: dict[str, Any] | None = None) -> dict
 
 
 def prediction_routes(
-    settings: Settings, service: Service, history: History, requests: Callable[[Schema], wire.Requests], pool: Executor
+    settings: Settings,
+    service: Service,
+    history: History,
+    requests: Callable[[Schema], wire.Requests],
+    batches: Batches,
 ) -> APIRouter:
-    """Predicting, and what was predicted. Batches are computed in the threads of `pool`."""
+    """Predicting, and what was predicted."""
     router = APIRouter(tags=["predictions"])
 
     @router.post("/predict", summary="Predict one row", response_model=replies.PredictReply,
@@ -98,19 +101,8 @@ def prediction_routes(
         reply, and the rest of it as JSON in the schema's metadata, under `batch`.
         """
         body = await read_body(request, settings.max_batch_bytes, arrow.MEDIA_TYPE)
-        json = is_json(request.headers["content-type"])
-        reply = await asyncio.get_running_loop().run_in_executor(pool, answer_batch, body, json)
-        return Response(reply, media_type=wire.JSON if json else arrow.MEDIA_TYPE)
-
-    def answer_batch(body: bytes, json: bool) -> bytes:
-        started = time.perf_counter()
-        predictor = service.live().predictor
-        schema = predictor.schema
-        rows = requests(schema).parse_batch(body) if json else arrow.parse_batch(body, schema, settings.max_batch_rows)
-        batch = predict_batch(predictor, rows, started)
-        reply = wire.encode_batch(batch) if json else arrow.encode_batch(batch)
-        service.record(batch)
-        return reply
+        media_type = wire.JSON if is_json(request.headers["content-type"]) else arrow.MEDIA_TYPE
+        return Response(await batches.answer(body, media_type), media_type=media_type)
 
     @router.get("/predictions/history", summary="The last predictions",
                 response_model=replies.HistoryReply, responses={422: {"model": replies.ValidationReply}})  # fmt: skip

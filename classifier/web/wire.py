@@ -62,13 +62,10 @@ class Requests:
         self._records = TypeAdapter[dict[str, list[dict[str, float]]]](
             _closed("BatchByRecords", {"records": _some(record, max_rows)}, [])
         )
-        self._record_pieces = TypeAdapter[list[dict[str, float]]](_some(record, max_rows))
-        self._column_pieces = {
-            json.dumps(name, ensure_ascii=False)[1:-1].encode(): TypeAdapter[list[float]](
-                _some(_strict(number), max_rows)
-            )
-            for name, number in numbers.items()
+        self._values = {
+            name: TypeAdapter[list[float]](_some(_strict(number), max_rows)) for name, number in numbers.items()
         }
+        self._written = [json.dumps(name, ensure_ascii=False)[1:-1].encode() for name in self._features]
         # of extra keys pydantic makes an error each, however many there are: in records they are looked for afterwards
         open_record = _open("PredictRequest", numbers)
         self._open_records = TypeAdapter[dict[str, list[dict[str, float]]]](
@@ -105,18 +102,23 @@ class Requests:
             _check_record(_parsed_again(body), self._features, ["body"])
         return values
 
-    def parse_batch(self, body: bytes) -> Matrix:
+    def parse_batch(self, body: bytes, *, explain: bool = True) -> Matrix:
         """The body of `/predict/batch` as a matrix of shape (rows, features), in the order of the schema.
 
         Raises:
-            InvalidInputError: as `parse`; a bad row is named by its number. Columns may also differ in length.
+            InvalidInputError: as `parse`; a bad row is named by its number. Columns may also differ in length. Where
+                it needn't `explain`, which takes longest, it names no problem, and there may be none.
             TooManyRowsError: there are more rows than the cap.
         """
         # each value but the first has a comma before it, so this many rows have at least as many commas
         if body.count(b",") >= self._max_rows * (self._width + self._commas):
             raise TooManyRowsError(f"The batch has more than {self._max_rows} rows, the most that one may have")
         rows = self._parse_in_pieces(body)
-        return self._parse_whole(body) if rows is None else rows
+        if rows is not None:
+            return rows
+        if not explain:
+            raise InvalidInputError([])
+        return self._parse_whole(body)
 
     def _parse_in_pieces(self, body: bytes) -> Matrix | None:
         """The matrix of a batch that is good; None for one that may not be, for it takes the whole to say why."""
@@ -127,35 +129,42 @@ class Requests:
         return None if records is None else self._join_records(records)
 
     def _join_columns(self, columns: Mapping[bytes, Iterator[bytes]]) -> Matrix | None:
-        if columns.keys() != self._column_pieces.keys():
+        if columns.keys() != set(self._written):
             return None
-        turn, joined = pieces.Turn(), []
-        for name, adapter in self._column_pieces.items():
+        joined = []
+        for written, adapter in zip(self._written, self._values.values(), strict=True):
             values = []
-            for piece in columns[name]:
-                found = _valid(adapter, piece)
-                if found is None or _has_a_long_number(piece):
+            for piece in columns[written]:
+                try:
+                    found = adapter.validate_json(piece)
+                except ValidationError:
                     return None
-                values.append(np.array(found))
-                turn.give_way()
-            joined.append(np.concatenate(values, dtype=np.float64))
+                if _has_a_long_number(piece):
+                    return None
+                values.append(np.fromiter(found, np.float64, len(found)))
+            joined.append(np.concatenate(values))
         if len({len(column) for column in joined}) != 1 or len(joined[0]) > self._max_rows:
             return None
         return np.stack(joined, axis=1)
 
     def _join_records(self, records: Iterator[bytes]) -> Matrix | None:
-        turn, joined, rows = pieces.Turn(), [], 0
+        joined, rows = [], 0
         for piece in records:
-            found = _valid(self._record_pieces, piece)
-            if found is None or _needs_a_closer_look(piece, len(found) * self._width):
+            try:
+                found = orjson.loads(piece)
+                # as many members as features, and each feature among them: a record has nothing else
+                if set(map(len, found)) != {self._width} or _needs_a_closer_look(piece, len(found) * self._width):
+                    return None
+                taken = np.empty((len(found), self._width))
+                for number, (name, adapter) in enumerate(self._values.items()):
+                    values = adapter.validate_python(list(map(operator.itemgetter(name), found)))
+                    taken[:, number] = np.fromiter(values, np.float64, len(values))
+            except (ValueError, TypeError, LookupError):  # no JSON, a bad value, no record, or another field
                 return None
             rows += len(found)
             if rows > self._max_rows:
                 return None
-            # one name more than there are, for of a single one the value wouldn't come in a tuple
-            values = itertools.chain.from_iterable(map(operator.itemgetter(*self._features, self._features[0]), found))
-            joined.append(np.fromiter(values, np.float64).reshape(len(found), -1)[:, : self._width])
-            turn.give_way()
+            joined.append(taken)
         return np.concatenate(joined)
 
     def _parse_whole(self, body: bytes) -> Matrix:
@@ -238,13 +247,6 @@ def _validated(adapter: TypeAdapter[T], body: bytes) -> T:
         if problem["type"] == "too_long":
             raise TooManyRowsError(problem["msg"])
     raise InvalidInputError(problems(found))
-
-
-def _valid(adapter: TypeAdapter[T], body: bytes) -> T | None:
-    try:
-        return adapter.validate_json(body)
-    except ValidationError:
-        return None
 
 
 def _form(body: bytes) -> str:
@@ -362,8 +364,7 @@ def encode_prediction(prediction: Prediction) -> bytes:
 
 def encode_batch(batch: Batch) -> bytes:
     """The reply of `/predict/batch`."""
-    schema, turn = batch.schema, pieces.Turn()
-    labels = np.array(schema.classes, dtype=object)
+    labels = np.array(batch.schema.classes, dtype=object)
     columns: dict[str, list[bytes]] = {"prediction": [], "label": [], "confidence": [], "prediction_proba": []}
     for start in range(0, len(batch.rows), pieces.ROWS):
         piece = slice(start, start + pieces.ROWS)
@@ -375,7 +376,6 @@ def encode_batch(batch: Batch) -> bytes:
         ):
             # straight from the array: three times as fast as by way of a list
             column.append(orjson.dumps(values, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1])
-        turn.give_way()
     head = {"batch_id": batch.batch_id, "model_version": batch.model_version, "timestamp": batch.timestamp}
     parts = [to_json(head)[:-1]]
     for name, column in columns.items():
