@@ -3,6 +3,7 @@
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Any
@@ -30,7 +31,7 @@ OWN = {"prediction_id", "timestamp", "request_id"}
 class Server:
     """A server with the short way, on a port of its own; `short` are the bodies that went it."""
 
-    def __init__(self, source: FakeSource, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, source: FakeSource, monkeypatch: pytest.MonkeyPatch, **options: Any) -> None:
         self.app = create_app(SETTINGS, source)
         self.short: list[bytes] = []
         answer = FastPredict.answer
@@ -45,9 +46,10 @@ class Server:
         self.port = ports.free("127.0.0.1")
         self.url = f"http://127.0.0.1:{self.port}"
         protocol = protocol_around(self.app.state.fast)
-        self.server = uvicorn.Server(
-            uvicorn.Config(self.app, port=self.port, http=protocol, loop="uvloop", log_config=None, server_header=False)
+        config = uvicorn.Config(
+            self.app, port=self.port, http=protocol, loop="uvloop", log_config=None, server_header=False, **options
         )
+        self.server = uvicorn.Server(config)
 
     @contextmanager
     def running(self) -> Iterator["Server"]:
@@ -167,6 +169,35 @@ def test_requests_one_after_the_other_keep_their_order(server: Server) -> None:
     assert -1 not in positions
     assert positions == sorted(positions)
     assert len(server.short) == 3  # what comes behind a request that is under way waits for it
+
+
+def test_an_idle_connection_is_closed_and_a_slow_request_is_not(
+    release: Release, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection is closed when nothing has come for a while after a reply, however many requests it has had, but not
+    while a request on it has begun."""
+    with (
+        Server(FakeSource(release), monkeypatch, timeout_keep_alive=1).running() as server,
+        closing(socket.create_connection(("127.0.0.1", server.port), timeout=10)) as slow,
+        closing(socket.create_connection(("127.0.0.1", server.port), timeout=10)) as idle,
+    ):
+        for connection in (slow, idle):
+            connection.sendall(post(BODY))
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+        slow.sendall(post(BODY)[:20])
+        idle.settimeout(0.5)
+        with pytest.raises(TimeoutError):
+            idle.recv(1)  # still open
+        idle.settimeout(10)
+        idle.sendall(post(BODY))
+        assert idle.recv(65536).startswith(b"HTTP/1.1 200 ")
+        answered = time.monotonic()
+        assert idle.recv(65536) == b""
+        assert time.monotonic() - answered > 0.9
+        slow.sendall(post(BODY)[20:])
+        assert slow.recv(65536).startswith(b"HTTP/1.1 200 ")
+        assert slow.recv(65536) == b""
+        assert len(server.short) == 4
 
 
 def test_a_body_over_the_limit_is_refused(server: Server) -> None:

@@ -95,6 +95,14 @@ class FastProtocol(BoundedProtocol):
         self._began = 0.0
         self._head_of: object = None
         self._head = b""
+        self._idle = False
+        self._idle_since = 0.0
+        self._idle_timer: asyncio.TimerHandle | None = None
+
+    def on_message_begin(self) -> None:
+        # no scope yet: on the short way nobody reads it
+        self.url, self.headers, self.expect_100_continue = b"", [], False
+        self._idle = False
 
     def on_headers_complete(self) -> None:
         if (
@@ -109,7 +117,7 @@ class FastProtocol(BoundedProtocol):
             self.check_head()
             self._held, self._began = b"", time.perf_counter()
         else:
-            super().on_headers_complete()
+            self._take_the_route()
 
     def on_body(self, body: bytes) -> None:
         if self._held is None:
@@ -125,7 +133,8 @@ class FastProtocol(BoundedProtocol):
             self._held = None
             self.expect_head()
             self._write(*answered)
-            self.on_response_complete()
+            self.server_state.total_requests += 1
+            self._wait_for_another()
         else:
             self._hand_on()
             super().on_message_complete()
@@ -137,15 +146,40 @@ class FastProtocol(BoundedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._hand_on()
+        if self._idle_timer:
+            self._idle_timer.cancel()
         super().connection_lost(exc)
 
     def _hand_on(self) -> None:
         """Does what was not done when a request was held, if one is."""
         body, self._held = self._held, None
         if body is not None:
-            super().on_headers_complete()
+            self._take_the_route()
             if body:
                 super().on_body(body)
+
+    def _take_the_route(self) -> None:
+        url, headers, expect_100_continue = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.headers, self.expect_100_continue = url, headers, expect_100_continue
+        self.scope["headers"] = headers
+        super().on_headers_complete()
+
+    def _wait_for_another(self) -> None:
+        """Closes the connection if nothing begins in time. uvicorn sets a timer behind every reply and cancels it with
+        the next request; here one runs on, and looks when it is due."""
+        self._idle, self._idle_since = True, self.loop.time()
+        if self._idle_timer is None:
+            self._idle_timer = self.loop.call_later(self.timeout_keep_alive, self._close_if_idle)
+
+    def _close_if_idle(self) -> None:
+        self._idle_timer = None
+        if self._idle and not self.transport.is_closing():
+            rest = self._idle_since + self.timeout_keep_alive - self.loop.time()
+            if rest > 0:
+                self._idle_timer = self.loop.call_later(rest, self._close_if_idle)
+            else:
+                self.transport.close()
 
     def _write(self, request_id: bytes, reply: bytes) -> None:
         headers = self.server_state.default_headers
@@ -198,7 +232,10 @@ _MEDIA_TYPES = {media_type.encode() for media_type in MEDIA_TYPES}
 
 
 def _first(headers: Iterable[tuple[bytes, bytes]], wanted: bytes) -> bytes:
-    return next((value for name, value in headers if name == wanted), b"")
+    for name, value in headers:  # half as long as by a generator
+        if name == wanted:
+            return value
+    return b""
 
 
 def protocol_around(fast: FastPredict) -> type[FastProtocol]:
