@@ -1,7 +1,6 @@
 """The engine alone, in this process: beside scikit-learn, and how it grows with rows, trees and features."""
 
 import tempfile
-import time
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -12,6 +11,7 @@ import pandas as pd
 from sklearn.datasets import make_classification
 from sklearn.pipeline import Pipeline
 
+from benchmarks.measure import seconds_each
 from classifier import data, export, training
 from classifier.predictor import Predictor
 from classifier.schema import Matrix
@@ -25,17 +25,6 @@ def live(workspace: Path) -> Predictor:
     """The champion of a workspace."""
     store = Store(Settings.load(artifacts_dir=str(workspace / "artifacts"), tracking_uri=str(workspace / "mlruns")))
     return Predictor(store.fetch(store.champion()))
-
-
-def seconds_each(engine: Callable[[], object], seconds: float) -> float:
-    """What a call takes: the least of several, for the rest is other processes'."""
-    took: list[float] = []
-    started = time.perf_counter()
-    while len(took) < 3 or time.perf_counter() < started + seconds:
-        before = time.perf_counter()
-        engine()
-        took.append(time.perf_counter() - before)
-    return min(took)
 
 
 def rows_a_second(engine: Engine, rows: Matrix, seconds: float) -> float:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 HOST = "127.0.0.1"
 
+CHUNKED, LAST_CHUNK = b"transfer-encoding: chunked", b"\r\n0\r\n\r\n"
+
 
 @dataclass(frozen=True)
 class Load:
@@ -55,10 +57,11 @@ class Connection:
             head, there, rest = b"".join(self._received).partition(b"\r\n\r\n")
             if not data or not head.startswith(b"HTTP/1.1 200"):
                 raise RuntimeError(f"the server answered {head[:500]!r}")
-            if not there:
+            if not there or (CHUNKED in head and not rest.endswith(LAST_CHUNK)):
                 return None
-            length = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
-            self._missing = int(length) - len(rest)
+            if CHUNKED not in head:
+                length = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
+                self._missing = int(length) - len(rest)
         else:
             self._missing -= len(data)
         if self._missing > 0:
@@ -67,8 +70,21 @@ class Connection:
         return reply
 
 
+def content(reply: bytes) -> bytes:
+    """The body of a reply."""
+    head, _, rest = reply.partition(b"\r\n\r\n")
+    if CHUNKED not in head:
+        return rest
+    chunks = []
+    while rest:
+        size, _, rest = rest.partition(b"\r\n")
+        chunks.append(rest[: int(size, 16)])
+        rest = rest[int(size, 16) + 2 :]
+    return b"".join(chunks)
+
+
 def run(port: int, connections: int, seconds: float, requests: Sequence[bytes]) -> Load:
-    """Sends the requests in turn, over and over, for so many seconds."""
+    """Sends the requests in turn, over and over, for so many seconds, until at least two are answered."""
     opened = {connection.socket.fileno(): connection for connection in (Connection(port) for _ in range(connections))}
     poll = select.epoll()
     sent: dict[int, float] = {}
@@ -79,7 +95,7 @@ def run(port: int, connections: int, seconds: float, requests: Sequence[bytes]) 
     latencies: list[float] = []
     number, count = connections, len(requests)
     started = now = time.perf_counter()
-    while now < started + seconds:
+    while now < started + seconds or len(latencies) < 2:
         for descriptor, _ in poll.poll(10):
             connection = opened[descriptor]
             if connection.receive() is not None:
@@ -93,17 +109,3 @@ def run(port: int, connections: int, seconds: float, requests: Sequence[bytes]) 
     poll.close()
     cut = statistics.quantiles(latencies, n=100)
     return Load(len(latencies) / (now - started), cut[49], cut[98])
-
-
-def batches_a_second(port: int, sent: bytes, seconds: float) -> float:
-    """How often one connection gets a (large) request answered in a second: the median of what each took."""
-    connection = Connection(port)
-    connection.exchange(sent)
-    took: list[float] = []
-    started = time.perf_counter()
-    while not took or time.perf_counter() < started + seconds:
-        before = time.perf_counter()
-        connection.exchange(sent)
-        took.append(time.perf_counter() - before)
-    connection.socket.close()
-    return 1 / statistics.median(took)

@@ -1,6 +1,7 @@
 """Measures this project side by side with what it is compared to, and writes benchmarks/RESULTS.md and RESULTS.png.
 
-    python -m benchmarks.run      two to three minutes; Linux, two cores
+    python -m benchmarks.run --quick    a minute and a half; Linux, two cores
+    python -m benchmarks.run            twenty minutes, with the peers, whose environments take 4 GB
 
 The server has one core and the load the other, the servers take turns over several cycles, and what counts is the
 ratio: figures move with the machine and the hour, ratios of one run hardly do. The model is 100 trees on Iris, and rows
@@ -8,7 +9,6 @@ are drawn at random, so that hardly any comes twice.
 """
 
 import argparse
-import json
 import multiprocessing
 import os
 import platform
@@ -18,53 +18,61 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
 from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
 from matplotlib.figure import Figure
 
-from benchmarks import engines
-from benchmarks.load import Connection, Load, batches_a_second, request, run
-from benchmarks.servers import LOAD_CORE, ROOT, SERVER_CORE, on_core, serving, store
-from classifier.schema import Matrix
-from classifier.web.arrow import MEDIA_TYPE
+from benchmarks import bodies, engines
+from benchmarks.bodies import rows, singles
+from benchmarks.load import Connection, Load, run
+from benchmarks.measure import spread, table
+from benchmarks.servers import LOAD_CORE, PROBE, ROOT, SERVER_CORE, on_core, serving, store
 
-NAMES = ("sepal_length", "sepal_width", "petal_length", "petal_width")
-LOW, HIGH = (4.3, 2.0, 1.0, 0.1), (7.9, 4.4, 6.9, 2.5)
 CONNECTIONS = (1, 16, 64)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure, and write benchmarks/RESULTS.md.")
-    parser.add_argument("--seconds", type=float, default=1.0, help="of each single measurement (default: 1)")
-    parser.add_argument("--cycles", type=int, default=5, help="turns of each server (default: 5)")
+    parser.add_argument("--quick", action="store_true", help="leave out the peers, and measure for a shorter time")
+    parser.add_argument("--seconds", type=float, help="of each single measurement (default: 1, quick: 0.4)")
+    parser.add_argument("--cycles", type=int, help="turns of each server (default: 5, quick: 3)")
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "RESULTS.md")
     options = parser.parse_args()
     if (os.cpu_count() or 1) < 2 or sys.platform != "linux":
         sys.exit("benchmarks: this needs Linux and two cores, one for the server and one for the load")
+    seconds = options.seconds or (0.4 if options.quick else 1.0)
+    cycles = options.cycles or (3 if options.quick else 5)
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         workspace = Path(folder)
         for _ in range(2):  # two versions, to swap between
             train(workspace)
         on_core(LOAD_CORE)
+        one_row, throughput = single(workspace, seconds, cycles)
         parts = [
-            single(workspace, options.seconds, options.cycles, options.output.with_suffix(".png")),
-            batches(workspace, options.seconds),
-            beside_batches(workspace, options.seconds, options.cycles),
-            start(workspace, options.cycles),
-            swaps(workspace, options.seconds, options.cycles),
-            engines.report(options.seconds),
+            one_row,
+            batches(workspace, seconds),
+            beside_batches(workspace, seconds, cycles),
+            start(workspace, cycles),
+            swaps(workspace, seconds, cycles),
+            engines.report(seconds),
         ]
+        if not options.quick:
+            from benchmarks.peers import contest
+
+            contest.prepare(workspace)
+            peers, best = contest.servers(workspace, seconds, cycles)
+            throughput |= best
+            parts += [peers, contest.engines(workspace, seconds)]
+    draw(throughput, options.output.with_suffix(".png"))
     minutes = (time.perf_counter() - started) / 60
+    command = "python -m benchmarks.run" + " --quick" * options.quick
     libraries = ", ".join(f"{name} {version(name)}" for name in ("fastapi", "uvicorn", "llvmlite", "scikit-learn"))
     remark = (
-        f"Measured {time.strftime('%Y-%m-%d')} by `python -m benchmarks.run` in {minutes:.1f} minutes on "
+        f"Measured {time.strftime('%Y-%m-%d')} by `{command}` in {minutes:.1f} minutes on "
         f"{os.cpu_count()} cores ({platform.machine()}), Python {platform.python_version()}, {libraries}. Medians; in "
         "brackets the least and the most of the cycles."
     )
@@ -78,32 +86,17 @@ def train(workspace: Path) -> None:
     subprocess.run(command, env=os.environ | store(workspace), check=True, capture_output=True)
 
 
-def rows(count: int) -> Matrix:
-    return np.random.default_rng(count).uniform(LOW, HIGH, (count, 4)).round(2)
-
-
-def table(title: str, remark: str, head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """A table of the report, which is also shown at once."""
-    drawn = [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *lines)]
-    text = "\n".join([f"## {title}", "", remark, "", *drawn])
-    print(f"\n{text}", flush=True)
-    return text
-
-
-def spread(values: Sequence[float], form: str = ".2f") -> str:
-    return f"{statistics.median(values):{form}} ({min(values):{form}} to {max(values):{form}})"
-
-
-def single(workspace: Path, seconds: float, cycles: int, picture: Path) -> str:
-    """`POST /predict` with everything on, against the bare reply and against FastAPI in the ordinary way."""
-    sent = [request("/predict", json.dumps(dict(zip(NAMES, row, strict=True))).encode()) for row in rows(5000).tolist()]
+def single(workspace: Path, seconds: float, cycles: int) -> tuple[str, dict[str, list[float]]]:
+    """`POST /predict` with everything on, against the bare reply and against FastAPI in the ordinary way; and the
+    throughputs, by number of connections, for the picture."""
+    sent = singles(rows(5000))
     names = ("bare", "ours", "plain")
     lines = []
     throughput: dict[str, list[float]] = {name: [] for name in names}
     with ExitStack() as stack:
         servers = {name: stack.enter_context(serving(name, workspace)) for name in names}
         for server in servers.values():
-            server.wait_until_ready()
+            server.wait_until_ready(PROBE)
             run(server.port, 16, seconds / 2, sent)
         for connections in CONNECTIONS:
             measured: dict[str, list[tuple[Load, float]]] = {name: [] for name in names}
@@ -128,20 +121,31 @@ def single(workspace: Path, seconds: float, cycles: int, picture: Path) -> str:
                         f"{statistics.median(cpu for _, cpu in measured[name]) * 1e6:.0f}",
                     ]
                 )
-    draw(throughput, picture)
     head = ["connections", "server", "requests/s", "to bare", "p50, µs", "to bare", "p99 to bare", "CPU, µs a request"]
-    return table("One row a request", "`POST /predict`, everything on: validation, history, metrics, ids.", head, lines)
+    remark = "`POST /predict`, everything on: validation, history, metrics, ids."
+    return table("One row a request", remark, head, lines), throughput
+
+
+LOOKS = {
+    "bare": ("bare ASGI reply, no work at all", "#c9ced6"),
+    "ours": ("this project", "#1f6feb"),
+    "plain": ("FastAPI, the ordinary way, with this engine", "#e8a33d"),
+    "compiled": ("the best peer, with this engine", "#c2703d"),
+    "scikit-learn": ("the best peer, as documented", "#8c4a2f"),
+}
+"""What a bar of the picture stands for, and its colour."""
 
 
 def draw(throughput: dict[str, list[float]], picture: Path) -> None:
-    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
     axes = figure.subplots()
-    labels = {"bare": "bare ASGI reply, no work at all", "ours": "this project", "plain": "FastAPI, the ordinary way"}
-    colors = {"bare": "#c9ced6", "ours": "#1f6feb", "plain": "#e8a33d"}
-    for number, (name, values) in enumerate(throughput.items()):
-        places = [place + (number - 1) * 0.27 for place in range(len(values))]
-        bars = axes.bar(places, values, 0.25, label=labels[name], color=colors[name])
-        axes.bar_label(bars, [f"{value:,.0f}" for value in values], fontsize=8, padding=2)
+    shown = [name for name in LOOKS if name in throughput]
+    width = 0.85 / len(shown)
+    for number, name in enumerate(shown):
+        label, color = LOOKS[name]
+        places = [place + (number - (len(shown) - 1) / 2) * width for place in range(len(CONNECTIONS))]
+        bars = axes.bar(places, throughput[name], width * 0.92, label=label, color=color)
+        axes.bar_label(bars, [f"{value:,.0f}" for value in throughput[name]], fontsize=7, padding=2)
     axes.set_xticks(range(len(CONNECTIONS)), [f"{count} connection{'s' * (count > 1)}" for count in CONNECTIONS])
     axes.set_ylabel("requests/s, one core")
     axes.set_title("POST /predict, 100 trees on Iris", loc="left", fontsize=10)
@@ -155,43 +159,28 @@ def batches(workspace: Path, seconds: float) -> str:
     """`/predict/batch` against the model alone, on the same core and the same rows."""
     lines = []
     with serving("ours", workspace) as server:
-        server.wait_until_ready()
-        for count in (1000, 100_000):
+        server.wait_until_ready(PROBE)
+        for count, connections in ((1000, 4), (100_000, 1)):  # a larger one keeps the server at work by itself
             drawn = rows(count)
             on_core(SERVER_CORE)  # where the server runs, which has nothing to do meanwhile
             alone = engines.rows_a_second(engines.live(workspace).probabilities, drawn, seconds)
             on_core(LOAD_CORE)
-            columns = {name: drawn[:, number].tolist() for number, name in enumerate(NAMES)}
-            records = [dict(zip(NAMES, row, strict=True)) for row in drawn.tolist()]
-            bodies = {
-                "JSON, columns": request("/predict/batch", json.dumps({"columns": columns}).encode()),
-                "JSON, records": request("/predict/batch", json.dumps({"records": records}).encode()),
-                "Arrow stream": request("/predict/batch", stream(columns), MEDIA_TYPE),
-            }
-            for form, body in bodies.items():
-                answered = batches_a_second(server.port, body, seconds) * count
-                lines.append([f"{count:,}", form, f"{answered:,.0f}", f"{alone:,.0f}", f"{answered / alone:.2f}"])
-    head = ["rows", "body", "rows/s over HTTP", "rows/s of the model alone", "ratio"]
-    return table("Many rows a request", "One connection, so the network's two ways are in it.", head, lines)
-
-
-def stream(columns: dict[str, list[float]]) -> bytes:
-    content = pa.table(columns)
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, content.schema) as writer:
-        writer.write_table(content)
-    body: bytes = sink.getvalue().to_pybytes()
-    return body
+            for form, body in bodies.batches(drawn).items():
+                run(server.port, connections, seconds, [body])
+                answered = run(server.port, connections, 3 * seconds, [body]).throughput * count
+                line = [f"{count:,}", str(connections), form, f"{answered:,.0f}", f"{alone:,.0f}"]
+                lines.append([*line, f"{answered / alone:.2f}"])
+    head = ["rows", "connections", "body", "rows/s over HTTP", "rows/s of the model alone", "ratio"]
+    return table("Many rows a request", "The model alone does the same rows on the same core.", head, lines)
 
 
 def beside_batches(workspace: Path, seconds: float, cycles: int) -> str:
     """Single predictions while batches of 100,000 rows are computed, against without."""
-    sent = [request("/predict", json.dumps(dict(zip(NAMES, row, strict=True))).encode()) for row in rows(5000).tolist()]
-    columns = {name: rows(100_000)[:, number].tolist() for number, name in enumerate(NAMES)}
-    batch = request("/predict/batch", json.dumps({"columns": columns}).encode())
+    sent = singles(rows(5000))
+    batch = bodies.batches(rows(100_000))["JSON, columns"]
     turns: list[tuple[Load, Load]] = []
     with serving("ours", workspace) as server:
-        server.wait_until_ready()
+        server.wait_until_ready(PROBE)
         for _ in range(cycles):
             alone = run(server.port, 16, 2 * seconds, sent)
             answered = multiprocessing.Value("i", 0)
@@ -225,7 +214,7 @@ def start(workspace: Path, cycles: int) -> str:
     took, memory = [], []
     for _ in range(cycles + 1):  # the first compiles what Python compiles once
         with serving("ours", workspace) as server:
-            took.append(server.wait_until_ready())
+            took.append(server.wait_until_ready(PROBE)[0])
             memory.append(server.memory())
     line = [spread(took[1:]), spread(memory[1:], ".0f")]
     return table("Start", "A folder as MLflow's store.", ["seconds to the first prediction", "memory then, MB"], [line])
@@ -233,7 +222,7 @@ def start(workspace: Path, cycles: int) -> str:
 
 def swaps(workspace: Path, seconds: float, cycles: int) -> str:
     """Throughput while the registry is followed and the champion changes every two seconds, against one that stays."""
-    sent = [request("/predict", json.dumps(dict(zip(NAMES, row, strict=True))).encode()) for row in rows(5000).tolist()]
+    sent = singles(rows(5000))
     alias = workspace / "mlruns" / "models" / "iris-classifier" / "aliases" / "champion"
     done = threading.Event()
 
@@ -246,11 +235,11 @@ def swaps(workspace: Path, seconds: float, cycles: int) -> str:
             aside.replace(alias)
 
     with serving("ours", workspace) as still, ExitStack() as stack:
-        still.wait_until_ready()
+        still.wait_until_ready(PROBE)
         ratios = []
         swapper = threading.Thread(target=swap)
         moving = stack.enter_context(serving("ours", workspace, CLASSIFIER_FOLLOW_SECONDS="0.5"))
-        moving.wait_until_ready()
+        moving.wait_until_ready(PROBE)
         swapper.start()
         try:
             for _ in range(cycles):

@@ -4,9 +4,12 @@ python -m benchmarks.servers bare 8001      the limit: uvicorn with a bare ASGI 
 python -m benchmarks.servers plain 8001     FastAPI in the ordinary way, around this project's own engine
 """
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -27,7 +30,7 @@ REPLY = (
 )
 """As long as a reply of /predict."""
 
-EXAMPLE = b'{"sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2}'
+PROBE = request("/predict", b'{"sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2}')
 
 
 def on_core(core: int) -> None:
@@ -36,45 +39,66 @@ def on_core(core: int) -> None:
 
 
 class Server:
-    """A server as a process."""
+    """A server as a process, with those that it starts."""
 
-    def __init__(self, name: str, command: list[str], port: int, environment: dict[str, str]) -> None:
+    def __init__(
+        self, name: str, command: list[str], port: int, environment: dict[str, str], folder: Path = ROOT
+    ) -> None:
         self.name, self.port = name, port
         self.started = time.perf_counter()
         # with it set, every start compiles every import again
         inherited = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
         own = os.sched_getaffinity(0)
         on_core(SERVER_CORE)  # what is started stays where its parent was
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115 closed when the server has stopped
         self.process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env=inherited | environment,
-            stderr=subprocess.PIPE,
-        )
+            command, cwd=folder, env=inherited | environment, stdout=self._said, stderr=self._said,
+            start_new_session=True,
+        )  # fmt: skip
         os.sched_setaffinity(0, own)
 
-    def wait_until_ready(self, seconds: float = 60) -> float:
-        """Seconds from its start to its first prediction."""
+    def wait_until_ready(self, probe: bytes, seconds: float = 120) -> tuple[float, bytes]:
+        """Seconds from its start to its first answer to the probe, and the answer."""
         deadline = time.monotonic() + seconds
+        trouble: Exception | None = None
         while time.monotonic() < deadline and self.process.poll() is None:
             try:
                 connection = Connection(self.port)
-                connection.exchange(request("/predict", EXAMPLE))
+                reply = connection.exchange(probe)
                 connection.socket.close()
-                return time.perf_counter() - self.started
-            except (OSError, RuntimeError):
+                return time.perf_counter() - self.started, reply
+            except (OSError, RuntimeError) as error:
+                trouble = error
                 time.sleep(0.01)
-        self.process.kill()
-        raise RuntimeError(f"{self.name} doesn't answer: {self.process.communicate()[1].decode()[-1000:]}")
+        self._said.seek(0)
+        raise RuntimeError(f"{self.name} doesn't answer: {trouble}\n{self._said.read().decode()[-3000:]}")
 
     def cpu_seconds(self) -> float:
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        """What its core has worked so far, for whatever process; the server's are not always one."""
+        line = next(
+            line for line in Path("/proc/stat").read_text().splitlines() if line.startswith(f"cpu{SERVER_CORE} ")
+        )
+        user, nice, system, _idle, _waiting, hard, soft = map(int, line.split()[1:8])
+        return (user + nice + system + hard + soft) / os.sysconf("SC_CLK_TCK")
 
     def memory(self) -> float:
-        """Resident megabytes."""
+        """Resident megabytes of the process."""
         pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+    @contextmanager
+    def running(self) -> Iterator["Server"]:
+        """Stops it, and all that it has started, at the end of the block."""
+        try:
+            yield self
+        finally:
+            self.process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(timeout=30)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            self._said.close()
 
 
 @contextmanager
@@ -85,12 +109,8 @@ def serving(name: str, workspace: Path, **settings: str) -> Iterator[Server]:
     command = [sys.executable, "-m", "benchmarks.servers", name, str(port)]
     if name == "ours":
         command = [sys.executable, "api.py", "--port", str(port)]
-    server = Server(name, command, port, environment)
-    try:
+    with Server(name, command, port, environment).running() as server:
         yield server
-    finally:
-        server.process.terminate()
-        server.process.communicate(timeout=30)
 
 
 def store(workspace: Path) -> dict[str, str]:

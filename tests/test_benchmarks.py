@@ -1,12 +1,14 @@
 """The benchmarks run, and their report has every measurement."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from benchmarks.peers.start import ENGINES_LOCK, PEERS
 from tests.conftest import PYTHON, ROOT
 
 
@@ -17,7 +19,7 @@ from tests.conftest import PYTHON, ROOT
 def test_the_benchmarks_run(tmp_path: Path) -> None:
     """One command measures and writes the report, with a number in every cell of every table."""
     output = tmp_path / "RESULTS.md"
-    command = [PYTHON, "-m", "benchmarks.run", "--seconds", "0.05", "--cycles", "1", "--output", str(output)]
+    command = [PYTHON, "-m", "benchmarks.run", "--quick", "--seconds", "0.05", "--cycles", "1", "--output", str(output)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
     report = output.read_text()
@@ -33,3 +35,16 @@ def test_the_benchmarks_run(tmp_path: Path) -> None:
     assert "nan" not in report
     assert report.count("| **this project** |") == 3
     assert output.with_suffix(".png").stat().st_size > 10_000
+
+
+def test_peers_have_the_same_model_and_engine() -> None:
+    """The environments of peers and engines have the scikit-learn and the LLVM of this project's lock, so that servers
+    are compared and not versions."""
+    ours = pinned(ROOT / "requirements.txt")
+    for lock in {ENGINES_LOCK, *(peer.lock for peer in PEERS)}:
+        theirs = pinned(lock)
+        assert (theirs["scikit-learn"], theirs["llvmlite"]) == (ours["scikit-learn"], ours["llvmlite"]), lock.name
+
+
+def pinned(lock: Path) -> dict[str, str]:
+    return dict(re.findall(r"^([\w.-]+)==([\w.]+)", lock.read_text(), re.MULTILINE))

@@ -1,0 +1,32 @@
+"""LitServe: one API, which takes a row."""
+
+import sys
+from typing import Any
+
+import litserve
+import numpy as np
+
+from benchmarks.peers.model import BATCHING, MAX_BATCH, WAIT, load
+
+
+class Iris(litserve.LitAPI):
+    def setup(self, device: str) -> None:  # noqa: ARG002 LitServe gives it
+        self.predict_proba = load()
+
+    def decode_request(self, request: dict[str, list[float]]) -> list[float]:
+        return request["row"]
+
+    def predict(self, taken: Any) -> Any:
+        return self.predict_proba(np.array(taken if BATCHING else [taken]))
+
+    def unbatch(self, output: Any) -> list[Any]:
+        return list(output)
+
+    def encode_response(self, output: Any) -> dict[str, list[float]]:
+        return {"shares": output.tolist() if BATCHING else output[0].tolist()}
+
+
+if __name__ == "__main__":
+    api = Iris(max_batch_size=MAX_BATCH, batch_timeout=WAIT) if BATCHING else Iris()
+    server = litserve.LitServer(api, accelerator="cpu")
+    server.run(host="127.0.0.1", port=int(sys.argv[1]), generate_client_file=False, log_level="warning")

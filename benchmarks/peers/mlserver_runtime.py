@@ -1,0 +1,18 @@
+"""MLServer: a runtime around the compiled engine. scikit-learn's pipeline it serves with a runtime of its own."""
+
+from mlserver import MLModel
+from mlserver.codecs import NumpyCodec
+from mlserver.types import InferenceRequest, InferenceResponse
+
+from benchmarks.peers.model import load
+
+
+class Compiled(MLModel):
+    async def load(self) -> bool:
+        self.predict_proba = load()
+        return True
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        rows = NumpyCodec.decode_input(payload.inputs[0])
+        output = NumpyCodec.encode_output("predict_proba", self.predict_proba(rows))
+        return InferenceResponse(model_name=self.name, outputs=[output])
