@@ -406,6 +406,8 @@ def test_the_model_is_described(api: Api) -> None:
     total = sum(feature["importance"] for feature in info["features"])
     expect(math.isclose(total, 1, abs_tol=1e-6), f"importances sum to {total}")
     expect(info["metrics"]["test_accuracy"] > 0.8, f"accuracy {info['metrics']['test_accuracy']}")
+    moves = [move for move in info["journal"] if move["alias"] == info["alias"]]
+    expect(not moves or moves[0]["to"] == info["registry_version"], f"the journal says that {moves[:1]} is live")
     expect("n_estimators" in info["parameters"], f"parameters {info['parameters']}")
     expect("scikit-learn" in info["libraries"], f"libraries {info['libraries']}")
 

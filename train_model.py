@@ -162,7 +162,7 @@ def live_version(settings: Settings) -> str | None:
 def train(settings: Settings, options: argparse.Namespace, step: "Steps") -> None:
     """The recipe, a call a step."""
     # a third of the whole time: what is asked for --help, or mistyped, shouldn't wait for it
-    from classifier import data, export, provenance, release, report, training
+    from classifier import data, export, provenance, release, report, runs, training
     from classifier.predictor import Predictor
     from classifier.tracking import RELEASE, Store
 
@@ -172,7 +172,7 @@ def train(settings: Settings, options: argparse.Namespace, step: "Steps") -> Non
 
     with (
         release.draft(settings.artifacts_dir, store.has_version) as draft,
-        store.start_run(options.experiment, draft.model_version, COLUMNS) as run,
+        runs.start(store, options.experiment, draft.model_version, COLUMNS) as run,
     ):
         table = data.load_iris()
         parts = data.split(table, options.test_size, options.seed)
@@ -241,12 +241,10 @@ def train(settings: Settings, options: argparse.Namespace, step: "Steps") -> Non
 
 
 def next_step(settings: Settings, options: argparse.Namespace, version: "RegisteredVersion", live: bool) -> str:
-    if not live:
-        place = f"Model registry → {settings.model_name}"
-        alias = f"the alias '{settings.model_alias}'"
-        return f"in the MLflow UI, {place}, give version {version.registry_version} {alias} to make it live."
     given = f"MLFLOW_TRACKING_URI='{redacted(settings.tracking_uri)}' " if options.tracking_uri else ""
     given += f"CLASSIFIER_MODEL_NAME='{settings.model_name}' " if options.model_name else ""
+    if not live:
+        return f'`{given}python promote_model.py {version.registry_version} --why "…"` makes it live.'
     return f"`{given}python api.py` serves what is live; a server of it that is running follows within seconds."
 
 
@@ -269,7 +267,7 @@ def promote(
     from classifier import training
     from classifier.predictor import Predictor
 
-    verdict = f"live as '{store.alias}'"
+    compared = ""
     if options.promote == "never":
         return False, f"a candidate; '{store.alias}' was not moved (--promote never)"
     if options.promote == "better":
@@ -289,14 +287,25 @@ def promote(
                     f"({theirs_split}; here {ours_split}), so it may know these: train with the same to compare"
                 )
             probabilities = champion.probabilities(held_out.features.to_numpy())
-            theirs = training.score(held_out.target, probabilities, list(schema.classes))[options.metric]
-            ours = evaluation.metrics[options.metric]
-            compared = f"{options.metric} {ours:.4f} against {theirs:.4f} of {champion.model_version} on the same rows"
-            if not training.is_better(options.metric, ours, theirs):
-                return False, f"a candidate, not better: {compared}"
-            verdict += f", better: {compared}"
-    store.promote(version)
-    return True, verdict
+            found = training.compare(
+                options.metric,
+                held_out.target,
+                evaluation.probabilities,
+                probabilities,
+                list(schema.classes),
+                options.seed,
+            )
+            values = (
+                f"{found.metric} {found.ours:.4f} against {found.theirs:.4f} of {champion.model_version} on the same "
+                f"{len(held_out.target)} rows, difference {found.low:+.4f} to {found.high:+.4f} with 95 % confidence"
+            )
+            if found.low <= 0 <= found.high:
+                values += ", so it may be chance"
+            if not training.is_better(found.metric, found.ours, found.theirs):
+                return False, f"a candidate, not better: {values}"
+            compared = f", better: {values}"
+    store.move(store.alias, version, f"train_model.py --promote {options.promote}{compared}")
+    return True, f"live as '{store.alias}'{compared}"
 
 
 class Steps:

@@ -8,6 +8,7 @@ is moved to `<artifacts>/.broken/`. Makes no call to MLflow and knows no release
 
 import contextlib
 import logging
+import os
 import shutil
 import tempfile
 import time
@@ -72,19 +73,39 @@ class FileStore:
         model = self.folder / "models" / name
         return (model / "aliases" / alias).exists() or not _is_whole(model / META)
 
+    def model_tags(self, name: str, prefix: str) -> dict[str, str]:
+        """Those tags of the registered model whose keys begin so."""
+        found = {}
+        for file in (self.folder / "models" / name / "tags").glob(f"{prefix}*"):
+            with contextlib.suppress(OSError, ValueError):  # a tag may go meanwhile
+                found[file.name] = file.read_text(encoding="utf-8")
+        return found
+
+    def add_model_tag(self, name: str, key: str, text: str) -> None:
+        """Adds a tag to the registered model, as MLflow would."""
+        tags = self.folder / "models" / name / "tags"
+        tags.mkdir(exist_ok=True)
+        with (tags / key).open("x", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+
     def path(self, location: str) -> Path:
         """The folder that a relative artifact location means."""
         return self.folder.parent / unquote(location)
 
     @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
-        """Lets one training at a time write: two that register at once would take the same number.
+    def lock(self, patience: float = -1) -> Iterator[None]:
+        """Lets one process at a time write: two trainings that register at once would take the same number.
 
         MLflow replaces a file by one from the folder for temporary files. From a `/tmp` that is another file system
         that is a copy, which a kill can cut; so meanwhile that folder is one in `artifacts`.
+
+        Raises:
+            OSError: another one still has it after `patience` seconds (-1: never), or the folder can't be written.
         """
         self._artifacts.mkdir(parents=True, exist_ok=True)
-        with FileLock(self._artifacts / ".registry.lock"):
+        with FileLock(self._artifacts / ".registry.lock", timeout=patience):
             own, before = self._artifacts / ".registry.tmp", tempfile.tempdir
             own.mkdir(exist_ok=True)
             tempfile.tempdir = str(own)

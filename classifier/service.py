@@ -19,6 +19,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from classifier.errors import ClassifierError, NoModelError, ReleaseError
+from classifier.journal import Move
 from classifier.metrics import Metrics
 from classifier.predictor import Predictor
 from classifier.record import Batch, Observer, Prediction
@@ -32,10 +33,14 @@ MAX_PAUSE = 60.0
 
 
 class Source(Protocol):
-    """Where releases come from. Both may block for long and raise a `ClassifierError`."""
+    """Where releases come from. Each may block for long and raise a `ClassifierError`.
+
+    `noticed` gives the journal, once it says that this version is champion.
+    """
 
     def champion(self) -> RegisteredVersion: ...
     def fetch(self, version: RegisteredVersion) -> Release: ...
+    def noticed(self, champion: RegisteredVersion) -> Sequence[Move]: ...
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,8 @@ class Service:
         self._state = State("unhealthy", "The model is being loaded. Try again in a moment.", None)
         self._failures = 0
         self._refused: Refusal | None = None
+        self._noticed: str | None = None
+        self._moves: tuple[Move, ...] = ()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="follow-registry", daemon=True)
 
@@ -110,8 +117,11 @@ class Service:
     def look(self) -> None:
         """Looks at the registry once and swaps the model if another one is live there. Raises nothing."""
         try:
-            self._keep_up_with(self._champion())
+            champion = self._champion()
+            self._keep_up_with(champion)
             self._failures = 0
+            if champion.registry_version != self._noticed:
+                self._notice(champion)
         except NoModelError as error:
             # nothing is broken, and the first training should be live at once: no growing pauses
             self._failures = 0
@@ -137,6 +147,14 @@ class Service:
             self._adopt(Live(live.predictor, version.registry_version, version.run_id, live.since))
         elif self._state.reason:
             self._adopt(live)
+
+    def _notice(self, champion: RegisteredVersion) -> None:
+        """Takes the journal over. Without it the service is none the worse: it is asked for at the next move again."""
+        self._noticed = champion.registry_version
+        try:
+            self._moves = tuple(self._source.noticed(champion))
+        except ClassifierError as error:
+            log.warning("no journal", extra={"reason": str(error)})
 
     def _try(self, version: RegisteredVersion, times: int) -> None:
         try:
@@ -191,6 +209,10 @@ class Service:
     def state(self) -> State:
         """How it is, and what it serves, in one reference."""
         return self._state
+
+    def moves(self) -> Sequence[Move]:
+        """How the live model came to be: the journal, as it was when it became live."""
+        return self._moves
 
     def live(self) -> Live:
         """The live model: one reference, to be taken once a request.

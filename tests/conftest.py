@@ -14,6 +14,7 @@ from sklearn.pipeline import Pipeline
 
 from classifier import data, export, training
 from classifier.errors import NoModelError
+from classifier.journal import Move
 from classifier.release import RegisteredVersion, Release
 from classifier.schema import Schema
 from classifier.settings import Settings
@@ -77,6 +78,9 @@ class FakeSource:
         if self.live is None:
             raise NoModelError("No model has been trained yet. Train one.")
         return RegisteredVersion(self.live.model_version, "1", "run", self.live.checksum)
+
+    def noticed(self, champion: RegisteredVersion) -> list[Move]:
+        return [Move(1, "2026-11-24T00:00:00+00:00", "me@here", "champion", None, champion.registry_version, "first")]
 
     def fetch(self, version: RegisteredVersion) -> Release:
         self.fetched += 1

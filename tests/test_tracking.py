@@ -10,8 +10,9 @@ import yaml
 from classifier import filestore
 from classifier.errors import ClassifierError, NoModelError, TrackingError
 from classifier.filestore import BROKEN, FileStore
+from classifier.runs import Run
 from classifier.settings import Settings
-from classifier.tracking import Run, Store
+from classifier.tracking import Store
 from tests.conftest import Workspace
 
 
@@ -143,7 +144,7 @@ def test_the_champion_is_the_one_that_mlflow_names(workspace: Workspace) -> None
         theirs = client.get_model_version_by_alias("iris-classifier", "champion")
         ours = store.champion()
         assert (ours.registry_version, ours.run_id) == (str(theirs.version), theirs.run_id)
-        assert {"model_version": ours.model_version, "release_sha256": ours.checksum} == theirs.tags
+        assert (ours.model_version, ours.checksum) == (theirs.tags["model_version"], theirs.tags["release_sha256"])
         return ours.registry_version
 
     assert agrees() == "1"

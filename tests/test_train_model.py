@@ -3,6 +3,7 @@
 import contextlib
 import json
 import pickle
+import re
 import signal
 import subprocess
 from typing import TYPE_CHECKING
@@ -83,7 +84,10 @@ def test_the_parts_agree(trained_once: Workspace) -> None:
     made = store.fetch(version)
     rows = data.load_iris().features
     registered = store.connect().get_model_version("iris-classifier", version.registry_version)
-    assert registered.tags == {"model_version": version.model_version, "release_sha256": made.checksum}
+    assert (registered.tags["model_version"], registered.tags["release_sha256"]) == (
+        version.model_version,
+        made.checksum,
+    )
     with contextlib.chdir(trained_once.folder):
         location = store.connect().get_model_version_download_uri("iris-classifier", version.registry_version)
         pipeline = mlflow.sklearn.load_model(location)
@@ -123,6 +127,8 @@ def test_promotion_is_earned_given_or_withheld(workspace: Workspace) -> None:
     worse = workspace.train("--n-estimators", "1")
     assert workspace.store().champion().model_version == worse
     better = workspace.train("--n-estimators", "50", "--promote", "better", "--metric", "log_loss")
+    (*_, move) = workspace.store().journal()
+    assert re.search(r"better: log_loss \S+ against \S+ of \S+ on the same 30 rows, difference -\S+ to ", move.why)
     assert workspace.store().champion().model_version == better
 
 
@@ -133,7 +139,7 @@ def test_a_champion_that_knows_the_held_out_rows_is_not_compared(workspace: Work
     assert done.returncode == 0, done.stderr
     assert "--seed 42" in done.stdout
     assert "train with the same to compare" in done.stdout
-    assert "Next: in the MLflow UI" in done.stdout
+    assert "Next: `python promote_model.py 2 --why" in done.stdout
     assert workspace.store().champion().model_version == first
 
 

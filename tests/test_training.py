@@ -100,3 +100,24 @@ def test_named_metrics_are_flat_numbers(trained: Trained) -> None:
         assert isinstance(named[name], float)
     assert named["importance_impurity_petal_width"] > named["importance_impurity_sepal_width"]
     assert all(f"test_f1_{name}" in named for name in trained.schema.classes)
+
+
+def test_a_comparison_says_how_sure_it_is() -> None:
+    """Of one model with itself the difference is 0 throughout; a model that is right where the other guesses is better
+    for sure, in each metric's own direction; and one row more right of 40 may be chance."""
+    truth = pd.Series(["a", "b"] * 20)
+    right = np.where((truth == "a").to_numpy()[:, None], [0.9, 0.1], [0.1, 0.9])
+    guess = np.random.default_rng(0).dirichlet([1, 1], len(truth))
+    for metric in ("accuracy", "f1_macro", "roc_auc_ovr", "log_loss", "brier_score"):
+        same = training.compare(metric, truth, guess, guess, ["a", "b"], seed=1)
+        assert (same.low, same.high) == (0, 0)
+        better = training.compare(metric, truth, right, guess, ["a", "b"], seed=1)
+        assert training.is_better(metric, better.ours, better.theirs)
+        assert max(better.low, better.high) < 0 if metric in training.LOWER_IS_BETTER else better.low > 0
+        assert better.low <= better.ours - better.theirs <= better.high
+        assert training.compare(metric, truth, right, guess, ["a", "b"], seed=1) == better
+    almost = right.copy()
+    almost[0] = almost[0][::-1]
+    chance = training.compare("accuracy", truth, right, almost, ["a", "b"], seed=1)
+    assert (chance.ours, chance.theirs, chance.low) == (1, 0.975, 0)
+    assert chance.high > 0

@@ -104,6 +104,17 @@ class ModelFeature(Reply):
     importance: float = Field(description="mean decrease in impurity; all features' sum to 1")
 
 
+class ModelMove(Reply):
+    number: int
+    when: str = Field(description="ISO 8601, UTC")
+    who: str
+    alias: str
+    origin: str | None = Field(alias="from", description="registry version; null is none")
+    to: str | None
+    why: str
+    rollback: bool
+
+
 class ModelReply(Reply):
     model_version: str
     model_name: str
@@ -112,6 +123,7 @@ class ModelReply(Reply):
     registry_version: str
     run_id: str
     live_since: str
+    journal: list[ModelMove] = Field(description="how this version became live; the newest move first, at most 20")
     trained_at: str
     target: str
     classes: list[str]

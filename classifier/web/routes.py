@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -11,6 +12,7 @@ from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
 from classifier.history import SIZE, History
+from classifier.journal import Move
 from classifier.metrics import Metrics
 from classifier.schema import Schema
 from classifier.service import Service, predict
@@ -21,6 +23,9 @@ from classifier.web.guard import is_json, read_body
 
 PROVENANCE = {"model_type", "trained_at", "parameters", "metrics", "dataset", "libraries", "git_commit"}
 """What `/model/info` shows of the release's provenance as it stands."""
+
+MOVES = 20
+"""How much of the journal `/model/info` shows."""
 
 RETRY_SECONDS = 5
 RETRY = {"Retry-After": str(RETRY_SECONDS)}
@@ -49,6 +54,10 @@ def _whole(text: object) -> object:
     if isinstance(text, str) and not re.fullmatch(r"-?[0-9]{1,9}", text):
         raise PydanticCustomError("int_parsing", "Input should be a whole number, in digits")
     return text
+
+
+def _shown(move: Move) -> dict[str, object]:
+    return {"from" if name == "origin" else name: value for name, value in asdict(move).items()}
 
 
 WHOLE = BeforeValidator(_whole)
@@ -196,6 +205,7 @@ def insight_routes(settings: Settings, service: Service, metrics: Metrics) -> AP
                 "registry_version": live.registry_version,
                 "run_id": live.run_id,
                 "live_since": live.since,
+                "journal": [_shown(move) for move in reversed(service.moves()[-MOVES:])],
                 "target": schema.target,
                 "classes": schema.classes,
                 "features": [

@@ -1,0 +1,105 @@
+"""The journal of a model: which version became live when, by whom, in place of which, and why. It only grows.
+
+Knows its form, not where it is kept: one text a move, each under a key of its own, so that none is ever rewritten.
+"""
+
+import getpass
+import json
+import platform
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+
+PREFIX = "journal."
+"""What the keys begin with."""
+
+MAX_WHY = 500
+"""Characters of a reason that are kept; a database takes 5,000 for the whole entry."""
+
+NOTICED = "someone in MLflow"
+"""Who moved an alias without writing it down."""
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """An alias went from one version to another.
+
+    Attributes:
+        number: 1, 2, 3 … in the order in which they were written; the clock may go back.
+        when: ISO 8601, UTC.
+        who: `user@machine`, or `NOTICED`.
+        rollback: whether it undid another one.
+        alias: which.
+        origin, to: versions as the registry counts them; None is none.
+        why: in words.
+    """
+
+    number: int
+    when: str
+    who: str
+    alias: str
+    origin: str | None
+    to: str | None
+    why: str
+    rollback: bool = False
+
+
+def read(entries: Mapping[str, str]) -> list[Move]:
+    """The moves in their order, from texts by key. What isn't an entry is passed over, and so is one that was cut."""
+    found = []
+    for key, text in entries.items():
+        if key.startswith(PREFIX):
+            try:
+                found.append((key, Move(**json.loads(text))))
+            except (ValueError, TypeError):
+                continue
+    return [move for _, move in sorted(found, key=lambda entry: (entry[1].number, entry[0]))]
+
+
+def entry(move: Move) -> tuple[str, str]:
+    """The key and the text of a move. Two that are written at once get the same number, and still two keys."""
+    return f"{PREFIX}{move.number:06}.{secrets.token_hex(4)}", json.dumps(asdict(move), ensure_ascii=False)
+
+
+def next_move(moves: Sequence[Move], alias: str, to: str | None, who: str, why: str, *, rollback: bool = False) -> Move:
+    """The move that comes after these, from where they left the alias."""
+    return Move(
+        number=moves[-1].number + 1 if moves else 1,
+        when=datetime.now(UTC).isoformat(timespec="seconds"),
+        who=who,
+        alias=alias,
+        origin=last_to(moves, alias),
+        to=to,
+        why=" ".join(why.split())[:MAX_WHY],
+        rollback=rollback,
+    )
+
+
+def unwritten(moves: Sequence[Move], alias: str, to: str | None) -> Move | None:
+    """The move that nobody wrote down, if the alias isn't where the journal says."""
+    if last_to(moves, alias) == to:
+        return None
+    return next_move(moves, alias, to, NOTICED, f"not written down; noticed by {whoami()}")
+
+
+def last_to(moves: Sequence[Move], alias: str) -> str | None:
+    """Where the journal says that the alias is."""
+    return next((move.to for move in reversed(moves) if move.alias == alias), None)
+
+
+def previous(moves: Sequence[Move], alias: str) -> str | None:
+    """The version that the alias had before it came to its present one: where a rollback goes. Rollbacks don't count,
+    so that a second one goes further back, and not to the version that the first one left."""
+    now = last_to(moves, alias)
+    came = [move for move in moves if move.alias == alias and move.to == now and not move.rollback]
+    return came[-1].origin if came else None
+
+
+def whoami() -> str:
+    """`user@machine`. A container may have no name for its user."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = "unknown"
+    return f"{user}@{platform.node() or 'unknown'}"

@@ -1,0 +1,218 @@
+"""promote_model.py: what is live is seen, moved, undone and written down, and nothing broken becomes live."""
+
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import requests
+from filelock import FileLock
+
+import promote_model
+from classifier import journal, tracking
+from classifier.tracking import Store
+from tests.conftest import ROOT, Workspace
+from tests.test_api_process import serving, version
+from tests.test_service import until
+
+
+@pytest.fixture(scope="module")
+def trained_thrice(trained_once: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """Versions 1 to 3, of which 3 is live. Not to be changed."""
+    folder = tmp_path_factory.mktemp("thrice") / "copy"
+    shutil.copytree(trained_once.folder, folder)
+    workspace = Workspace(folder)
+    for trees in ("11", "12"):
+        workspace.train("--n-estimators", trees)
+    return workspace
+
+
+@pytest.fixture
+def three(trained_thrice: Workspace, tmp_path: Path) -> Workspace:
+    shutil.copytree(trained_thrice.folder, tmp_path / "three")
+    return Workspace(tmp_path / "three")
+
+
+Command = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def command(three: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Runs promote_model.py with these arguments: the status, and what it prints."""
+    for name, value in three.environment.items():
+        monkeypatch.setenv(name, value)
+
+    def run(*arguments: str) -> tuple[int, str]:
+        capsys.readouterr()
+        try:
+            code = promote_model.main(arguments)
+        except SystemExit as error:
+            code = int(str(error.code))
+        captured = capsys.readouterr()
+        return code, captured.out + captured.err
+
+    return run
+
+
+def live(workspace: Workspace) -> str:
+    return workspace.store().champion().registry_version
+
+
+def test_the_list_shows_every_version_and_which_is_live(three: Workspace, command: Command) -> None:
+    """Without arguments every version is a line, the newest first, with its metrics, and the live one says so."""
+    code, shown = command()
+    head, *lines = shown.splitlines()
+    assert code == 0
+    assert head.split()[:2] == ["version", "model"]
+    assert [line.split()[:2] for line in lines] == [
+        [str(3 - at), name] for at, name in enumerate(three.versions()[::-1])
+    ]
+    assert ["champion (live)" in line for line in lines] == [True, False, False]
+    assert all(re.search(r" 0\.\d{4} +0\.\d{4} +0\.\d{4} ", line) for line in lines)
+    assert all("train_model.py --promote always" in line for line in lines)
+
+
+def test_a_version_becomes_live_with_its_reason(three: Workspace, command: Command) -> None:
+    """A version, by its number or its model version, becomes live; a running server follows, and its /model/info, the
+    journal and the version's tag in MLflow say when, who, in place of which, and why."""
+    with serving(three) as (url, _):
+        until(lambda: version(url) == three.versions()[2])
+        code, shown = command("1", "--why", "passed\nreview")
+        assert (code, live(three)) == (0, "1")
+        assert "in place of 3: passed review" in shown
+        until(lambda: version(url) == three.versions()[0])
+        until(lambda: requests.get(f"{url}/model/info", timeout=10).json()["journal"][0]["to"] == "1")
+        newest, before, *_ = requests.get(f"{url}/model/info", timeout=10).json()["journal"]
+        assert (newest["from"], newest["why"], newest["who"]) == ("3", "passed review", journal.whoami())
+        assert before["why"] == "train_model.py --promote always"
+    tags = three.store().connect().get_model_version("iris-classifier", "1").tags
+    assert tags["last_champion"] == f"{newest['when']} by {journal.whoami()}: passed review"
+    assert command(three.versions()[1], "--why", "by its name")[0] == 0
+    assert live(three) == "2"
+    code, shown = command("--journal")
+    assert [line.split()[:1] for line in shown.splitlines()[1:]] == [["5"], ["4"], ["3"], ["2"], ["1"]]
+    assert "by its name" in shown.splitlines()[1]
+
+
+def test_rollbacks_go_back_one_after_the_other(three: Workspace, command: Command) -> None:
+    """A rollback makes the one live that was before, a second one goes further back, and the first version stays."""
+    assert command("--rollback", "--why", "errors at night")[0] == 0
+    assert live(three) == "2"
+    assert command("--rollback")[0] == 0
+    assert live(three) == "1"
+    code, shown = command("--rollback")
+    assert (code, live(three)) == (1, "1")
+    assert re.fullmatch(r"promote_model\.py: there is nothing to go back to: .*\n", shown)
+    assert "errors at night" in command("--journal")[1]
+
+
+def test_a_candidate_is_marked(three: Workspace, command: Command) -> None:
+    """The challenger is marked and unmarked, written down, and what is live stays."""
+    assert command("--challenger", "1")[0] == 0
+    assert "challenger" in command()[1].splitlines()[3]
+    assert command("--no-challenger")[0] == 0
+    assert "challenger" not in command()[1]
+    assert live(three) == "3"
+    assert [line.split()[3] for line in command("--journal")[1].splitlines()[1:3]] == ["challenger", "challenger"]
+
+
+def test_what_is_live_already_is_not_moved(three: Workspace, command: Command) -> None:
+    """To make the live version live is no move and no entry."""
+    before = three.store().journal()
+    code, shown = command("3", "--why", "again")
+    assert (code, "is live already" in shown) == (0, True)
+    assert three.store().journal() == before
+
+
+def test_nothing_broken_becomes_live(three: Workspace, command: Command) -> None:
+    """A version whose release is damaged, in both places where it is kept, is refused, and what is live stays."""
+    for manifest in three.folder.rglob("manifest.json"):
+        if three.versions()[0] in manifest.read_text():
+            forest = manifest.with_name("forest.safetensors")
+            forest.write_bytes(forest.read_bytes()[:-1] + b"x")
+    code, shown = command("1", "--why", "hope")
+    assert (code, live(three), shown.count("\n")) == (1, "3", 1)
+    assert "forest.safetensors" in shown
+
+
+def test_a_move_in_mlflow_is_noticed(three: Workspace, command: Command) -> None:
+    """A move that was made past this project is written down once, as such, by the server that follows it."""
+    with serving(three) as (url, _):
+        until(lambda: version(url) == three.versions()[2])
+        three.store().connect().set_registered_model_alias("iris-classifier", "champion", "2")
+        until(lambda: version(url) == three.versions()[1])
+        until(lambda: requests.get(f"{url}/model/info", timeout=10).json()["journal"][0]["to"] == "2")
+        (newest, *_) = requests.get(f"{url}/model/info", timeout=10).json()["journal"]
+        assert (newest["from"], newest["who"]) == ("3", journal.NOTICED)
+    code, shown = command("--journal")
+    assert (code, shown.count(journal.NOTICED)) == (0, 1)
+    assert len(three.store().journal()) == 4
+
+
+def test_where_nothing_can_be_written_the_move_is_told(three: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a folder that is read-only, or while a training hangs with the lock, a move that nobody wrote down is told,
+    and nothing fails."""
+    monkeypatch.setattr(tracking, "PATIENCE", 0)
+    three.store().connect().set_registered_model_alias("iris-classifier", "champion", "2")
+
+    store = three.store()
+    with FileLock(three.artifacts / ".registry.lock"):
+        assert store.noticed(store.champion())[-1].who == journal.NOTICED
+    assert len(store.journal()) == 3
+
+    def refuse(*_: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(Store, "lock", refuse)
+    assert store.noticed(store.champion())[-1].who == journal.NOTICED
+    assert len(store.journal()) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["9", "--why", "x"], 1, "there is no version '9'. The newest are 3, 2, 1"),
+        (["1"], 2, "--why: say why it should be live"),
+        (["1", "--why", " "], 2, "--why: say why it should be live"),
+        (["1", "--rollback"], 2, "argument VERSION: give it alone"),
+        (["--rollback", "--journal"], 2, "not allowed with"),
+        (["--why", "x"], 2, "there is no move to give a reason for"),
+        (["--challenger", "nope"], 1, "there is no version 'nope'"),
+        (["--model-name", "other"], 1, "No model has been trained yet"),
+        (["--tracking-uri", "nonsense://host"], 1, "MLflow knows no store 'nonsense:'"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_line(
+    three: Workspace, command: Command, arguments: list[str], code: int, said: str
+) -> None:
+    """A wrong version, option or store ends with its reason, moves nothing, and writes nothing down."""
+    before = three.store().journal()
+    status, shown = command(*arguments)
+    assert status == code
+    assert said in shown.splitlines()[-1]
+    assert (live(three), three.store().journal()) == ("3", before)
+
+
+def test_with_a_database(empty_workspace: Workspace) -> None:
+    """With SQLite as MLflow's store everything is the same: moved, rolled back, listed and written down."""
+    database = {"MLFLOW_TRACKING_URI": f"sqlite:///{empty_workspace.folder}/mlflow.db"}
+    for trees in ("5", "6"):
+        done = empty_workspace.run("train_model.py", "--n-estimators", trees, **database)
+        assert done.returncode == 0, done.stderr
+    for arguments in (["--rollback"], ["2", "--why", "fine after all"], ["--challenger", "1"]):
+        done = empty_workspace.run("promote_model.py", *arguments, **database)
+        assert done.returncode == 0, done.stderr
+    shown = empty_workspace.run("promote_model.py", **database).stdout.splitlines()
+    assert ["champion (live)" in line for line in shown[1:]] == [True, False]
+    assert "challenger" in shown[2]
+    written = empty_workspace.run("promote_model.py", "--journal", **database).stdout.splitlines()
+    assert len(written) == 6
+    assert "rollback" in written[3]
+
+
+def test_the_readme_names_what_it_can_do() -> None:
+    """Every option of promote_model.py stands in the README."""
+    readme = (ROOT / "README.md").read_text()
+    for option in ("--why", "--rollback", "--challenger", "--no-challenger", "--journal"):
+        assert option in readme
