@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 METRICS = ("test_accuracy", "test_f1_macro", "test_log_loss")
 """What the list shows of a version's run."""
 
+SHOWN = 30
+"""How many versions the list shows: the metrics of each are asked for one by one."""
+
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
@@ -43,13 +46,14 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     action.add_argument("--rollback", action="store_true", help="make the version live that was before this one")
     action.add_argument("--challenger", metavar="VERSION", help="mark this version as the one to watch")
     action.add_argument("--no-challenger", action="store_true", help="mark none")
+    action.add_argument("--all", action="store_true", help=f"list all versions, not the newest {SHOWN} only")
     action.add_argument("--journal", action="store_true", help="show every move so far, the newest first")
     parser.add_argument("--why", metavar="TEXT", help="the reason, for the journal")
     parser.add_argument("--model-name", metavar="NAME", help="registered model (default: the setting)")
     parser.add_argument("--tracking-uri", metavar="URI", help="MLflow store (default: the setting)")
     options = parser.parse_args(argv)
     moves = options.rollback or options.challenger or options.no_challenger
-    if options.version and (moves or options.journal):
+    if options.version and (moves or options.journal or options.all):
         parser.error("argument VERSION: give it alone, to make it live")
     if options.version and not (options.why and options.why.strip()):
         parser.error('argument --why: say why it should be live, as in --why "passed review"; it goes into the journal')
@@ -89,7 +93,11 @@ def run(store: "Store", options: argparse.Namespace, challenger: str) -> None:
     elif options.journal:
         print(journal_table(store.catch_up(store.alias), versions))
     else:
-        print(version_table(versions, store.catch_up(store.alias), store.alias))
+        shown = versions if options.all else versions[:SHOWN]
+        metrics = [store.metrics(listed.version) for listed in shown]
+        print(version_table(shown, metrics, store.catch_up(store.alias), store.alias))
+        if len(versions) > len(shown):
+            print(f"older, left out: {len(versions) - len(shown)}; `python promote_model.py --all` lists them")
 
 
 def named(versions: "Sequence[Listed]", name: str) -> "Listed":
@@ -137,18 +145,20 @@ def said(move: "Move", versions: "Sequence[Listed]") -> None:
     print(f"'{move.alias}' is version {move.to} ({names[move.to]}){before}: {move.why} (move {move.number})")
 
 
-def version_table(versions: "Sequence[Listed]", moves: "Sequence[Move]", alias: str) -> str:
+def version_table(
+    versions: "Sequence[Listed]", metrics: Sequence[dict[str, float]], moves: "Sequence[Move]", alias: str
+) -> str:
     latest = {move.to: move for move in moves if move.alias == alias}
     head = ["version", "model version", "registered (UTC)", *(name.removeprefix("test_") for name in METRICS)]
     lines = [[*head, "alias", "last made live"]]
-    for listed in versions:
+    for listed, measured in zip(versions, metrics, strict=True):
         number = listed.version.registry_version
-        metrics = [f"{listed.metrics[name]:.4f}" if name in listed.metrics else "" for name in METRICS]
+        values = [f"{measured[name]:.4f}" if name in measured else "" for name in METRICS]
         move = latest.get(number)
         live = f"{move.when[:16].replace('T', ' ')} by {move.who}: {move.why}" if move else ""
         aliases = ", ".join(f"{name} (live)" if name == alias else name for name in listed.aliases)
         created = f"{listed.created:%Y-%m-%d %H:%M}"
-        lines.append([number, listed.version.model_version, created, *metrics, aliases, live])
+        lines.append([number, listed.version.model_version, created, *values, aliases, live])
     return aligned(lines)
 
 

@@ -10,6 +10,7 @@ checksums; does not know how a forest is walked (`classifier.predictor`) or wher
 (`classifier.tracking`).
 """
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -275,6 +276,21 @@ def draft(artifacts: Path, taken: Callable[[str], bool] = lambda _: False) -> It
         shutil.rmtree(folder, ignore_errors=True)
         lock.release()
         Path(lock.lock_file).unlink(missing_ok=True)
+
+
+def keep(artifacts: Path, model_version: str, folder: Path) -> None:
+    """Makes what came from elsewhere appear in `artifacts` under its name, in one step, unless it is there, or somebody
+    else is at it, or nothing can be written."""
+    partial, final = _paths(artifacts, model_version)
+    with contextlib.suppress(OSError):
+        artifacts.mkdir(parents=True, exist_ok=True)
+        with FileLock(partial.with_suffix(".lock"), timeout=0) as lock:
+            try:
+                shutil.copytree(folder, partial)
+                partial.rename(final)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
+                Path(lock.lock_file).unlink(missing_ok=True)
 
 
 def _paths(artifacts: Path, version: str) -> tuple[Path, Path]:

@@ -28,6 +28,9 @@ from classifier.schema import Matrix
 
 log = logging.getLogger("classifier.service")
 
+IMPATIENCE = 3.0
+"""Seconds that a registry has for its first answer; then what was live before is served until it comes."""
+
 MAX_PAUSE = 60.0
 """Longest pause, in seconds, between two tries at something that keeps failing."""
 
@@ -35,12 +38,16 @@ MAX_PAUSE = 60.0
 class Source(Protocol):
     """Where releases come from. Each may block for long and raise a `ClassifierError`.
 
-    `noticed` gives the journal, once it says that this version is champion.
+    `noticed` gives the journal, once it says that this version is champion. `remember` is told what is served, and
+    `remembered` gives that back after a restart, the last one first; `kept` reads a release without the registry.
     """
 
     def champion(self) -> RegisteredVersion: ...
     def fetch(self, version: RegisteredVersion) -> Release: ...
     def noticed(self, champion: RegisteredVersion) -> Sequence[Move]: ...
+    def remember(self, version: RegisteredVersion) -> None: ...
+    def remembered(self) -> Sequence[RegisteredVersion]: ...
+    def kept(self, version: RegisteredVersion) -> Release: ...
 
 
 @dataclass(frozen=True)
@@ -87,17 +94,23 @@ class Service:
         self._refused: Refusal | None = None
         self._noticed: str | None = None
         self._moves: tuple[Move, ...] = ()
+        self._lock = threading.RLock()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="follow-registry", daemon=True)
+        silence = f"the registry hasn't answered for {IMPATIENCE:g} s"
+        self._impatient = threading.Timer(IMPATIENCE, self._fall_back, [silence])
+        self._impatient.daemon = True
 
     # -- following the registry
 
     def start(self) -> None:
         self._thread.start()
+        self._impatient.start()
 
     def stop(self) -> None:
         """Ends the following. A look that hangs in the network is left behind: the thread is a daemon."""
         self._stopping.set()
+        self._impatient.cancel()
         self._thread.join(timeout=2)
 
     def _follow(self) -> None:
@@ -164,12 +177,27 @@ class Service:
             again = time.monotonic() + self._grown(times + 1)
             self._refused = Refusal(version.checksum, times + 1, again, reason)
             self._metrics.reload("refused")
+            self._fall_back(reason)
             self._say(reason, logging.ERROR)
 
     def _fail(self, trouble: str) -> None:
         self._failures += 1
         self._metrics.reload("unavailable")
+        self._fall_back(trouble)
         self._say(trouble, logging.ERROR)
+
+    def _fall_back(self, trouble: str) -> None:
+        """Serves what was live before and still verifies, if there is nothing else to serve."""
+        for version in self._source.remembered() if self._state.live is None else ():
+            try:
+                predictor = Predictor(self._source.kept(version))
+            except ReleaseError:
+                continue
+            with self._lock:
+                if self._state.live is None:
+                    self._adopt(Live(predictor, version.registry_version, version.run_id, _since()))
+                    self._say(trouble, logging.WARNING)
+            return
 
     def _champion(self) -> RegisteredVersion:
         try:
@@ -184,8 +212,8 @@ class Service:
     def _swap(self, version: RegisteredVersion) -> None:
         started = time.perf_counter()
         predictor = Predictor(self._source.fetch(version))
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        self._adopt(Live(predictor, version.registry_version, version.run_id, now))
+        self._adopt(Live(predictor, version.registry_version, version.run_id, _since()))
+        self._source.remember(version)
         self._metrics.reload("loaded")
         milliseconds = round((time.perf_counter() - started) * 1000)
         log.info(
@@ -194,15 +222,18 @@ class Service:
         )
 
     def _adopt(self, live: Live) -> None:
-        self._state = State("healthy", None, live)
-        self._metrics.serving(live.predictor.model_version, live.registry_version)
+        with self._lock:
+            self._state = State("healthy", None, live)
+            self._metrics.serving(live.predictor.model_version, live.registry_version)
 
     def _say(self, trouble: str, level: int) -> None:
         """Keeps what is served, and says that it isn't as it should be. In the log once, however long it lasts."""
-        old = self._state
-        if trouble != old.reason:
-            log.log(level, "no model" if old.live is None else "keeping the model", extra={"reason": trouble})
-        self._state = State("unhealthy" if old.live is None else "degraded", trouble, old.live)
+        with self._lock:
+            old = self._state
+            reason = f"{trouble}. {old.live.predictor.model_version} is served meanwhile" if old.live else trouble
+            if reason != old.reason:
+                log.log(level, "no model" if old.live is None else "keeping the model", extra={"reason": reason})
+            self._state = State("unhealthy" if old.live is None else "degraded", reason, old.live)
 
     # -- answering
 
@@ -233,6 +264,10 @@ class Service:
             except Exception:
                 log.exception("an observer failed")
                 self._metrics.observer_error()
+
+
+def _since() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def predict(predictor: Predictor, values: dict[str, float], started: float) -> Prediction:

@@ -8,12 +8,13 @@ What a file store needs besides is `classifier.filestore`'s.
 
 import contextlib
 import importlib
+import json
 import logging
 import os
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,6 +44,11 @@ MLFLOW_DEFAULTS = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # the summary has the addresses
 }
 """MLflow's own settings, where the environment leaves them open."""
+
+LIVE = ".live.json"
+"""File in `artifacts/` that says what was live here, for a start while the registry is away."""
+
+REMEMBERED = 10
 
 PATIENCE = 1.0
 """Seconds in which whoever moves an alias also writes that down."""
@@ -76,12 +82,11 @@ def _reason(error: Exception) -> str:
 
 @dataclass(frozen=True)
 class Listed:
-    """A registered version as a list shows it: since when it is registered, its aliases, the metrics of its run."""
+    """A registered version as a list shows it: since when it is registered, and the aliases that it carries."""
 
     version: RegisteredVersion
     created: datetime
     aliases: tuple[str, ...]
-    metrics: dict[str, float]
 
 
 class Store:
@@ -176,7 +181,7 @@ class Store:
             TrackingError: the store can't be reached.
         """
         try:
-            found = release.read(self.artifacts / version.model_version / RELEASE, version.checksum)
+            found = self.kept(version)
         except ReleaseError as local:
             try:
                 found = self._fetch_from_run(version)
@@ -188,6 +193,32 @@ class Store:
             )
         return found
 
+    def kept(self, version: RegisteredVersion) -> Release:
+        """The release of a version from `artifacts/` alone.
+
+        Raises:
+            ReleaseError: it isn't there as it was registered.
+        """
+        return release.read(self.artifacts / version.model_version / RELEASE, version.checksum)
+
+    def remember(self, version: RegisteredVersion) -> None:
+        """Keeps in `artifacts/` which versions were live here, for a start without the registry. Where that can't be
+        written, nothing is remembered."""
+        others = [known for known in self.remembered() if known.checksum != version.checksum]
+        content = json.dumps([asdict(known) for known in [version, *others][:REMEMBERED]])
+        aside = self.artifacts / f"{LIVE}.{os.getpid()}"
+        with contextlib.suppress(OSError):
+            aside.write_text(content, encoding="utf-8")
+            aside.replace(self.artifacts / LIVE)
+
+    def remembered(self) -> list[RegisteredVersion]:
+        """The versions that were live here, the last one first."""
+        try:
+            content = json.loads((self.artifacts / LIVE).read_text(encoding="utf-8"))
+            return [RegisteredVersion(**known) for known in content]
+        except (OSError, ValueError, TypeError):
+            return []
+
     def _fetch_from_run(self, version: RegisteredVersion) -> Release:
         with self.translated(f"fetching the release of run {version.run_id} from {self.shown}"):
             location = self.connect().get_run(version.run_id).info.artifact_uri
@@ -196,7 +227,10 @@ class Store:
                 return release.read(local / RELEASE, version.checksum)
             with tempfile.TemporaryDirectory() as folder:
                 self.connect().download_artifacts(version.run_id, RELEASE, folder)
-                return release.read(Path(folder) / RELEASE, version.checksum)
+                found = release.read(Path(folder) / RELEASE, version.checksum)
+                if found.model_version == version.model_version:
+                    release.keep(self.artifacts, version.model_version, Path(folder))
+                return found
 
     def _local(self, location: str) -> Path | None:
         """The folder that an artifact location means, if it is one on this machine."""
@@ -222,10 +256,19 @@ class Store:
                     version=self._registered(str(version.version), version.run_id, version.tags),
                     created=datetime.fromtimestamp(version.creation_timestamp / 1000, UTC),
                     aliases=tuple(alias for alias, number in aliases.items() if number == str(version.version)),
-                    metrics=self._metrics(version.run_id),
                 )
                 for version in sorted(ours, key=lambda version: -int(version.version))
             ]
+
+    def metrics(self, version: RegisteredVersion) -> dict[str, float]:
+        """The metrics of the version's run; none if that is gone."""
+        from mlflow.exceptions import MlflowException
+
+        with self.translated(f"asking {self.shown} for run {version.run_id}"):
+            try:
+                return dict(self.connect().get_run(version.run_id).data.metrics)
+            except MlflowException:
+                return {}
 
     def journal(self) -> list[Move]:
         """The moves of the aliases that were written down, the first one first."""
@@ -249,6 +292,8 @@ class Store:
             if to:
                 said = f"{made.when} by {made.who}: {made.why}"
                 self.connect().set_model_version_tag(self.model_name, to.registry_version, f"last_{alias}", said)
+            if to and alias == self.alias:
+                self.remember(to)
         return made
 
     def catch_up(self, alias: str) -> list[Move]:
@@ -292,15 +337,6 @@ class Store:
     def _aliases(self) -> dict[str, str]:
         found = self.connect().get_registered_model(self.model_name).aliases
         return {alias: str(number) for alias, number in found.items()}
-
-    def _metrics(self, run_id: str) -> dict[str, float]:
-        """Those of a run; none of one that is gone."""
-        from mlflow.exceptions import MlflowException
-
-        try:
-            return dict(self.connect().get_run(run_id).data.metrics)
-        except MlflowException:
-            return {}
 
     # -- the way there
 

@@ -69,6 +69,7 @@ class FakeSource:
         self.live = live
         self.fail_champion: Exception | None = None
         self.fail_fetch: Exception | None = None
+        self.kept_releases: dict[RegisteredVersion, Release] = {}
         self.fetched = 0
         self.on_fetch: Callable[[], None] = lambda: None
 
@@ -81,6 +82,16 @@ class FakeSource:
 
     def noticed(self, champion: RegisteredVersion) -> list[Move]:
         return [Move(1, "2026-11-24T00:00:00+00:00", "me@here", "champion", None, champion.registry_version, "first")]
+
+    def remember(self, version: RegisteredVersion) -> None:
+        assert self.live is not None
+        self.kept_releases = {version: self.live} | self.kept_releases
+
+    def remembered(self) -> list[RegisteredVersion]:
+        return list(self.kept_releases)
+
+    def kept(self, version: RegisteredVersion) -> Release:
+        return self.kept_releases[version]
 
     def fetch(self, version: RegisteredVersion) -> Release:
         self.fetched += 1

@@ -143,6 +143,38 @@ def test_a_store_that_breaks_does_not_stop_serving(workspace: Workspace) -> None
     assert log.count("keeping the model") < 5
 
 
+def test_a_start_without_the_store_serves_what_was_live(workspace: Workspace) -> None:
+    """Started while the store can't be read, or while the champion's release is damaged in both places, it serves what
+    was live before, and health says degraded and why; it takes the champion once that is whole."""
+    (old,) = workspace.versions()
+    meta = workspace.folder / "mlruns" / "models" / "iris-classifier" / "version-1" / "meta.yaml"
+    content = meta.read_text()
+    meta.write_text("name: [")
+    with serving(workspace) as (url, _):
+        until(lambda: version(url) == old)
+        assert requests.post(f"{url}/predict", json=ROW, timeout=10).status_code == 200
+        health = requests.get(f"{url}/health", timeout=10).json()
+        assert health["status"] == "degraded"
+        assert f"{old} is served meanwhile" in health["reason"]
+        meta.write_text(content)
+        until(lambda: requests.get(f"{url}/health", timeout=10).json()["status"] == "healthy", 20)
+    new = workspace.train("--n-estimators", "5")
+    whole = {file: file.read_bytes() for file in workspace.folder.rglob("forest.safetensors") if new in manifest(file)}
+    assert len(whole) == 2
+    for file, data in whole.items():
+        file.write_bytes(data[:-1])
+    with serving(workspace) as (url, _):
+        until(lambda: version(url) == old)
+        assert "refused" in requests.get(f"{url}/health", timeout=10).json()["reason"]
+        for file, data in whole.items():
+            file.write_bytes(data)
+        until(lambda: version(url) == new, 20)
+
+
+def manifest(forest: Path) -> str:
+    return forest.with_name("manifest.json").read_text()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_finishes_what_is_in_flight(workspace: Workspace, number: signal.Signals) -> None:
     """A request whose body is half sent when the signal comes is answered, and then the status is 0."""

@@ -256,9 +256,9 @@ def test_the_newest_version_is_champion(ui: str, trainings: Trainings, tab: Tab)
     old = row.filter(has=page.get_by_role("link", name="Version 1", exact=True))
     new = row.filter(has=page.get_by_role("link", name="Version 2", exact=True))
     expect(new).to_contain_text(trainings.new)
-    expect(new).to_contain_text("champion")
+    expect(new).to_contain_text("@ champion")
     expect(old).to_contain_text(trainings.old)
-    expect(old).not_to_contain_text("champion")
+    expect(old).not_to_contain_text("@ champion")
 
 
 def test_a_moved_folder_shows_its_artifacts(trainings: Trainings, tab: Tab) -> None:

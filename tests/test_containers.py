@@ -118,7 +118,7 @@ def test_the_image_holds_what_runs_and_nothing_else(stack: "Project") -> None:
     uid, *names = holds.split()
     assert uid == "1000"
     assert set(names) - {"__pycache__", "test_api.py"} == {
-        "api.py", "artifacts", "classifier", "mlruns", "requirements.txt", "train_model.py"
+        "api.py", "artifacts", "classifier", "mlruns", "promote_model.py", "requirements.txt", "train_model.py"
     }  # fmt: skip
 
 

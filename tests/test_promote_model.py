@@ -73,6 +73,15 @@ def test_the_list_shows_every_version_and_which_is_live(three: Workspace, comman
     assert all("train_model.py --promote always" in line for line in lines)
 
 
+def test_a_long_list_is_cut(three: Workspace, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many versions the newest are shown, how many there are besides is said, and --all shows them too."""
+    monkeypatch.setattr(promote_model, "SHOWN", 2)
+    shown = command()[1].splitlines()
+    assert [line.split()[0] for line in shown] == ["version", "3", "2", "older,"]
+    assert shown[-1] == "older, left out: 1; `python promote_model.py --all` lists them"
+    assert len(command("--all")[1].splitlines()) == 1 + len(three.versions())
+
+
 def test_a_version_becomes_live_with_its_reason(three: Workspace, command: Command) -> None:
     """A version, by its number or its model version, becomes live; a running server follows, and its /model/info, the
     journal and the version's tag in MLflow say when, who, in place of which, and why."""
@@ -214,5 +223,5 @@ def test_with_a_database(empty_workspace: Workspace) -> None:
 def test_the_readme_names_what_it_can_do() -> None:
     """Every option of promote_model.py stands in the README."""
     readme = (ROOT / "README.md").read_text()
-    for option in ("--why", "--rollback", "--challenger", "--no-challenger", "--journal"):
+    for option in ("--why", "--rollback", "--challenger", "--no-challenger", "--journal", "--all"):
         assert option in readme

@@ -14,7 +14,7 @@ import pytest
 from classifier.errors import NoModelError, ReleaseError, TrackingError
 from classifier.metrics import Metrics
 from classifier.record import Batch, Observer, Prediction
-from classifier.release import Release
+from classifier.release import RegisteredVersion, Release
 from classifier.service import Service, predict, predict_batch
 from tests.conftest import FakeSource, Trained
 
@@ -167,6 +167,61 @@ def test_what_fails_leaves_the_old_model(
 
     until(recovers)
     assert service.live().predictor.model_version == other.model_version
+
+
+@pytest.mark.parametrize(
+    ("where", "error"),
+    [("fail_champion", TrackingError("the store is away")), ("fail_fetch", ReleaseError("it is damaged"))],
+)
+def test_a_cold_start_serves_what_was_live_before(
+    where: str, error: Exception, release: Release, other: Release
+) -> None:
+    """Started while the store is away, or while the champion is damaged, it serves what was live before, says so and
+    why, and serves the champion once that can be had. What was live before and is damaged too is passed over."""
+    source = FakeSource(release)
+    make(source)[0].look()
+    source.live = other
+    source.kept_releases = {
+        RegisteredVersion(other.model_version, "9", "run", "x"): dataclasses.replace(other, forest=b"broken")
+    } | source.kept_releases
+    setattr(source, where, error)
+    service, _ = make(source)
+    service.look()
+    assert service.live().predictor.model_version == release.model_version
+    assert service.state().status == "degraded"
+    assert (
+        service.state().reason
+        == f"{'refused: ' * (where == 'fail_fetch')}{error}. {release.model_version} is served meanwhile"
+    )
+    setattr(source, where, None)
+
+    def recovers() -> bool:
+        service.look()
+        return service.state().status == "healthy"
+
+    until(recovers)
+    assert service.live().predictor.model_version == other.model_version
+
+
+def test_a_registry_that_does_not_answer_holds_up_no_start(
+    release: Release, other: Release, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the registry stalls, what was live before is served; its answer, when it comes, is what counts."""
+    monkeypatch.setattr("classifier.service.IMPATIENCE", 0.01)
+    source = FakeSource(release)
+    make(source)[0].look()
+    source.live = other
+    go_on = threading.Event()
+    source.on_fetch = lambda: (go_on.wait(10), None)[1]
+    service, _ = make(source)
+    service.start()
+    until(lambda: service.state().live is not None)
+    assert service.live().predictor.model_version == release.model_version
+    assert "hasn't answered" in (service.state().reason or "")
+    go_on.set()
+    until(lambda: service.state().status == "healthy")
+    assert service.live().predictor.model_version == other.model_version
+    service.stop()
 
 
 def test_a_refused_release_is_not_tried_at_full_speed(release: Release, other: Release) -> None:
