@@ -21,6 +21,7 @@ from classifier.web.app import create_app
 from classifier.web.batches import Batches
 from classifier.web.fast import FastPredict, protocol_around
 from tests.conftest import FakeSource
+from tests.test_arrow import stream
 from tests.test_service import ROW, until
 from tests.test_web import SETTINGS
 
@@ -233,20 +234,11 @@ COLUMNS = {"columns": {name: [value, 99.0] for name, value in ROW.items()}}
 RECORDS = {"records": [ROW, dict.fromkeys(ROW, 3)]}
 
 
-def as_stream(columns: dict[str, list[float]]) -> bytes:
-    content = pa.table(columns)
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, content.schema) as writer:
-        writer.write_table(content)
-    body: bytes = sink.getvalue().to_pybytes()
-    return body
-
-
-STREAM = as_stream(COLUMNS["columns"])
+STREAM = stream(pa.table(COLUMNS["columns"]))
 GOOD_BATCHES = [json.dumps(COLUMNS).encode(), json.dumps(RECORDS, indent=3).encode(), STREAM]
 BAD_BATCHES = [
     b"", b"{", b"[]", b'{"columns": {}}', STREAM[:-50], BODY, GOOD_BATCHES[0].replace(b"99.0", b"true", 1),
-    GOOD_BATCHES[1].replace(b"petal_width", b"x", 1), as_stream({"sepal_length": [1.0]}),
+    GOOD_BATCHES[1].replace(b"petal_width", b"x", 1), stream(pa.table({"sepal_length": [1.0]})),
 ]  # fmt: skip
 UNUSUAL_BATCHES = [GOOD_BATCHES[0].replace(b"petal_w", b"petal\\u005fw"), GOOD_BATCHES[1].replace(b"rec", b"\\u0072ec")]
 
@@ -273,8 +265,8 @@ def test_batches_get_the_same_answer_on_both_ways(server: Server, monkeypatch: p
 
     monkeypatch.setattr(Batches, "answer", listen)
     for body in [*GOOD_BATCHES, *UNUSUAL_BATCHES, *BAD_BATCHES]:
-        stream = body[:4] == b"\xff\xff\xff\xff"
-        headers = {"Content-Type": arrow.MEDIA_TYPE if stream else "application/json", "X-Request-ID": "mine"}
+        is_stream = body[:4] == b"\xff\xff\xff\xff"
+        headers = {"Content-Type": arrow.MEDIA_TYPE if is_stream else "application/json", "X-Request-ID": "mine"}
         url = f"{server.url}/predict/batch"
         known = requests.post(url, body, headers=headers, timeout=10)
         chunked = requests.post(url, iter([body]), headers=headers, timeout=10)

@@ -38,6 +38,11 @@ def until(condition: Callable[[], bool], seconds: float = 10) -> None:
         time.sleep(0.005)
 
 
+def healthy_at_a_look(service: Service) -> bool:
+    service.look()
+    return service.state().status == "healthy"
+
+
 @pytest.fixture
 def other(trained: Trained, tmp_path: Path) -> Release:
     return trained.release(tmp_path / "other", "20260102_000000")
@@ -160,12 +165,7 @@ def test_what_fails_leaves_the_old_model(
     assert caplog.text.count("Traceback") <= 1
 
     setattr(source, where, None)
-
-    def recovers() -> bool:
-        service.look()
-        return service.state().status == "healthy"
-
-    until(recovers)
+    until(lambda: healthy_at_a_look(service))
     assert service.live().predictor.model_version == other.model_version
 
 
@@ -194,12 +194,7 @@ def test_a_cold_start_serves_what_was_live_before(
         == f"{'refused: ' * (where == 'fail_fetch')}{error}. {release.model_version} is served meanwhile"
     )
     setattr(source, where, None)
-
-    def recovers() -> bool:
-        service.look()
-        return service.state().status == "healthy"
-
-    until(recovers)
+    until(lambda: healthy_at_a_look(service))
     assert service.live().predictor.model_version == other.model_version
 
 
