@@ -130,10 +130,11 @@ def verify(store: "Store", version: "RegisteredVersion") -> None:
 
 def roll_back(store: "Store", versions: "Sequence[Listed]", why: str | None) -> None:
     moves = store.catch_up(store.alias)
-    target = journal.previous(moves, store.alias)
-    if target is None:
+    known = {listed.version.registry_version: listed for listed in versions}
+    targets = [known[number] for number in journal.previous(moves, store.alias) if number in known]
+    if not targets:
         raise ClassifierError(f"there is nothing to go back to: no other version had '{store.alias}' before this one")
-    promote(store, named(versions, target), why or "rollback", rollback=True)
+    promote(store, targets[0], why or "rollback", rollback=True)
 
 
 def said(move: "Move", versions: "Sequence[Listed]") -> None:

@@ -3,6 +3,7 @@
 Knows its form, not where it is kept: one text a move, each under a key of its own, so that none is ever rewritten.
 """
 
+import contextlib
 import getpass
 import json
 import platform
@@ -10,6 +11,8 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+
+from pydantic import TypeAdapter, ValidationError
 
 PREFIX = "journal."
 """What the keys begin with."""
@@ -21,7 +24,7 @@ NOTICED = "someone in MLflow"
 """Who moved an alias without writing it down."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Move:
     """An alias went from one version to another.
 
@@ -45,15 +48,16 @@ class Move:
     rollback: bool = False
 
 
+_MOVE = TypeAdapter(Move)
+
+
 def read(entries: Mapping[str, str]) -> list[Move]:
     """The moves in their order, from texts by key. What isn't an entry is passed over, and so is one that was cut."""
     found = []
     for key, text in entries.items():
         if key.startswith(PREFIX):
-            try:
-                found.append((key, Move(**json.loads(text))))
-            except (ValueError, TypeError):
-                continue
+            with contextlib.suppress(ValidationError):
+                found.append((key, _MOVE.validate_json(text, strict=True)))
     return [move for _, move in sorted(found, key=lambda entry: (entry[1].number, entry[0]))]
 
 
@@ -88,12 +92,20 @@ def last_to(moves: Sequence[Move], alias: str) -> str | None:
     return next((move.to for move in reversed(moves) if move.alias == alias), None)
 
 
-def previous(moves: Sequence[Move], alias: str) -> str | None:
-    """The version that the alias had before it came to its present one: where a rollback goes. Rollbacks don't count,
-    so that a second one goes further back, and not to the version that the first one left."""
+def previous(moves: Sequence[Move], alias: str) -> list[str]:
+    """The versions that the alias had before its present one, the latest first: where a rollback goes, to the first of
+    them that is still there. A rollback takes back the moves since, so that a second one goes further back."""
+    stack: list[str] = []
+    for move in moves:
+        if move.alias != alias or move.to is None or move.to in stack[-1:]:
+            continue
+        if move.rollback and move.to in stack:
+            while stack[-1] != move.to:
+                stack.pop()
+        else:
+            stack.append(move.to)
     now = last_to(moves, alias)
-    came = [move for move in moves if move.alias == alias and move.to == now and not move.rollback]
-    return came[-1].origin if came else None
+    return [version for version in reversed(stack) if version != now]
 
 
 def whoami() -> str:

@@ -279,15 +279,15 @@ def draft(artifacts: Path, taken: Callable[[str], bool] = lambda _: False) -> It
 
 
 def keep(artifacts: Path, model_version: str, folder: Path) -> None:
-    """Makes what came from elsewhere appear in `artifacts` under its name, in one step, unless it is there, or somebody
-    else is at it, or nothing can be written."""
+    """Makes a release that came from elsewhere appear in `artifacts` under its name, in one step; not if it is there,
+    somebody else is at it, or nothing can be written."""
     partial, final = _paths(artifacts, model_version)
     with contextlib.suppress(OSError):
         artifacts.mkdir(parents=True, exist_ok=True)
         with FileLock(partial.with_suffix(".lock"), timeout=0) as lock:
             try:
-                shutil.copytree(folder, partial)
-                partial.rename(final)
+                shutil.copytree(folder, partial / folder.name)
+                Draft(model_version, partial, final).publish()
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
                 Path(lock.lock_file).unlink(missing_ok=True)

@@ -97,8 +97,8 @@ class Service:
         self._lock = threading.RLock()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="follow-registry", daemon=True)
-        silence = f"the registry hasn't answered for {IMPATIENCE:g} s"
-        self._impatient = threading.Timer(IMPATIENCE, self._fall_back, [silence])
+        self._answered = False
+        self._impatient = threading.Timer(IMPATIENCE, self._lose_patience)
         self._impatient.daemon = True
 
     # -- following the registry
@@ -145,6 +145,8 @@ class Service:
             if not self._failures:
                 log.exception("following the registry failed")
             self._fail(f"following the registry failed: {error}")
+        finally:
+            self._answered = True
 
     def _keep_up_with(self, version: RegisteredVersion) -> None:
         """Serves this version, if it doesn't already. One that was refused is tried again only after a growing pause;
@@ -162,10 +164,10 @@ class Service:
             self._adopt(live)
 
     def _notice(self, champion: RegisteredVersion) -> None:
-        """Takes the journal over. Without it the service is none the worse: it is asked for at the next move again."""
-        self._noticed = champion.registry_version
+        """Takes the journal over. Without it the service is none the worse, and the next look asks again."""
         try:
             self._moves = tuple(self._source.noticed(champion))
+            self._noticed = champion.registry_version
         except ClassifierError as error:
             log.warning("no journal", extra={"reason": str(error)})
 
@@ -186,12 +188,19 @@ class Service:
         self._fall_back(trouble)
         self._say(trouble, logging.ERROR)
 
+    def _lose_patience(self) -> None:
+        if not self._answered:
+            self._fall_back(f"the registry hasn't answered for {IMPATIENCE:g} s")
+
     def _fall_back(self, trouble: str) -> None:
         """Serves what was live before and still verifies, if there is nothing else to serve."""
         for version in self._source.remembered() if self._state.live is None else ():
             try:
                 predictor = Predictor(self._source.kept(version))
             except ReleaseError:
+                continue
+            except Exception:  # whatever it is, the following goes on
+                log.exception("what was live before can't be served")
                 continue
             with self._lock:
                 if self._state.live is None:

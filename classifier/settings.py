@@ -120,6 +120,10 @@ class Settings(BaseSettings):
             _expect_folder(artifacts)
         except (ValueError, OSError) as error:
             raise refusal(setting_name("artifacts_dir"), error) from None
+        if settings.challenger_alias.lower() == settings.model_alias.lower():
+            raise refusal(
+                setting_name("challenger_alias"), f"it is what is live ({settings.model_alias!r}); choose another"
+            )
         return settings.model_copy(update={"artifacts_dir": artifacts, "tracking_uri": store})
 
 

@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+from pydantic import TypeAdapter, ValidationError
+
 from classifier import journal, release
 from classifier.errors import ClassifierError, NoModelError, ReleaseError, TrackingError
 from classifier.filestore import FileStore
@@ -45,10 +47,10 @@ MLFLOW_DEFAULTS = {
 }
 """MLflow's own settings, where the environment leaves them open."""
 
-LIVE = ".live.json"
-"""File in `artifacts/` that says what was live here, for a start while the registry is away."""
-
 REMEMBERED = 10
+"""How many versions that were live are remembered, for a start while the registry is away."""
+
+_KNOWN = TypeAdapter(list[RegisteredVersion])
 
 PATIENCE = 1.0
 """Seconds in which whoever moves an alias also writes that down."""
@@ -154,6 +156,9 @@ class Store:
 
     def _there(self) -> None:
         database = database_file(self.uri)
+        place = self.files.folder if self.files else database
+        if place and not place.exists() and self.remembered():
+            raise TrackingError(f"{self.shown} isn't there any more")
         if (self.files and not self.files.has_model(self.model_name)) or (database and not database.exists()):
             # asking MLflow would make folders or a database, and who only reads makes none
             raise NoModelError(f"No model has been trained yet. {HOW_TO_TRAIN}")
@@ -206,18 +211,24 @@ class Store:
         written, nothing is remembered."""
         others = [known for known in self.remembered() if known.checksum != version.checksum]
         content = json.dumps([asdict(known) for known in [version, *others][:REMEMBERED]])
-        aside = self.artifacts / f"{LIVE}.{os.getpid()}"
+        aside = self._memory.with_suffix(f".{os.getpid()}")
         with contextlib.suppress(OSError):
             aside.write_text(content, encoding="utf-8")
-            aside.replace(self.artifacts / LIVE)
+            aside.replace(self._memory)
 
     def remembered(self) -> list[RegisteredVersion]:
         """The versions that were live here, the last one first."""
         try:
-            content = json.loads((self.artifacts / LIVE).read_text(encoding="utf-8"))
-            return [RegisteredVersion(**known) for known in content]
-        except (OSError, ValueError, TypeError):
+            return _KNOWN.validate_json(self._memory.read_bytes(), strict=True)
+        except (OSError, ValidationError):
             return []
+
+    @property
+    def _memory(self) -> Path:
+        """The file of this model, alias and store. A folder is the same store in a container, at another place."""
+        store = "folder" if self.files else self.uri
+        key = f"{self.model_name} {self.alias} {store}".encode()
+        return self.artifacts / f".live-{release.sha256(key)[:12]}.json"
 
     def _fetch_from_run(self, version: RegisteredVersion) -> Release:
         with self.translated(f"fetching the release of run {version.run_id} from {self.shown}"):
@@ -229,7 +240,7 @@ class Store:
                 self.connect().download_artifacts(version.run_id, RELEASE, folder)
                 found = release.read(Path(folder) / RELEASE, version.checksum)
                 if found.model_version == version.model_version:
-                    release.keep(self.artifacts, version.model_version, Path(folder))
+                    release.keep(self.artifacts, version.model_version, Path(folder) / RELEASE)
                 return found
 
     def _local(self, location: str) -> Path | None:
@@ -281,17 +292,18 @@ class Store:
         """Gives the alias to a version, or takes it away, and writes that down: the alias first, for it is the truth.
         What nobody wrote down before is written down now, too."""
         with self.translated(f"moving the alias '{alias}'"), self.lock():
-            self._catch_up(alias)
+            before = self._catch_up(alias)
+            number = to.registry_version if to else None
+            made = journal.next_move(before, alias, number, journal.whoami(), why, rollback=rollback)
             if to:
                 self.connect().set_registered_model_alias(self.model_name, alias, to.registry_version)
             else:
                 self.connect().delete_registered_model_alias(self.model_name, alias)
-            number = to.registry_version if to else None
-            made = journal.next_move(self.journal(), alias, number, journal.whoami(), why, rollback=rollback)
-            self._write(made)
-            if to:
-                said = f"{made.when} by {made.who}: {made.why}"
-                self.connect().set_model_version_tag(self.model_name, to.registry_version, f"last_{alias}", said)
+            with self.translated(f"'{alias}' is on {number or 'no version'} now; writing that into the journal"):
+                self._write(made)
+                if to:
+                    said = f"{made.when} by {made.who}: {made.why}"
+                    self.connect().set_model_version_tag(self.model_name, to.registry_version, f"last_{alias}", said)
             if to and alias == self.alias:
                 self.remember(to)
         return made
@@ -299,8 +311,7 @@ class Store:
     def catch_up(self, alias: str) -> list[Move]:
         """The journal, after a move of the alias that nobody wrote down has been."""
         with self.translated(f"writing the journal of {self.model_name}"), self.lock():
-            self._catch_up(alias)
-        return self.journal()
+            return self._catch_up(alias)
 
     def noticed(self, champion: RegisteredVersion) -> list[Move]:
         """The journal, once it says that this version is champion; where it can't be written to, as it should be."""
@@ -316,8 +327,8 @@ class Store:
                 missing = journal.unwritten(moves, self.alias, champion.registry_version)
                 return [*moves, missing] if missing else moves
 
-    def _catch_up(self, alias: str) -> None:
-        self._written(alias, self._aliases().get(alias))
+    def _catch_up(self, alias: str) -> list[Move]:
+        return self._written(alias, self._aliases().get(alias))
 
     def _written(self, alias: str, to: str | None) -> list[Move]:
         moves = self.journal()

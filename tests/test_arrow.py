@@ -110,6 +110,15 @@ def test_too_many_rows_are_refused_before_they_are_read(release: Release) -> Non
         arrow.parse_batch(stream(table(2500)), release.schema, 2499)
 
 
+def test_rows_are_counted_before_memory_is_asked_for(release: Release, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A record batch that announces more rows than the cap is refused before its columns, which may share their bytes,
+    are made a matrix."""
+    body = stream(table(500))
+    monkeypatch.setattr("classifier.web.arrow.np.empty", lambda *_: pytest.fail("memory was asked for"))
+    with pytest.raises(TooManyRowsError):
+        arrow.parse_batch(body, release.schema, 499)
+
+
 @pytest.mark.parametrize("compression", ["zstd", "lz4"])
 def test_a_compressed_stream_is_refused(client: TestClient, compression: str) -> None:
     """A compressed stream, a few bytes of which may stand for any number, is refused, and it is said what to send."""

@@ -148,6 +148,20 @@ def test_a_body_in_pieces_is_answered(server: Server, cut: int) -> None:
         assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
 
 
+def test_a_body_in_tiny_chunks_is_answered(server: Server) -> None:
+    """A body that comes a byte a chunk is answered, on the short way, and too many trailers behind it are not."""
+    head = post(BODY).partition(b"Content-Length")[0] + b"Transfer-Encoding: chunked\r\n\r\n"
+    chunked = head + b"".join(b"1\r\n%c\r\n" % byte for byte in BODY) + b"0\r\n"
+    with closing(socket.create_connection(("127.0.0.1", server.port), timeout=10)) as connection:
+        connection.sendall(chunked + b"X-Request-ID: of-a-trailer\r\n\r\n")
+        reply = connection.recv(65536)
+        assert reply.startswith(b"HTTP/1.1 200 ")
+        assert b"of-a-trailer" not in reply
+        connection.sendall(chunked + b"".join(b"x: %b\r\n" % (b"y" * 1000) for _ in range(100)))
+        assert connection.recv(65536).startswith(b"HTTP/1.1 400 ")
+    assert server.short == [BODY]
+
+
 def test_of_two_content_types_the_first_counts(server: Server) -> None:
     """A body that is announced as two things is taken for the first of them, on both ways."""
     twice = post(BODY).replace(b"Content-Type", b"Content-Type: text/plain\r\nContent-Type")

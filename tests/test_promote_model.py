@@ -11,6 +11,7 @@ from filelock import FileLock
 
 import promote_model
 from classifier import journal, tracking
+from classifier.errors import TrackingError
 from classifier.tracking import Store
 from tests.conftest import ROOT, Workspace
 from tests.test_api_process import serving, version
@@ -114,6 +115,22 @@ def test_rollbacks_go_back_one_after_the_other(three: Workspace, command: Comman
     assert (code, live(three)) == (1, "1")
     assert re.fullmatch(r"promote_model\.py: there is nothing to go back to: .*\n", shown)
     assert "errors at night" in command("--journal")[1]
+
+
+def test_another_model_is_another_memory(three: Workspace) -> None:
+    """What was live is remembered for this model, this alias and this store, and told to no other."""
+    store = three.store()
+    assert [version.registry_version for version in store.remembered()] == ["3", "2", "1"]
+    store.model_name = "other"
+    assert store.remembered() == []
+
+
+def test_a_store_that_is_gone_is_not_an_empty_one(three: Workspace) -> None:
+    """If a model was live and the store's folder isn't there any more, it is away; it isn't said that nothing has been
+    trained."""
+    (three.folder / "mlruns").rename(three.folder / "elsewhere")
+    with pytest.raises(TrackingError, match="isn't there any more"):
+        three.store().champion()
 
 
 def test_a_candidate_is_marked(three: Workspace, command: Command) -> None:

@@ -198,6 +198,36 @@ def test_a_cold_start_serves_what_was_live_before(
     assert service.live().predictor.model_version == other.model_version
 
 
+def test_a_model_that_was_taken_away_does_not_come_back(release: Release, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the registry answers that there is no champion, nothing is served, however much was live before."""
+    monkeypatch.setattr("classifier.service.IMPATIENCE", 0.05)
+    source = FakeSource(release)
+    make(source)[0].look()
+    source.live = None
+    service, _ = make(source, pause=60)
+    service.start()
+    until(lambda: "has been trained" in (service.state().reason or ""))
+    service._impatient.join(10)
+    assert service.state().live is None
+    service.stop()
+
+
+def test_what_cannot_be_remembered_does_not_end_the_following(
+    release: Release, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is wrong with what was live before, the registry is asked again, and its answer is served."""
+    source = FakeSource(release)
+    source.kept_releases = {RegisteredVersion("x", "1", "run", "x"): release}
+    monkeypatch.setattr(source, "kept", lambda _: 1 // 0)
+    source.fail_champion = TrackingError("the store is away")
+    service, _ = make(source)
+    service.look()
+    assert service.state().status == "unhealthy"
+    source.fail_champion = None
+    service.look()
+    assert service.state().status == "healthy"
+
+
 def test_a_registry_that_does_not_answer_holds_up_no_start(
     release: Release, other: Release, monkeypatch: pytest.MonkeyPatch
 ) -> None:

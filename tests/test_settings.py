@@ -32,6 +32,13 @@ def test_defaults_stand_where_nothing_is_set(tmp_path: Path) -> None:
     assert (settings.host, settings.port) == ("127.0.0.1", 8000)
 
 
+def test_the_two_aliases_differ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A challenger under the alias of what is live would be live, unverified: that is refused and named."""
+    monkeypatch.setenv("CLASSIFIER_CHALLENGER_ALIAS", "Champion")
+    with pytest.raises(SettingsError, match="CLASSIFIER_CHALLENGER_ALIAS"):
+        Settings.load(tmp_path)
+
+
 def test_the_environment_comes_before_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`.env` sets what the environment leaves open, and an empty value counts as left open."""
     (tmp_path / ".env").write_text("CLASSIFIER_PORT=8001\nCLASSIFIER_LOG_FORMAT=json\nSOMETHING_ELSE=1\n")

@@ -56,6 +56,7 @@ def test_an_api_elsewhere_follows_and_does_without(tmp_path: Path) -> None:
             until(lambda: version(url) == old, 30)
             until(lambda: requests.get(f"{url}/model/info", timeout=10).json()["journal"][0]["why"] == "slower", 30)
         assert api.versions() == [old, new]
+        assert (api.artifacts / old).stat().st_mode == api.artifacts.stat().st_mode
     with serving(api, MLFLOW_TRACKING_URI=uri) as (url, _):
         until(lambda: version(url) == old, 30)
         health = requests.get(f"{url}/health", timeout=10).json()

@@ -50,12 +50,10 @@ def parse_batch(body: bytes, schema: Schema, max_rows: int) -> Matrix:
         columns = _columns(next(messages), schema)
         batches, rows = [], 0
         for message in messages:
-            batches.append(_read(message, columns, rows))
+            batches.append(_read(message, columns, rows, max_rows))
             rows += len(batches[-1])
             if len(batches) > MAX_RECORD_BATCHES:
                 raise ValueError(f"it has more than {MAX_RECORD_BATCHES} record batches; send larger ones")
-            if rows > max_rows:
-                raise wire.TooManyRowsError(f"The batch has more than {max_rows} rows, the most that one may have")
     except (StopIteration, struct.error, ValueError) as error:
         reason = str(error) or "it ends early"
         raise _invalid("arrow_invalid", f"This can't be read as an Arrow IPC stream: {reason}") from None
@@ -171,7 +169,7 @@ def _kind(field: "Table") -> np.dtype[Any] | None:
     return None
 
 
-def _read(message: tuple["Table", memoryview], columns: list[Column], first: int) -> Matrix:
+def _read(message: tuple["Table", memoryview], columns: list[Column], first: int, max_rows: int) -> Matrix:
     """A record batch, of which the first row is the stream's row `first`."""
     head, body = message
     length = head.number(0, "<q")
@@ -179,6 +177,8 @@ def _read(message: tuple["Table", memoryview], columns: list[Column], first: int
         raise ValueError("it is compressed; send it as it is")
     # a node a column: how many values, how many of them null; two buffers a column: which are null, and the values
     nodes, buffers = head.pairs(1), head.pairs(2)
+    if first + length > max_rows:  # before any memory is asked for: columns may share their bytes
+        raise wire.TooManyRowsError(f"The batch has more than {max_rows} rows, the most that one may have")
     if length < 0 or len(nodes) != len(columns) or len(buffers) != 2 * len(columns):
         raise ValueError("a record batch doesn't fit the schema")
     values = []
@@ -190,7 +190,7 @@ def _read(message: tuple["Table", memoryview], columns: list[Column], first: int
             if not bits.all():
                 raise _invalid("missing", "A value is missing", first + int(bits.argmin()), column.name)
         values.append(_array(body, where, column.kind, length))
-    rows = np.empty((length, len(columns)))  # only now, for now the body is known to hold as many
+    rows = np.empty((length, len(columns)))
     for column, found in zip(columns, values, strict=True):
         rows[:, column.place] = found
     return rows

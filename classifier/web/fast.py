@@ -27,7 +27,7 @@ from classifier.schema import Schema
 from classifier.service import Service, predict
 from classifier.web import wire
 from classifier.web.batches import MEDIA_TYPES, Batches
-from classifier.web.middleware import count, id_from
+from classifier.web.middleware import BEGAN, count, id_from
 from classifier.web.protocol import BoundedProtocol
 
 PATH = "/predict"
@@ -91,7 +91,7 @@ class FastProtocol(BoundedProtocol):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._held: bytes | None = None
+        self._held: bytearray | None = None
         self._began = 0.0
         self._head_of: object = None
         self._head = b""
@@ -115,7 +115,7 @@ class FastProtocol(BoundedProtocol):
             and not self.transport.is_closing()
         ):
             self.check_head()
-            self._held, self._began = b"", time.perf_counter()
+            self._held, self._began = bytearray(), time.perf_counter()
         else:
             self._take_the_route()
 
@@ -128,7 +128,7 @@ class FastProtocol(BoundedProtocol):
                 self._hand_on()
 
     def on_message_complete(self) -> None:
-        answered = None if self._held is None else self._fast.answer(self.headers, self._held, self._began)
+        answered = None if self._held is None else self._fast.answer(self.headers, bytes(self._held), self._began)
         if answered:
             self._held = None
             self.expect_head()
@@ -155,8 +155,9 @@ class FastProtocol(BoundedProtocol):
         body, self._held = self._held, None
         if body is not None:
             self._take_the_route()
+            self.scope["state"][BEGAN] = self._began
             if body:
-                super().on_body(body)
+                super().on_body(bytes(body))
 
     def _take_the_route(self) -> None:
         url, headers, expect_100_continue = self.url, self.headers, self.expect_100_continue
@@ -205,16 +206,24 @@ class FastBatch:
         if media_type not in _MEDIA_TYPES or not length.isdigit() or int(length[:20]) > self._limit:
             await self._app(scope, receive, send)
             return
-        messages = [await receive()]
-        while messages[-1].get("more_body"):
-            messages.append(await receive())
+        scope.setdefault("state", {})[BEGAN] = began
+        body, message = bytearray(), await receive()
+        while message.get("more_body"):
+            body += message["body"]
+            message = await receive()
+        body += message.get("body", b"")
+        whole = bytes(body)
         try:
-            body = b"".join([message["body"] for message in messages])
-            reply = await self._batches.answer(body, media_type.decode(), explain=False)
+            if message["type"] != "http.request":
+                raise ConnectionError("the caller is gone")
+            reply = await self._batches.answer(whole, media_type.decode(), explain=False)
         except Exception:  # noqa: BLE001 whatever it is, the route meets it again, and refuses or answers 500 and logs it
+            if message["type"] == "http.request":
+                message = {"type": "http.request", "body": whole, "more_body": False}
+            replayed = iter([message])
 
             async def again() -> Message:
-                return messages.pop(0) if messages else await receive()
+                return next(replayed, None) or await receive()
 
             await self._app(scope, again, send)
             return

@@ -20,6 +20,9 @@ _SANE_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 UNMATCHED = "unmatched"
 """The route of a request that no route takes, in metrics and log."""
 
+BEGAN = "began"
+"""Where the scope's state has `time.perf_counter()` as it was when the request began, if somebody held it before."""
+
 ErrorReply = Callable[[str], bytes]
 """A request id → the body of the 500."""
 
@@ -37,9 +40,9 @@ class RequestMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started = time.perf_counter()
-        request_id = id_from(scope["headers"])
-        scope.setdefault("state", {})["request_id"] = request_id
+        state = scope.setdefault("state", {})
+        started = state.get(BEGAN) or time.perf_counter()
+        state["request_id"] = request_id = id_from(scope["headers"])
         status = 0
 
         async def send_with_id(message: Message) -> None:

@@ -23,7 +23,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._in_head, self._head_bytes, self._received = True, 0, 0
+        self._in_head, self._head_bytes, self._trailer_bytes, self._received = True, 0, 0, 0
 
     def data_received(self, data: bytes) -> None:
         self._received = len(data)
@@ -36,13 +36,22 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._in_head and self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             self._refuse()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._in_head:
+            super().on_header(name, value)
+            return
+        # a trailer: behind the body, read by nobody, and as bounded as the head
+        self._trailer_bytes += len(name) + len(value) + 4
+        if self._trailer_bytes > MAX_HEAD_BYTES:
+            raise ValueError("the trailers are too large")
+
     def on_message_complete(self) -> None:
         super().on_message_complete()
         self.expect_head()
 
     def expect_head(self) -> None:
         """What comes now is the head of another request."""
-        self._in_head, self._head_bytes = True, 0
+        self._in_head, self._head_bytes, self._trailer_bytes = True, 0, 0
 
     def on_headers_complete(self) -> None:
         self.check_head()

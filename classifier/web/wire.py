@@ -46,7 +46,8 @@ class Requests:
         names = "".join(self._features)
         self._width, self._colons, self._commas = len(self._features), names.count(":"), names.count(",")
         # as short as a body can be, and less than a number that is too long besides: nothing else can be wrong with it
-        self._longest_usual = len(json.dumps(dict.fromkeys(self._features, 0), separators=(",", ":"))) + MAX_NUMBER
+        shortest = json.dumps(dict.fromkeys(self._features, 0), separators=(",", ":"), ensure_ascii=False)
+        self._longest_usual = len(shortest.encode()) + MAX_NUMBER
         example = {feature.name: float(f"{feature.mean:.3g}") for feature in schema.features}
         numbers = {feature.name: _number(feature) for feature in schema.features}
         record = _closed("PredictRequest", numbers, [example])
