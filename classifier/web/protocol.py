@@ -37,13 +37,15 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._in_head:
-            super().on_header(name, value)
-            return
-        # a trailer: behind the body, read by nobody, and as bounded as the head
-        self._trailer_bytes += len(name) + len(value) + 4
-        if self._trailer_bytes > MAX_HEAD_BYTES:
-            raise ValueError("the trailers are too large")
+        if self._in_head:  # as uvicorn does it, without a call more for each header
+            name = name.lower()
+            if name == b"expect" and value.lower() == b"100-continue":
+                self.expect_100_continue = True
+            self.headers.append((name, value))
+        else:  # a trailer: behind the body, read by nobody, and as bounded as the head
+            self._trailer_bytes += len(name) + len(value) + 4
+            if self._trailer_bytes > MAX_HEAD_BYTES:
+                raise ValueError("the trailers are too large")
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
