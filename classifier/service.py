@@ -93,6 +93,7 @@ class Service:
         self._failures = 0
         self._refused: Refusal | None = None
         self._noticed: str | None = None
+        self._no_journal: str | None = None
         self._moves: tuple[Move, ...] = ()
         self._lock = threading.RLock()
         self._stopping = threading.Event()
@@ -167,9 +168,11 @@ class Service:
         """Takes the journal over. Without it the service is none the worse, and the next look asks again."""
         try:
             self._moves = tuple(self._source.noticed(champion))
-            self._noticed = champion.registry_version
+            self._noticed, self._no_journal = champion.registry_version, None
         except ClassifierError as error:
-            log.warning("no journal", extra={"reason": str(error)})
+            if str(error) != self._no_journal:  # in the log once, however long it lasts
+                log.warning("no journal", extra={"reason": str(error)})
+            self._no_journal = str(error)
 
     def _try(self, version: RegisteredVersion, times: int) -> None:
         try:

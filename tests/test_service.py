@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from classifier.errors import NoModelError, ReleaseError, TrackingError
+from classifier.journal import Move
 from classifier.metrics import Metrics
 from classifier.record import Batch, Observer, Prediction
 from classifier.release import RegisteredVersion, Release
@@ -210,6 +211,25 @@ def test_a_model_that_was_taken_away_does_not_come_back(release: Release, monkey
     service._impatient.join(10)
     assert service.state().live is None
     service.stop()
+
+
+def test_without_its_journal_it_serves_all_the_same(
+    release: Release, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A journal that can't be read is asked for again at each look, is said once, and leaves the service healthy."""
+    source = FakeSource(release)
+
+    def refuse(_: RegisteredVersion) -> list[Move]:
+        raise TrackingError("the journal is away")
+
+    service, _ = make(source)
+    with monkeypatch.context() as patch, caplog.at_level(logging.WARNING, "classifier"):
+        patch.setattr(source, "noticed", refuse)
+        for _ in range(3):
+            service.look()
+    assert (service.state().status, service.moves(), caplog.text.count("no journal")) == ("healthy", (), 1)
+    service.look()
+    assert len(service.moves()) == 1
 
 
 def test_what_cannot_be_remembered_does_not_end_the_following(
