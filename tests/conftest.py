@@ -1,23 +1,26 @@
 """Small real things for the tests of single rooms: a trained release, and a source that does what it is told."""
 
+import contextlib
 import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from sklearn.pipeline import Pipeline
 
-from classifier import data, export, training
+from classifier import data, export, ports, training
 from classifier.errors import NoModelError
 from classifier.journal import Move
 from classifier.release import RegisteredVersion, Release
 from classifier.schema import Schema
-from classifier.settings import Settings
+from classifier.settings import Settings, absolute_store
 from classifier.tracking import Store
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -103,17 +106,34 @@ class FakeSource:
         return self.live
 
 
-class Workspace:
-    """A folder with a store and artifacts of its own, and the project's scripts run on it as processes."""
+def until(condition: Callable[[], bool], seconds: float = 10) -> None:
+    """Waits for a condition that another thread or process makes true."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it didn't come true"
+        time.sleep(0.005)
 
-    def __init__(self, folder: Path) -> None:
+
+def status(url: str) -> int:
+    """The status of a GET; 0 where nobody listens."""
+    try:
+        return requests.get(url, timeout=10).status_code
+    except requests.ConnectionError:
+        return 0
+
+
+class Workspace:
+    """A folder with artifacts of its own and a store, its own `mlruns` unless a `uri` names another; the project's
+    scripts are run on it as processes."""
+
+    def __init__(self, folder: Path, uri: str | None = None) -> None:
         self.folder = folder
         self.artifacts = folder / "artifacts"
+        self.uri = uri or f"file:{folder}/mlruns"
 
     @property
     def environment(self) -> dict[str, str]:
-        own = {"MLFLOW_TRACKING_URI": f"file:{self.folder}/mlruns", "CLASSIFIER_ARTIFACTS_DIR": str(self.artifacts)}
-        return os.environ | own
+        return os.environ | {"MLFLOW_TRACKING_URI": self.uri, "CLASSIFIER_ARTIFACTS_DIR": str(self.artifacts)}
 
     def run(self, script: str, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
         """Runs a script to its end, from a working directory that has nothing to do with the project."""
@@ -152,7 +172,7 @@ class Workspace:
 
     def store(self) -> Store:
         settings = Settings.model_construct(
-            tracking_uri=(self.folder / "mlruns").as_uri(),
+            tracking_uri=absolute_store(self.uri),
             artifacts_dir=self.artifacts,
             model_name="iris-classifier",
             model_alias="champion",
@@ -178,3 +198,40 @@ def workspace(trained_once: Workspace, tmp_path: Path) -> Workspace:
 @pytest.fixture
 def empty_workspace(tmp_path: Path) -> Workspace:
     return Workspace(tmp_path)
+
+
+@contextlib.contextmanager
+def tracking_server(folder: Path) -> Iterator[str]:
+    """A real one, on a database and a folder of artifacts of its own; its address."""
+    port = ports.free("127.0.0.1")
+    command = [PYTHON, "-m", "mlflow", "server", "--workers", "1", "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--backend-store-uri", f"sqlite:///{folder}/server.db", "--artifacts-destination", f"{folder}/served"]
+    environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+    with (
+        (folder / "server.log").open("wb") as log,
+        subprocess.Popen(
+            command,
+            cwd=folder,
+            env=environment | {"MLFLOW_DISABLE_TELEMETRY": "true"},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        ) as server,
+    ):
+        try:
+            until(lambda: status(f"http://127.0.0.1:{port}/health") == 200, 60)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.terminate()
+
+
+@pytest.fixture(params=["folder", "database", "server"])
+def anywhere(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Workspace]:
+    """An empty workspace: on a folder, on a SQLite file, and on a tracking server that runs elsewhere."""
+    if request.param == "server":
+        (tmp_path / "elsewhere").mkdir()
+        (tmp_path / "here").mkdir()
+        with tracking_server(tmp_path / "elsewhere") as uri:
+            yield Workspace(tmp_path / "here", uri)
+    else:
+        yield Workspace(tmp_path, f"sqlite:///{tmp_path}/mlflow.db" if request.param == "database" else None)

@@ -14,8 +14,8 @@ import pytest
 import requests
 
 from classifier import ports
-from tests.conftest import PYTHON, ROOT, Workspace
-from tests.test_service import ROW, until
+from tests.conftest import PYTHON, ROOT, Workspace, status, until
+from tests.test_service import ROW
 
 
 @contextmanager
@@ -40,13 +40,6 @@ def serving(workspace: Workspace, **environment: str) -> Iterator[tuple[str, "su
             yield url, process
         finally:
             process.terminate()
-
-
-def status(url: str) -> int:
-    try:
-        return requests.get(url, timeout=10).status_code
-    except requests.ConnectionError:
-        return 0
 
 
 def version(url: str) -> Any:

@@ -17,8 +17,7 @@ from classifier.schema import Schema
 from classifier.web import arrow
 from classifier.web.app import create_app
 from classifier.web.wire import TooManyRowsError
-from tests.conftest import FakeSource, Trained
-from tests.test_service import until
+from tests.conftest import FakeSource, Trained, until
 from tests.test_web import SETTINGS
 
 NAMES = ("sepal_length", "sepal_width", "petal_length", "petal_width")

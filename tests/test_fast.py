@@ -20,9 +20,9 @@ from classifier.web import arrow
 from classifier.web.app import create_app
 from classifier.web.batches import Batches
 from classifier.web.fast import FastPredict, protocol_around
-from tests.conftest import FakeSource
+from tests.conftest import FakeSource, until
 from tests.test_arrow import stream
-from tests.test_service import ROW, until
+from tests.test_service import ROW
 from tests.test_web import SETTINGS
 
 OWN = {"prediction_id", "timestamp", "request_id"}

@@ -13,9 +13,8 @@ import promote_model
 from classifier import journal, tracking
 from classifier.errors import TrackingError
 from classifier.tracking import Store
-from tests.conftest import ROOT, Workspace
+from tests.conftest import ROOT, Workspace, until
 from tests.test_api_process import serving, version
-from tests.test_service import until
 
 
 @pytest.fixture(scope="module")

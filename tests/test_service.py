@@ -5,7 +5,6 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from classifier.metrics import Metrics
 from classifier.record import Batch, Observer, Prediction
 from classifier.release import RegisteredVersion, Release
 from classifier.service import Service, predict, predict_batch
-from tests.conftest import FakeSource, Trained
+from tests.conftest import FakeSource, Trained, until
 
 ROW = {"sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2}
 
@@ -29,14 +28,6 @@ def make(source: FakeSource, *observers: Observer, pause: float = 0.01) -> tuple
 
 def reloads(metrics: Metrics, result: str) -> float:
     return metrics.registry.get_sample_value("model_reloads_total", {"result": result}) or 0
-
-
-def until(condition: Callable[[], bool], seconds: float = 10) -> None:
-    """Waits for a condition that another thread makes true."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it didn't come true"
-        time.sleep(0.005)
 
 
 def healthy_at_a_look(service: Service) -> bool:

@@ -1,42 +1,11 @@
 """A tracking server as MLflow's store: everything goes over HTTP, and the API keeps what it needs to do without."""
 
-import contextlib
-import os
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import requests
 
-from classifier import ports
-from tests.conftest import PYTHON, Workspace
-from tests.test_api_process import serving, status, version
-from tests.test_service import until
-
-
-@contextlib.contextmanager
-def tracking_server(folder: Path) -> Iterator[str]:
-    """A real one, on a database and a folder of artifacts of its own; its address."""
-    port = ports.free("127.0.0.1")
-    command = [PYTHON, "-m", "mlflow", "server", "--workers", "1", "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--backend-store-uri", f"sqlite:///{folder}/server.db", "--artifacts-destination", f"{folder}/served"]
-    environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
-    with (
-        (folder / "server.log").open("wb") as log,
-        subprocess.Popen(
-            command,
-            cwd=folder,
-            env=environment | {"MLFLOW_DISABLE_TELEMETRY": "true"},
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        ) as server,
-    ):
-        try:
-            until(lambda: status(f"http://127.0.0.1:{port}/health") == 200, 60)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            server.terminate()
+from tests.conftest import Workspace, tracking_server, until
+from tests.test_api_process import serving, version
 
 
 def test_an_api_elsewhere_follows_and_does_without(tmp_path: Path) -> None:

@@ -22,8 +22,8 @@ from classifier.settings import Settings
 from classifier.web import wire
 from classifier.web.app import create_app
 from classifier.web.wire import TooManyRowsError
-from tests.conftest import FakeSource, Trained
-from tests.test_service import ROW, until
+from tests.conftest import FakeSource, Trained, until
+from tests.test_service import ROW
 
 SETTINGS = Settings.model_construct(
     **{name: field.default for name, field in Settings.model_fields.items()} | {"follow_seconds": 0.01}
