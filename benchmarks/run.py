@@ -56,6 +56,7 @@ def main() -> None:
             one_row,
             batches(workspace, seconds),
             beside_batches(workspace, seconds, cycles),
+            beside_challenger(workspace, seconds, cycles),
             start(workspace, cycles),
             swaps(workspace, seconds, cycles),
             engines.report(seconds),
@@ -207,6 +208,45 @@ def post_on(port: int, sent: bytes, answered: Any) -> None:
     while True:
         connection.exchange(sent)
         answered.value += 1
+
+
+def beside_challenger(workspace: Path, seconds: float, cycles: int) -> str:
+    """Single predictions with a challenger in their shadow, and with one that answers half of the callers besides,
+    against without."""
+    sent = singles(rows(5000))
+    keyed = [one.replace(b"Accept:", b"X-Caller-Key: %d\r\nAccept:" % number) for number, one in enumerate(sent)]
+    command = [sys.executable, str(ROOT / "promote_model.py"), "--challenger", "1"]
+    subprocess.run(command, env=os.environ | store(workspace), check=True, capture_output=True)
+    kinds = {
+        "no challenger": {"CLASSIFIER_CHALLENGER_ALIAS": "nobody"},
+        "scored in the shadow": {},
+        "and answers half of the callers": {"CLASSIFIER_CHALLENGER_SHARE": "0.5"},
+    }
+    with ExitStack() as stack:
+        servers = {
+            kind: stack.enter_context(serving("ours", workspace, **settings)) for kind, settings in kinds.items()
+        }
+        for server in servers.values():
+            server.wait_until_ready(PROBE)
+            run(server.port, 16, seconds, keyed)
+        lines = []
+        for connections in CONNECTIONS:
+            turns = [
+                {kind: run(server.port, connections, 2 * seconds, keyed) for kind, server in servers.items()}
+                for _ in range(cycles)
+            ]
+            for kind in list(kinds)[1:]:
+                ratios = [(turn[kind], turn["no challenger"]) for turn in turns]
+                lines.append(
+                    [
+                        str(connections),
+                        kind,
+                        spread([mine.throughput / without.throughput for mine, without in ratios]),
+                        spread([mine.p99 / without.p99 for mine, without in ratios]),
+                    ]
+                )
+    head = ["connections", "challenger", "throughput, ratio", "p99, ratio"]
+    return table("Beside a challenger", "Single predictions with a challenger, against without one.", head, lines)
 
 
 def start(workspace: Path, cycles: int) -> str:

@@ -5,21 +5,20 @@ templates, methods and results come from fixed lists, and of model versions the 
 Counters start at 0 with the process; they are this process's own.
 """
 
-import itertools
 import threading
 import time
-from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry, Counter, Gauge, exposition
 from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
+from classifier.comparison import Tally
+from classifier.distribution import Distribution
 from classifier.record import Batch, Prediction
 
 MAX_VERSIONS = 20
@@ -32,50 +31,6 @@ DURATION_BUCKETS = tuple(1e-4 * 10 ** (step / 8) for step in range(41))
 """100 µs to 10 s, eight to a decade: a quantile read off them is within 33 % of the true one, mostly much closer."""
 
 CONFIDENCE_BUCKETS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
-
-
-class Distribution:
-    """Counts by bucket and a sum, as a Prometheus histogram has them. Its upper bounds belong to the buckets."""
-
-    __slots__ = ("bounds", "counts", "sum")
-
-    def __init__(self, bounds: tuple[float, ...]) -> None:
-        self.bounds, self.counts, self.sum = bounds, [0] * (len(bounds) + 1), 0.0
-
-    def add(self, value: float) -> None:
-        self.counts[bisect_left(self.bounds, value)] += 1
-        self.sum += value
-
-    def of(self, values: NDArray[np.float64]) -> "Distribution":
-        """The distribution of these values over the same buckets."""
-        found = Distribution(self.bounds)
-        found.counts = np.bincount(np.searchsorted(self.bounds, values), minlength=len(self.counts)).tolist()
-        found.sum = float(values.sum())
-        return found
-
-    def add_all(self, other: "Distribution") -> None:
-        self.counts = [count + more for count, more in zip(self.counts, other.counts, strict=True)]
-        self.sum += other.sum
-
-    @property
-    def mean(self) -> float | None:
-        count = sum(self.counts)
-        return self.sum / count if count else None
-
-    def quantile(self, share: float) -> float | None:
-        """The quantile, interpolated linearly in its bucket, as Prometheus' `histogram_quantile` does."""
-        rank = share * sum(self.counts)
-        if not rank:
-            return None
-        lower, below = 0.0, 0
-        for upper, count in zip(self.bounds, self.counts, strict=False):
-            if below + count >= rank:
-                return lower + (upper - lower) * (rank - below) / count
-            lower, below = upper, below + count
-        return lower
-
-    def cumulated(self) -> list[tuple[str, float]]:
-        return list(zip([*map(str, self.bounds), "+Inf"], itertools.accumulate(self.counts), strict=True))
 
 
 class Metrics(Collector):
@@ -92,6 +47,7 @@ class Metrics(Collector):
         self._durations: dict[str, Distribution] = {}
         self._predictions: dict[str, dict[str, int]] = {}
         self._confidence = Distribution(CONFIDENCE_BUCKETS)
+        self._tallies: dict[tuple[str, str], Tally] = {}
         self.registry = CollectorRegistry()
         self.registry.register(self)
         self._model = Gauge(
@@ -152,6 +108,15 @@ class Metrics(Collector):
             labels = self._predictions[version] = {}
         return labels
 
+    def tally(self, champion: str, challenger: str) -> Tally:
+        """Where these two model versions are compared. Of those before the newest `MAX_VERSIONS` nothing is shown."""
+        with self._lock:
+            tally = self._tallies.pop((champion, challenger), None) or Tally(champion, challenger)
+            while len(self._tallies) >= MAX_VERSIONS:
+                del self._tallies[next(iter(self._tallies))]
+            self._tallies[champion, challenger] = tally
+        return tally
+
     def observer_error(self) -> None:
         self._observer_errors.inc()
 
@@ -184,7 +149,8 @@ class Metrics(Collector):
                 for label, count in labels.items():
                     predictions.add_metric([version, label], count)
             confidence.add_metric([], self._confidence.cumulated(), self._confidence.sum)
-        return requests, durations, predictions, confidence
+            tallies = list(self._tallies.values())
+        return requests, durations, predictions, confidence, *_collected(tallies)
 
     def text(self, accept: str) -> tuple[bytes, str]:
         """Every counter as OpenMetrics text if the Accept header names it, else as Prometheus', with its content type.
@@ -228,6 +194,28 @@ class Metrics(Collector):
             "errors": {route: counts for route, counts in errors.items() if counts},
             "uptime_seconds": round(self.uptime(), 3),
         }
+
+
+def _collected(tallies: Iterable[Tally]) -> Iterable[Metric]:
+    pair = ["champion", "challenger"]
+    rows = CounterMetricFamily(
+        "model_shadow_predictions", "Answered rows, by what the challenger made of them", labels=[*pair, "result"]
+    )
+    distances = HistogramMetricFamily(
+        "model_shadow_probability_distance", "Total variation distance of the two models' probabilities", labels=pair
+    )
+    durations = HistogramMetricFamily(
+        "model_shadow_duration_seconds", "Time of the model alone for one row", labels=[*pair, "model_version"]
+    )
+    for tally in tallies:
+        labels = [tally.champion, tally.challenger]
+        with tally.lock:
+            for result, count in tally.rows.items():
+                rows.add_metric([*labels, result], count)
+            distances.add_metric(labels, tally.distance.cumulated(), tally.distance.sum)
+            for version, taken in tally.latencies.items():
+                durations.add_metric([*labels, version], taken.cumulated(), taken.sum)
+    return rows, distances, durations
 
 
 def _milliseconds(seconds: float | None) -> float | None:

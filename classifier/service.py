@@ -1,99 +1,78 @@
-"""The service: the current predictor, predictions, and following the registry. Knows no transport.
+"""The service: what is live, what answers a caller, and following the registry. Knows no transport.
 
 A look at the registry loads and verifies a new release beside the one that serves, then swaps one reference. A
 request takes that reference once, so no reply mixes two versions. What fails leaves the old one in place and is said in
 `state()`. What is answered becomes one record, and observers are told of it once its reply is ready to go out.
 """
 
-import functools
+import hashlib
 import logging
-import os
-import random
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Literal, Protocol
+from dataclasses import dataclass, replace
+from typing import Literal
 
-import numpy as np
-
+from classifier.challenger import Challenge, Challenger
 from classifier.errors import ClassifierError, NoModelError, ReleaseError
 from classifier.journal import Move
+from classifier.loader import Live, Loader, Source, grown
 from classifier.metrics import Metrics
-from classifier.predictor import Predictor
 from classifier.record import Batch, Observer, Prediction
-from classifier.release import RegisteredVersion, Release
-from classifier.schema import Matrix
+from classifier.release import RegisteredVersion
 
 log = logging.getLogger("classifier.service")
 
 IMPATIENCE = 3.0
 """Seconds that a registry has for its first answer; then what was live before is served until it comes."""
 
-MAX_PAUSE = 60.0
-"""Longest pause, in seconds, between two tries at something that keeps failing."""
-
-
-class Source(Protocol):
-    """Where releases come from. Each may block for long and raise a `ClassifierError`.
-
-    `noticed` gives the journal, once it says that this version is champion. `remember` is told what is served, and
-    `remembered` gives that back after a restart, the last one first; `kept` reads a release without the registry.
-    """
-
-    def champion(self) -> RegisteredVersion: ...
-    def fetch(self, version: RegisteredVersion) -> Release: ...
-    def noticed(self, champion: RegisteredVersion) -> Sequence[Move]: ...
-    def remember(self, version: RegisteredVersion) -> None: ...
-    def remembered(self) -> Sequence[RegisteredVersion]: ...
-    def kept(self, version: RegisteredVersion) -> Release: ...
-
-
-@dataclass(frozen=True)
-class Live:
-    """What is served: a predictor and the registered version that it came from, in one reference."""
-
-    predictor: Predictor
-    registry_version: str
-    run_id: str
-    since: str
-
 
 @dataclass(frozen=True)
 class State:
-    """How the service is, for whoever asks after its health.
+    """How the service is, for whoever asks after its health, and what answers.
 
     `healthy`: it serves what the registry says. `degraded`: it serves, but not what the registry says, or the registry
     can't be asked. `unhealthy`: there is nothing to serve. `reason` says why and what to do; None when healthy.
+
+    `challenger` is the candidate that is watched, if there is one; it answers the `share` of callers, and has no say in
+    health.
     """
 
     status: Literal["healthy", "degraded", "unhealthy"]
     reason: str | None
     live: Live | None
+    challenger: Challenger | None = None
+    share: float = 0.0
 
-
-@dataclass(frozen=True)
-class Refusal:
-    """A release that was refused `times` times in a row, and when, by the monotonic clock, it is tried `again`."""
-
-    checksum: str
-    times: int
-    again: float
-    reason: str
+    def answering(self, caller: bytes) -> Live | None:
+        """What answers the caller with this key: always the same one, as long as these two models and the share stay.
+        Whoever gives no key is answered by what is live. A larger share leaves those in that a smaller one had."""
+        challenger = self.challenger and self.challenger.live
+        if not (self.share and caller and challenger):
+            return self.live
+        # the version is hashed too, so that it isn't always the same callers who meet a candidate
+        salted = challenger.predictor.model_version.encode() + caller
+        place = int.from_bytes(hashlib.blake2b(salted, digest_size=8).digest()) / 2**64
+        return challenger if place < self.share else self.live
 
 
 class Service:
     """Holds the live model, and between `start` and `stop` keeps up with the registry in a thread of its own."""
 
-    def __init__(self, source: Source, metrics: Metrics, observers: Sequence[Observer], follow_seconds: float) -> None:
-        self._source, self._metrics, self._observers = source, metrics, tuple(observers)
-        self._pause = follow_seconds
+    def __init__(
+        self, source: Source, metrics: Metrics, observers: Sequence[Observer], follow_seconds: float, share: float = 0.0
+    ) -> None:
+        """`share`: of the callers, from 0 to 1, that a challenger answers."""
+        self._source, self._metrics = source, metrics
+        self._observers = self._all_observers = tuple(observers)
+        self._pause, self._share = follow_seconds, share
+        self._loader = Loader(source, metrics, follow_seconds)
+        self._challenge = Challenge(Loader(source, metrics, follow_seconds), metrics)
         self._state = State("unhealthy", "The model is being loaded. Try again in a moment.", None)
         self._failures = 0
-        self._refused: Refusal | None = None
         self._noticed: str | None = None
         self._no_journal: str | None = None
+        self._no_challenger: str | None = None
         self._moves: tuple[Move, ...] = ()
         self._lock = threading.RLock()
         self._stopping = threading.Event()
@@ -113,6 +92,7 @@ class Service:
         self._stopping.set()
         self._impatient.cancel()
         self._thread.join(timeout=2)
+        self._challenge.close()
 
     def _follow(self) -> None:
         while not self._stopping.is_set():
@@ -121,12 +101,7 @@ class Service:
 
     def _next_pause(self) -> float:
         """The usual pause; while the store can't be asked a growing one."""
-        return self._grown(self._failures) if self._failures else self._pause
-
-    def _grown(self, failures: int) -> float:
-        """Twice as long with each failure in a row, up to `MAX_PAUSE`, with jitter of a quarter."""
-        doubled: float = self._pause * 2.0 ** min(failures - 1, 16)
-        return min(doubled, max(MAX_PAUSE, self._pause)) * random.uniform(0.75, 1.25)
+        return grown(self._pause, self._failures) if self._failures else self._pause
 
     def look(self) -> None:
         """Looks at the registry once and swaps the model if another one is live there. Raises nothing."""
@@ -134,6 +109,7 @@ class Service:
             champion = self._champion()
             self._keep_up_with(champion)
             self._failures = 0
+            self._follow_challenger()
             if champion.registry_version != self._noticed:
                 self._notice(champion)
         except NoModelError as error:
@@ -150,17 +126,16 @@ class Service:
             self._answered = True
 
     def _keep_up_with(self, version: RegisteredVersion) -> None:
-        """Serves this version, if it doesn't already. One that was refused is tried again only after a growing pause;
-        another one that becomes champion meanwhile isn't held up by it."""
+        """Serves this version, if it doesn't already."""
         live = self._state.live
         if live is None or live.predictor.release.checksum != version.checksum:
-            before = self._refused if self._refused and self._refused.checksum == version.checksum else None
-            if before is None or time.monotonic() >= before.again:
-                self._try(version, times=before.times if before else 0)
-            else:
-                self._say(before.reason, logging.ERROR)
+            try:
+                self._swap(version)
+            except ReleaseError as error:
+                self._fall_back(str(error))
+                self._say(str(error), logging.ERROR)
         elif live.registry_version != version.registry_version:
-            self._adopt(Live(live.predictor, version.registry_version, version.run_id, live.since))
+            self._adopt(replace(live, registry_version=version.registry_version, run_id=version.run_id))
         elif self._state.reason:
             self._adopt(live)
 
@@ -174,16 +149,24 @@ class Service:
                 log.warning("no journal", extra={"reason": str(error)})
             self._no_journal = str(error)
 
-    def _try(self, version: RegisteredVersion, times: int) -> None:
+    def _follow_challenger(self) -> None:
+        """Keeps up with what is marked as the challenger. Its troubles are told beside it, and are none of health."""
+        live = self._state.live
+        if live is None:
+            return
         try:
-            self._swap(version)
-        except ReleaseError as error:
-            reason = f"refused: {error}"
-            again = time.monotonic() + self._grown(times + 1)
-            self._refused = Refusal(version.checksum, times + 1, again, reason)
-            self._metrics.reload("refused")
-            self._fall_back(reason)
-            self._say(reason, logging.ERROR)
+            self._challenge.follow(live, self._source.challenger())
+            self._no_challenger = None
+        except ClassifierError as error:
+            if str(error) != self._no_challenger:
+                log.warning("no look at the challenger", extra={"reason": str(error)})
+            self._no_challenger = str(error)
+        self._observers = self._all_observers + ((self._challenge.shadow,) if self._challenge.shadow else ())
+        challenger = self._challenge.now
+        share = self._share if challenger and challenger.tally else 0.0
+        with self._lock:
+            if (self._state.challenger, self._state.share) != (challenger, share):
+                self._state = replace(self._state, challenger=challenger, share=share)
 
     def _fail(self, trouble: str) -> None:
         self._failures += 1
@@ -199,7 +182,7 @@ class Service:
         """Serves what was live before and still verifies, if there is nothing else to serve."""
         for version in self._source.remembered() if self._state.live is None else ():
             try:
-                predictor = Predictor(self._source.kept(version))
+                live = Live.of(version, self._source.kept(version))
             except ReleaseError:
                 continue
             except Exception:  # whatever it is, the following goes on
@@ -207,7 +190,7 @@ class Service:
                 continue
             with self._lock:
                 if self._state.live is None:
-                    self._adopt(Live(predictor, version.registry_version, version.run_id, _since()))
+                    self._adopt(live)
                     self._say(trouble, logging.WARNING)
             return
 
@@ -223,8 +206,7 @@ class Service:
 
     def _swap(self, version: RegisteredVersion) -> None:
         started = time.perf_counter()
-        predictor = Predictor(self._source.fetch(version))
-        self._adopt(Live(predictor, version.registry_version, version.run_id, _since()))
+        self._adopt(self._loader.load(version))
         self._source.remember(version)
         self._metrics.reload("loaded")
         milliseconds = round((time.perf_counter() - started) * 1000)
@@ -235,7 +217,10 @@ class Service:
 
     def _adopt(self, live: Live) -> None:
         with self._lock:
-            self._state = State("healthy", None, live)
+            same = self._state.live is not None and self._state.live.predictor is live.predictor
+            # a challenger that hasn't been held against this model yet answers nobody
+            share = self._state.share if same else 0.0
+            self._state = replace(self._state, status="healthy", reason=None, live=live, share=share)
             self._metrics.serving(live.predictor.model_version, live.registry_version)
 
     def _say(self, trouble: str, level: int) -> None:
@@ -245,7 +230,7 @@ class Service:
             reason = f"{trouble}. {old.live.predictor.model_version} is served meanwhile" if old.live else trouble
             if reason != old.reason:
                 log.log(level, "no model" if old.live is None else "keeping the model", extra={"reason": reason})
-            self._state = State("unhealthy" if old.live is None else "degraded", reason, old.live)
+            self._state = replace(old, status="unhealthy" if old.live is None else "degraded", reason=reason)
 
     # -- answering
 
@@ -257,16 +242,17 @@ class Service:
         """How the live model came to be: the journal, as it was when it became live."""
         return self._moves
 
-    def live(self) -> Live:
-        """The live model: one reference, to be taken once a request.
+    def live(self, caller: bytes = b"") -> Live:
+        """What answers this caller, see `State.answering`: one reference, to be taken once a request.
 
         Raises:
-            NoModelError: there is none.
+            NoModelError: there is no model.
         """
         state = self._state
-        if state.live is None:
+        live = state.answering(caller)
+        if live is None:
             raise NoModelError(state.reason)
-        return state.live
+        return live
 
     def record(self, event: Prediction | Batch) -> None:
         """Tells every observer. One that fails is logged and counted; the caller still gets the prediction."""
@@ -276,52 +262,3 @@ class Service:
             except Exception:
                 log.exception("an observer failed")
                 self._metrics.observer_error()
-
-
-def _since() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def predict(predictor: Predictor, values: dict[str, float], started: float) -> Prediction:
-    """Answers one row, `values` by feature name, which the record keeps. `started`: `time.perf_counter()` when its body
-    was complete."""
-    schema = predictor.schema
-    row = [values[name] for name in predictor.feature_names]
-    shares = predictor.answer(row)
-    confidence = max(shares)
-    index = shares.index(confidence)  # the first of equals, as numpy's argmax and so scikit-learn
-    label, warnings = schema.classes[index], schema.warnings(row)
-    milliseconds = (time.perf_counter() - started) * 1000
-    # by position: by name it takes twice as long
-    return Prediction(
-        os.urandom(16).hex(), _now(), predictor.model_version,
-        values, index, label, shares, confidence, warnings, milliseconds,
-    )  # fmt: skip
-
-
-def _now() -> str:
-    """Now as ISO 8601, UTC, with microseconds."""
-    second, microsecond = divmod(time.time_ns() // 1000, 1_000_000)
-    return f"{_until_the_second(second)}.{microsecond:06}+00:00"
-
-
-@functools.lru_cache(maxsize=1)
-def _until_the_second(second: int) -> str:
-    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-
-
-def predict_batch(predictor: Predictor, rows: Matrix, started: float) -> Batch:
-    """Answers rows of shape (n, features), in their order."""
-    shares = predictor.probabilities(rows)
-    best = shares.argmax(axis=1)
-    return Batch(
-        batch_id=os.urandom(16).hex(),
-        timestamp=_now(),
-        model_version=predictor.model_version,
-        schema=predictor.schema,
-        rows=rows,
-        prediction=best,
-        prediction_proba=shares,
-        confidence=shares[np.arange(len(rows)), best],
-        latency_ms=(time.perf_counter() - started) * 1000,
-    )

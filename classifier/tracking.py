@@ -98,6 +98,7 @@ class Store:
         self.uri = settings.tracking_uri
         self.shown = redacted(settings.tracking_uri)
         self.model_name, self.alias = settings.model_name, settings.model_alias
+        self.challenger_alias = settings.challenger_alias
         self.artifacts = settings.artifacts_dir
         folder = store_folder(settings.tracking_uri)
         self.files = FileStore(folder, self.artifacts) if folder else None
@@ -130,27 +131,41 @@ class Store:
     # -- the way back: what is live, and its release
 
     def champion(self) -> RegisteredVersion:
-        """The version that carries the alias.
+        """The version that is live.
 
         Raises:
             NoModelError: nothing is registered, or nothing carries the alias.
             TrackingError: the store can't be asked, or the version isn't one of this project's.
         """
         self._there()
-        with self.translated(f"asking {self.shown} for {self.model_name}@{self.alias}"):
+        found = self._carrying(self.alias)
+        if found is None:
+            raise NoModelError(self._no_champion())
+        return found
+
+    def challenger(self) -> RegisteredVersion | None:
+        """The version that is marked as the challenger.
+
+        Raises:
+            TrackingError: as for `champion`.
+        """
+        return self._carrying(self.challenger_alias)
+
+    def _carrying(self, alias: str) -> RegisteredVersion | None:
+        with self.translated(f"asking {self.shown} for {self.model_name}@{alias}"):
             if self.files:
-                if not self.files.has_alias(self.model_name, self.alias):
-                    raise NoModelError(self._no_champion())
-                version = self.files.aliased(self.model_name, self.alias, (VERSION_TAG, CHECKSUM_TAG))
+                if not self.files.has_alias(self.model_name, alias):
+                    return None
+                version = self.files.aliased(self.model_name, alias, (VERSION_TAG, CHECKSUM_TAG))
                 if version:
                     return self._registered(version.number, version.run_id, version.tags)
             from mlflow.exceptions import MlflowException
 
             try:
-                found = self.connect().get_model_version_by_alias(self.model_name, self.alias)
+                found = self.connect().get_model_version_by_alias(self.model_name, alias)
             except MlflowException as error:
                 if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-                    raise NoModelError(self._no_champion()) from error
+                    return None
                 raise
         return self._registered(str(found.version), found.run_id, found.tags)
 
@@ -175,7 +190,7 @@ class Store:
         except KeyError as error:
             raise TrackingError(
                 f"version {number} of {self.model_name} has no tag {error}: it was not registered by "
-                f"train_model.py. Give the alias '{self.alias}' to a version that was"
+                "train_model.py. Give the alias to a version that was"
             ) from error
 
     def fetch(self, version: RegisteredVersion) -> Release:
@@ -348,6 +363,49 @@ class Store:
     def _aliases(self) -> dict[str, str]:
         found = self.connect().get_registered_model(self.model_name).aliases
         return {alias: str(number) for alias, number in found.items()}
+
+    # -- clearing up
+
+    def prunable(self, keep: int) -> list[Listed]:
+        """The versions but for the newest `keep`, those that carry an alias, and the one that a rollback leads to.
+
+        Raises:
+            NoModelError: nothing is registered.
+        """
+        versions = self.versions()
+        known = {listed.version.registry_version for listed in versions}
+        before = [number for number in journal.previous(self.journal(), self.alias) if number in known]
+        return [
+            listed
+            for listed in versions[keep:]
+            if not listed.aliases and listed.version.registry_version not in before[:1]
+        ]
+
+    def prune(self, keep: int, *, registry: bool) -> Iterator[tuple[Listed, int]]:
+        """Removes those versions from `artifacts/`, and from the registry if that is wanted: each that was there, and
+        how many bytes it had in `artifacts/`. In MLflow they, their runs and their models are marked as deleted, as by
+        its UI."""
+        with self.translated(f"removing versions of {self.model_name}"), self.lock():
+            for listed in self.prunable(keep):
+                size = release.remove(self.artifacts, listed.version.model_version)
+                if registry:
+                    self._unregister(listed.version)
+                if size or registry:
+                    yield listed, size
+
+    def _unregister(self, version: RegisteredVersion) -> None:
+        from mlflow.exceptions import MlflowException
+
+        client = self.connect()
+        model_id = client.get_model_version(self.model_name, version.registry_version).model_id
+        for delete, entry in ((client.delete_run, version.run_id), (client.delete_logged_model, model_id)):
+            try:
+                delete(entry)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":  # else somebody has deleted it before
+                    raise
+        # last: if the way here is cut, the next time finds the version again
+        client.delete_model_version(self.model_name, version.registry_version)
 
     # -- the way there
 

@@ -72,6 +72,8 @@ class FakeSource:
         self.live = live
         self.fail_champion: Exception | None = None
         self.fail_fetch: Exception | None = None
+        self.candidate: Release | None = None
+        self.fail_candidate: Exception | None = None
         self.kept_releases: dict[RegisteredVersion, Release] = {}
         self.fetched = 0
         self.on_fetch: Callable[[], None] = lambda: None
@@ -82,6 +84,13 @@ class FakeSource:
         if self.live is None:
             raise NoModelError("No model has been trained yet. Train one.")
         return RegisteredVersion(self.live.model_version, "1", "run", self.live.checksum)
+
+    def challenger(self) -> RegisteredVersion | None:
+        if self.fail_candidate:
+            raise self.fail_candidate
+        if self.candidate is None:
+            return None
+        return RegisteredVersion(self.candidate.model_version, "2", "run", self.candidate.checksum)
 
     def noticed(self, champion: RegisteredVersion) -> list[Move]:
         return [Move(1, "2026-11-24T00:00:00+00:00", "me@here", "champion", None, champion.registry_version, "first")]
@@ -101,9 +110,7 @@ class FakeSource:
         self.on_fetch()
         if self.fail_fetch:
             raise self.fail_fetch
-        assert self.live is not None
-        assert self.live.checksum == version.checksum
-        return self.live
+        return next(one for one in (self.live, self.candidate) if one and one.checksum == version.checksum)
 
 
 def until(condition: Callable[[], bool], seconds: float = 10) -> None:

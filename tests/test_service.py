@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from classifier.answer import predict, predict_batch
 from classifier.errors import NoModelError, ReleaseError, TrackingError
 from classifier.journal import Move
 from classifier.metrics import Metrics
 from classifier.record import Batch, Observer, Prediction
 from classifier.release import RegisteredVersion, Release
-from classifier.service import Service, predict, predict_batch
+from classifier.service import Service
 from tests.conftest import FakeSource, Trained, until
 
 ROW = {"sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2}

@@ -15,9 +15,10 @@ from starlette.exceptions import HTTPException
 
 from classifier.errors import ClassifierError, InvalidInputError
 from classifier.history import History
+from classifier.loader import Source
 from classifier.metrics import Metrics
 from classifier.schema import Schema
-from classifier.service import Service, Source
+from classifier.service import Service
 from classifier.settings import Settings
 from classifier.web import wire
 from classifier.web.batches import Batches
@@ -42,7 +43,7 @@ def create_app(settings: Settings, source: Source, metrics: Metrics | None = Non
     """
     metrics = metrics or Metrics()
     history = History()
-    service: Service = Service(source, metrics, [history, metrics], settings.follow_seconds)
+    service = Service(source, metrics, [history, metrics], settings.follow_seconds, settings.challenger_share)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -1,16 +1,14 @@
 """Batches of rows: bytes in, bytes out, in threads of their own, so that the event loop stays free."""
 
 import asyncio
-import contextlib
-import os
-import sys
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+from classifier.answer import predict_batch
 from classifier.schema import Schema
-from classifier.service import Service, predict_batch
+from classifier.service import Service
+from classifier.threads import step_back
 from classifier.web import arrow, wire
 
 MEDIA_TYPES = (wire.JSON, arrow.MEDIA_TYPE)
@@ -24,7 +22,7 @@ class Batches:
         self, service: Service, requests: Callable[[Schema], wire.Requests], max_rows: int, threads: int
     ) -> None:
         self._service, self._requests, self._max_rows = service, requests, max_rows
-        self._pool = ThreadPoolExecutor(threads, "batch", initializer=_step_back)
+        self._pool = ThreadPoolExecutor(threads, "batch", initializer=step_back)
 
     async def answer(self, body: bytes, media_type: str, *, explain: bool = True) -> bytes:
         """The reply to a body of one of `MEDIA_TYPES`; every row of it is recorded.
@@ -51,12 +49,3 @@ class Batches:
             reply = wire.encode_batch(batch)
         self._service.record(batch)  # only now: what can't be encoded must not be remembered
         return reply
-
-
-def _step_back() -> None:
-    """Lets the thread that answers single predictions go before this one: it gets Python's lock half a millisecond
-    after it asked for it, not five, and the processor at once, where Linux ranks threads one by one."""
-    sys.setswitchinterval(0.0005)
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 15)

@@ -23,6 +23,9 @@ UNMATCHED = "unmatched"
 BEGAN = "began"
 """Where the scope's state has `time.perf_counter()` as it was when the request began, if somebody held it before."""
 
+CALLER = b"x-caller-key"
+"""Header by which callers tell who they are, where a challenger answers a share of them."""
+
 ErrorReply = Callable[[str], bytes]
 """A request id → the body of the 500."""
 

@@ -79,6 +79,46 @@ class LatencyReply(Reply):
     p99: float | None
 
 
+class ComparedRows(Reply):
+    agreed: int = Field(description="both models gave the same class")
+    differed: int
+    skipped: int = Field(description="not compared, for they came too fast")
+    failed: int = Field(description="not compared, for that failed; the log says why")
+
+
+class DistanceReply(Reply):
+    mean: float | None
+    p95: float | None
+    largest: float | None
+
+
+class ModelLatency(Reply):
+    mean: float | None
+    p50: float | None
+    p95: float | None
+
+
+class ComparedReply(Reply):
+    rows: ComparedRows = Field(description="what was answered since both are what they are, in this process")
+    agreement: float | None = Field(description="share of the compared rows to which both gave the same class")
+    probability_distance: DistanceReply = Field(
+        description="total variation distance: 0 is the same probabilities, 1 nothing in common"
+    )
+    latency_ms: dict[str, ModelLatency] = Field(description="model version → the model alone, one row")
+
+
+class ChallengerReply(Reply):
+    """The candidate that is watched: it answers again, out of sight, what was answered."""
+
+    model_version: str
+    registry_version: str
+    run_id: str
+    since: str | None = Field(description="when it was loaded; null if it can't be")
+    share: float = Field(description="of the callers that it answers, from 0 to 1")
+    reason: str | None = Field(description="why it is not compared")
+    compared: ComparedReply | None
+
+
 class MetricsReply(Reply):
     """Counted by this process since it started. Null: nothing to compute it from yet."""
 
@@ -94,6 +134,7 @@ class MetricsReply(Reply):
     requests: dict[str, dict[str, int]] = Field(description="route → status → requests")
     errors_total: int
     errors: dict[str, dict[str, int]] = Field(description="the same, of statuses from 400 on")
+    challenger: ChallengerReply | None = Field(description="null if no version is marked as one")
 
 
 class ModelFeature(Reply):
@@ -123,6 +164,7 @@ class ModelReply(Reply):
     registry_version: str
     run_id: str
     live_since: str
+    challenger: ChallengerReply | None = Field(description="null if no version is marked as one")
     journal: list[ModelMove] = Field(description="how this version became live; the newest move first, at most 20")
     trained_at: str
     target: str

@@ -7,19 +7,21 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
+from classifier.answer import predict
 from classifier.history import SIZE, History
 from classifier.journal import Move
 from classifier.metrics import Metrics
 from classifier.schema import Schema
-from classifier.service import Service, predict
+from classifier.service import Service, State
 from classifier.settings import Settings
 from classifier.web import arrow, replies, wire
 from classifier.web.batches import Batches
 from classifier.web.guard import is_json, read_body
+from classifier.web.middleware import CALLER
 
 PROVENANCE = {"model_type", "trained_at", "parameters", "metrics", "dataset", "libraries", "git_commit"}
 """What `/model/info` shows of the release's provenance as it stands."""
@@ -60,6 +62,21 @@ def _shown(move: Move) -> dict[str, object]:
     return {"from" if name == "origin" else name: value for name, value in asdict(move).items()}
 
 
+def _challenger(state: State) -> dict[str, object] | None:
+    challenger = state.challenger
+    if challenger is None:
+        return None
+    return {
+        "model_version": challenger.version.model_version,
+        "registry_version": challenger.version.registry_version,
+        "run_id": challenger.version.run_id,
+        "since": challenger.live and challenger.live.since,
+        "share": state.share,
+        "reason": challenger.reason,
+        "compared": challenger.tally and challenger.tally.summary(),
+    }
+
+
 WHOLE = BeforeValidator(_whole)
 """Python's own idea of a whole number takes `1_000` and ` 5.0 ` too."""
 
@@ -67,6 +84,15 @@ WHOLE = BeforeValidator(_whole)
 def json_response(content: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     return Response(wire.encode(content), status, headers, wire.JSON)
 
+
+CallerKey = Annotated[
+    str | None,
+    Header(
+        alias=CALLER.decode(),
+        description="who asks, in any words: where a challenger answers a share of callers, the same one always gets "
+        "the same model",
+    ),
+]
 
 ARROW: dict[str, Any] = {arrow.MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}
 
@@ -89,11 +115,11 @@ def prediction_routes(
 
     @router.post("/predict", summary="Predict one row", response_model=replies.PredictReply,
                  responses=BODY_ERRORS, openapi_extra=body_of("PredictRequest", settings.max_body_bytes))  # fmt: skip
-    async def predict_one(request: Request) -> Response:
+    async def predict_one(request: Request, caller_key: CallerKey = None) -> Response:
         """Every feature is required, as a finite JSON number. The reply names the model that answered."""
         body = await read_body(request, settings.max_body_bytes)
         started = time.perf_counter()
-        predictor = service.live().predictor
+        predictor = service.live((caller_key or "").encode("latin-1")).predictor
         values = requests(predictor.schema).parse(body)
         prediction = predict(predictor, values, started)
         reply = wire.encode_prediction(prediction)
@@ -178,7 +204,10 @@ def insight_routes(settings: Settings, service: Service, metrics: Metrics) -> AP
             return prometheus_text(accept)
         live = service.state().live
         version = live and live.predictor.model_version
-        return json_response({"timestamp": now(), "model_version": version, **metrics.snapshot()})
+        challenger = _challenger(service.state())
+        return json_response(
+            {"timestamp": now(), "model_version": version, **metrics.snapshot(), "challenger": challenger}
+        )
 
     @router.get("/metrics/prometheus", summary="Counters as Prometheus text",
                 response_class=Response,
@@ -205,6 +234,7 @@ def insight_routes(settings: Settings, service: Service, metrics: Metrics) -> AP
                 "registry_version": live.registry_version,
                 "run_id": live.run_id,
                 "live_since": live.since,
+                "challenger": _challenger(service.state()),
                 "journal": [_shown(move) for move in reversed(service.moves()[-MOVES:])],
                 "target": schema.target,
                 "classes": schema.classes,

@@ -1,0 +1,96 @@
+"""From a registered version to a model in memory. What was refused is tried again, after pauses that grow."""
+
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+from classifier.errors import ReleaseError
+from classifier.journal import Move
+from classifier.metrics import Metrics
+from classifier.predictor import Predictor
+from classifier.release import RegisteredVersion, Release
+
+MAX_PAUSE = 60.0
+"""Longest pause, in seconds, between two tries at something that keeps failing."""
+
+
+class Source(Protocol):
+    """Where releases come from. Each may block for long and raise a `ClassifierError`.
+
+    `challenger` is None if no version is marked as one. `noticed` gives the journal, once it says that this version is
+    champion. `remember` is told what is served, and `remembered` gives that back after a restart, the last one first;
+    `kept` reads a release without the registry.
+    """
+
+    def champion(self) -> RegisteredVersion: ...
+    def challenger(self) -> RegisteredVersion | None: ...
+    def fetch(self, version: RegisteredVersion) -> Release: ...
+    def noticed(self, champion: RegisteredVersion) -> Sequence[Move]: ...
+    def remember(self, version: RegisteredVersion) -> None: ...
+    def remembered(self) -> Sequence[RegisteredVersion]: ...
+    def kept(self, version: RegisteredVersion) -> Release: ...
+
+
+@dataclass(frozen=True)
+class Live:
+    """What answers: a predictor and the registered version that it came from, in one reference."""
+
+    predictor: Predictor
+    registry_version: str
+    run_id: str
+    since: str
+
+    @classmethod
+    def of(cls, version: RegisteredVersion, release: Release) -> "Live":
+        """The release, ready to answer from now on.
+
+        Raises:
+            ReleaseError: it can't be served.
+        """
+        since = datetime.now(UTC).isoformat(timespec="seconds")
+        return cls(Predictor(release), version.registry_version, version.run_id, since)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A release that was refused `times` times in a row, and when, by the monotonic clock, it is tried `again`."""
+
+    checksum: str
+    times: int
+    again: float
+    reason: str
+
+
+class Loader:
+    """Loads one release at a time, and remembers the last one that it refused; another one isn't held up by it."""
+
+    def __init__(self, source: Source, metrics: Metrics, pause: float) -> None:
+        self._source, self._metrics, self._pause = source, metrics, pause
+        self._refused: Refusal | None = None
+
+    def load(self, version: RegisteredVersion) -> Live:
+        """
+        Raises:
+            ReleaseError: it was refused, now, or before and it isn't time to try again.
+            TrackingError: the store can't be reached.
+        """
+        before = self._refused if self._refused and self._refused.checksum == version.checksum else None
+        if before and time.monotonic() < before.again:
+            raise ReleaseError(before.reason)
+        try:
+            return Live.of(version, self._source.fetch(version))
+        except ReleaseError as error:
+            times = before.times + 1 if before else 1
+            reason = f"refused: {error}"
+            self._refused = Refusal(version.checksum, times, time.monotonic() + grown(self._pause, times), reason)
+            self._metrics.reload("refused")
+            raise ReleaseError(reason) from error
+
+
+def grown(pause: float, failures: int) -> float:
+    """Twice as long with each failure in a row, up to `MAX_PAUSE`, with jitter of a quarter."""
+    doubled: float = pause * 2.0 ** min(failures - 1, 16)
+    return min(doubled, max(MAX_PAUSE, pause)) * random.uniform(0.75, 1.25)
