@@ -1,9 +1,11 @@
-"""Says which version is live, and changes it.
+"""Says which version is live, changes it, and helps to decide.
 
     python promote_model.py                           lists the versions
     python promote_model.py 3 --why "passed review"   makes version 3 live; 20241201_143022 names it too
     python promote_model.py --rollback                makes the one live that was before
     python promote_model.py --challenger 4            marks a candidate
+    python promote_model.py --compare 4               what it would have answered to what was answered last
+    python promote_model.py --prune --keep 10         removes old versions
     python promote_model.py --journal                 every move so far: when, who, what, why
 
 A running server follows within seconds. A version is verified before it becomes live: its release is as it was
@@ -14,12 +16,15 @@ import argparse
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 try:
-    from classifier import journal
+    import numpy as np
+
+    from classifier import comparison, journal, ports
     from classifier.errors import ClassifierError
-    from classifier.settings import Settings
+    from classifier.settings import Settings, store_folder
 except ModuleNotFoundError as error:
     sys.exit(f"promote_model.py: {error}. Enter the project's environment: `. .venv/bin/activate` (README, 'Start')")
 
@@ -31,13 +36,28 @@ if TYPE_CHECKING:
 METRICS = ("test_accuracy", "test_f1_macro", "test_log_loss")
 """What the list shows of a version's run."""
 
+
 SHOWN = 30
-"""How many versions the list shows: the metrics of each are asked for one by one."""
+"""How many lines a table shows unless all are wanted. Of versions, the metrics are asked for one by one."""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What is wanted of an entry of the API's history."""
+
+    prediction_id: str
+    timestamp: str
+    inputs: dict[str, float]
+
+
+@dataclass(frozen=True)
+class History:
+    predictions: list[Recorded]
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        usage="python promote_model.py [VERSION --why TEXT | --rollback | --challenger VERSION | --journal] [options]",
+        usage="python promote_model.py [VERSION --why TEXT | --rollback | --challenger VERSION | …] [options]",
         description="List the versions of the model, and say which is live.",
         epilog="VERSION is a number of the registry, like 3, or a model version, like 20241201_143022.",
     )
@@ -46,20 +66,48 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     action.add_argument("--rollback", action="store_true", help="make the version live that was before this one")
     action.add_argument("--challenger", metavar="VERSION", help="mark this version as the one to watch")
     action.add_argument("--no-challenger", action="store_true", help="mark none")
-    action.add_argument("--all", action="store_true", help=f"list all versions, not the newest {SHOWN} only")
     action.add_argument("--journal", action="store_true", help="show every move so far, the newest first")
+    action.add_argument(
+        "--compare",
+        metavar="VERSION",
+        help="answer a running API's newest predictions again, and show what changes",
+    )
+    action.add_argument(
+        "--prune", action="store_true",
+        help="remove old versions from the artifacts, but none with an alias, and not what a rollback leads to",
+    )  # fmt: skip
+    parser.add_argument("--all", action="store_true", help=f"show all versions, or rows, not {SHOWN} only")
+    parser.add_argument("--keep", type=whole, metavar="N", help="with --prune: how many of the newest stay, besides")
+    parser.add_argument("--registry", action="store_true", help="with --prune: remove them from MLflow, too")
+    parser.add_argument("--url", metavar="URL", help="with --compare: address of the API (default: the settings)")
     parser.add_argument("--why", metavar="TEXT", help="the reason, for the journal")
     parser.add_argument("--model-name", metavar="NAME", help="registered model (default: the setting)")
     parser.add_argument("--tracking-uri", metavar="URI", help="MLflow store (default: the setting)")
     options = parser.parse_args(argv)
     moves = options.rollback or options.challenger or options.no_challenger
-    if options.version and (moves or options.journal or options.all):
+    others = moves or options.journal or options.compare or options.prune
+    if options.version and (others or options.all):
         parser.error("argument VERSION: give it alone, to make it live")
     if options.version and not (options.why and options.why.strip()):
         parser.error('argument --why: say why it should be live, as in --why "passed review"; it goes into the journal')
     if options.why and not (options.version or moves):
         parser.error("argument --why: there is no move to give a reason for")
+    if options.prune != (options.keep is not None):
+        parser.error("arguments --prune and --keep: give both, as in --prune --keep 10")
+    for given, name, wanted, needed in (
+        (options.registry, "--registry", options.prune, "--prune"),
+        (options.url, "--url", options.compare, "--compare"),
+        (options.all, "--all", options.compare or not others, "--compare, or nothing"),
+    ):
+        if given and not wanted:
+            parser.error(f"argument {name}: it goes with {needed}")
     return options
+
+
+def whole(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 10**6:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to {10**6}")
+    return int(text)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -69,7 +117,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     try:
         settings = Settings.load(model_name=options.model_name, tracking_uri=options.tracking_uri)
-        run(Store(settings), options, settings.challenger_alias)
+        run(Store(settings), options, options.url or ports.url(settings.host, settings.port))
     except (ClassifierError, OSError) as error:
         print(f"promote_model.py: {error}", file=sys.stderr)
         return 1
@@ -79,7 +127,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def run(store: "Store", options: argparse.Namespace, challenger: str) -> None:
+def run(store: "Store", options: argparse.Namespace, url: str) -> None:
     versions = store.versions()
     if options.version:
         promote(store, named(versions, options.version), options.why)
@@ -87,9 +135,13 @@ def run(store: "Store", options: argparse.Namespace, challenger: str) -> None:
         roll_back(store, versions, options.why)
     elif options.challenger:
         chosen = named(versions, options.challenger)
-        said(store.move(challenger, chosen.version, options.why or "a candidate to watch"), versions)
+        said(store.move(store.challenger_alias, chosen.version, options.why or "a candidate to watch"), versions)
     elif options.no_challenger:
-        said(store.move(challenger, None, options.why or "no longer a candidate"), versions)
+        said(store.move(store.challenger_alias, None, options.why or "no longer a candidate"), versions)
+    elif options.compare:
+        compare(store, named(versions, options.compare), url.rstrip("/"), None if options.all else SHOWN)
+    elif options.prune:
+        prune(store, options.keep, registry=options.registry)
     elif options.journal:
         print(journal_table(store.catch_up(store.alias), versions))
     else:
@@ -135,6 +187,78 @@ def roll_back(store: "Store", versions: "Sequence[Listed]", why: str | None) -> 
     if not targets:
         raise ClassifierError(f"there is nothing to go back to: no other version had '{store.alias}' before this one")
     promote(store, targets[0], why or "rollback", rollback=True)
+
+
+def compare(store: "Store", chosen: "Listed", url: str, most: int | None) -> None:
+    """Prints what a version would have answered to what a running API answered last, against what is live."""
+    from classifier.predictor import Predictor
+
+    live, candidate = Predictor(store.fetch(store.champion())), Predictor(store.fetch(chosen.version))
+    if reason := comparison.why_not(live.schema, candidate.schema):
+        raise ClassifierError(f"version {chosen.version.registry_version} can't be compared: {reason}")
+    recorded = [entry for entry in history(url) if entry.inputs.keys() == set(live.feature_names)]
+    if not recorded:
+        raise ClassifierError(f"{url} has no predictions of these features yet: there is nothing to compare on")
+    rows = np.array([[entry.inputs[name] for name in live.feature_names] for entry in recorded], dtype=np.float64)
+    ours, theirs = live.probabilities(rows), candidate.probabilities(rows)
+    found = comparison.difference(ours, theirs)
+    changed, count = np.flatnonzero(found.changed), len(rows)
+    candidate_takes, live_takes = comparison.latencies([candidate.answer, live.answer], rows)
+    print(
+        f"version {chosen.version.registry_version} ({candidate.model_version}) against {live.model_version}, which is "
+        f"live, on the newest {count} predictions of {url}\n"
+        f"  another class   {len(changed)} of {count} ({len(changed) / count:.1%})\n"
+        f"  probabilities   moved by {found.distance.mean():.4f} in the mean, {found.distance.max():.4f} at most "
+        "(total variation distance)\n"
+        f"  latency, a row  {candidate_takes * 1e6:.1f} µs against {live_takes * 1e6:.1f} µs, the model alone"
+    )
+    if not len(changed):
+        return
+    lines = [["answered (UTC)", "prediction", *live.feature_names, "live", "", "candidate", "", "moved"]]
+    order = changed[np.argsort(-found.distance[changed], kind="stable")]
+    for at in order[:most]:
+        entry, cells = recorded[at], []
+        for shares in (ours[at], theirs[at]):
+            cells += [live.schema.classes[shares.argmax()], f"{shares.max():.3f}"]
+        when = entry.timestamp[:19].replace("T", " ")
+        lines.append([when, entry.prediction_id, *map("{:g}".format, rows[at]), *cells, f"{found.distance[at]:.3f}"])
+    print(f"\nwould get another class, the farthest first:\n{aligned(lines)}")
+    if len(order) > len(lines) - 1:
+        print(f"left out: {len(order) - len(lines) + 1}; --all shows them")
+
+
+def history(url: str) -> "list[Recorded]":
+    """What the API at this address has in its history.
+
+    Raises:
+        ClassifierError: there is no such API.
+    """
+    import requests
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        response = requests.get(f"{url}/predictions/history", params={"limit": "1000"}, timeout=30)
+        return TypeAdapter(History).validate_json(response.content).predictions
+    except requests.RequestException as error:
+        raise ClassifierError(f"no API answers at {url}: start it, or name another one by --url") from error
+    except ValidationError as error:
+        raise ClassifierError(f"what answers at {url} is no API of this project: name another one by --url") from error
+
+
+def prune(store: "Store", keep: int, *, registry: bool) -> None:
+    count = freed = 0
+    for listed, size in store.prune(keep, registry=registry):
+        count, freed = count + 1, freed + size
+        version = listed.version
+        print(f"removed version {version.registry_version} ({version.model_version}), {size / 1e6:.1f} MB")
+    where = f"{store.artifacts}{' and MLflow' if registry else ''}"
+    print(f"{count} version{'s' * (count != 1)} removed from {where}, {freed / 1e6:.1f} MB freed")
+    if count and registry:
+        opt_in = "MLFLOW_ALLOW_FILE_STORE=true " if store_folder(store.uri) else ""
+        print(
+            "MLflow has marked their runs and models as deleted. This removes for good all that is so marked:\n"
+            f"  {opt_in}mlflow gc --backend-store-uri '{store.shown}' --tracking-uri '{store.shown}'"
+        )
 
 
 def said(move: "Move", versions: "Sequence[Listed]") -> None:

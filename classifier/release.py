@@ -293,6 +293,19 @@ def keep(artifacts: Path, model_version: str, folder: Path) -> None:
                 Path(lock.lock_file).unlink(missing_ok=True)
 
 
+def remove(artifacts: Path, model_version: str) -> int:
+    """Makes a version disappear from `artifacts`, in one step; how many bytes it had, 0 if it wasn't there."""
+    partial, final = _paths(artifacts, model_version)
+    if not final.is_dir():
+        return 0
+    size = sum(file.stat().st_size for file in final.rglob("*") if file.is_file())
+    with FileLock(partial.with_suffix(".lock")) as lock:  # as of a draft, so that a killed removal is swept like one
+        final.rename(partial)
+        shutil.rmtree(partial)
+        Path(lock.lock_file).unlink(missing_ok=True)
+    return size
+
+
 def _paths(artifacts: Path, version: str) -> tuple[Path, Path]:
     return artifacts / f".{version}.partial", artifacts / version
 

@@ -14,7 +14,7 @@ from tests.test_history import prediction
 from tests.test_web import SETTINGS
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-SCRIPTS = ("run_pipeline.py", "train_model.py", "api.py", "test_api.py")
+SCRIPTS = ("run_pipeline.py", "train_model.py", "promote_model.py", "api.py", "test_api.py")
 
 
 def test_the_readme_names_every_setting_with_its_default() -> None:
@@ -39,6 +39,7 @@ def test_the_readme_names_every_counter() -> None:
     metrics.request("GET", "/health", 200, 0.1)
     metrics.observe(prediction(1))
     metrics.serving("20260101_000000", "1")
+    metrics.tally("20260101_000000", "20260102_000000")
     families = text_string_to_metric_families(metrics.text("text/plain")[0].decode())
     shown = {
         family.name + ("_total" if family.type == "counter" else ""): {

@@ -1,19 +1,23 @@
 """promote_model.py: what is live is seen, moved, undone and written down, and nothing broken becomes live."""
 
+import os
 import re
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import requests
 from filelock import FileLock
 
 import promote_model
-from classifier import journal, tracking
+from classifier import comparison, journal, ports, tracking
 from classifier.errors import TrackingError
+from classifier.predictor import Predictor
 from classifier.tracking import Store
-from tests.conftest import ROOT, Workspace, until
+from tests.conftest import PYTHON, Workspace, tracking_server, until
 from tests.test_api_process import serving, version
 
 
@@ -236,8 +240,116 @@ def test_with_a_database(empty_workspace: Workspace) -> None:
     assert "rollback" in written[3]
 
 
-def test_the_readme_names_what_it_can_do() -> None:
-    """Every option of promote_model.py stands in the README."""
-    readme = (ROOT / "README.md").read_text()
-    for option in ("--why", "--rollback", "--challenger", "--no-challenger", "--journal", "--all"):
-        assert option in readme
+def test_a_candidate_answers_again_what_was_answered(three: Workspace, command: Command) -> None:
+    """--compare says how many of a running API's newest predictions a version would change, which ones, how far the
+    probabilities move, and the latency of both: as the two models themselves have it."""
+    three.train("--n-estimators", "2", "--seed", "3", "--promote", "never")
+    rows = np.random.default_rng(0).uniform([4, 2, 1, 0], [8, 4.5, 7, 2.5], (200, 4))
+    with serving(three) as (url, _):
+        until(lambda: version(url) == three.versions()[2])
+        code, shown = command("--compare", "4", "--url", url)
+        assert (code, shown.splitlines()[-1]) == (
+            1, f"promote_model.py: {url} has no predictions of these features yet: there is nothing to compare on",
+        )  # fmt: skip
+        names = three.store().fetch(three.store().champion()).schema.feature_names
+        columns = dict(zip(names, rows.T.tolist(), strict=True))
+        assert requests.post(f"{url}/predict/batch", json={"columns": columns}, timeout=10).status_code == 200
+        answered = requests.get(f"{url}/predictions/history?limit=1000", timeout=10).json()["predictions"]
+        shown = command("--compare", "4", "--url", url)[1]
+        whole = command("--compare", "4", "--all", "--url", url)[1]
+    versions = {listed.version.registry_version: listed.version for listed in three.store().versions()}
+    live, candidate = (Predictor(three.store().fetch(versions[number])) for number in ("3", "4"))
+    truth = comparison.difference(live.probabilities(rows), candidate.probabilities(rows))
+    changed = int(truth.changed.sum())
+    assert promote_model.SHOWN < changed < 200
+    assert f"another class   {changed} of 200 ({changed / 2:.1f}%)" in shown
+    assert f"moved by {truth.distance.mean():.4f} in the mean, {truth.distance.max():.4f} at most" in shown
+    assert re.search(r"latency, a row  \d+\.\d µs against \d+\.\d µs", shown)
+    assert f"left out: {changed - promote_model.SHOWN}; --all shows them" in shown
+    named = {line.split()[2] for line in whole.partition("moved\n")[2].splitlines()}
+    assert named == {
+        entry["prediction_id"] for entry in answered if truth.changed[int(entry["prediction_id"].partition("-")[2])]
+    }
+    moved = [float(line.split()[-1]) for line in whole.partition("moved\n")[2].splitlines()]
+    assert moved == sorted(moved, reverse=True)
+
+
+def test_a_comparison_without_an_api_says_so(three: Workspace, command: Command) -> None:
+    """Where no API answers, or something else does, that is said in one line, with what to do."""
+    free = f"http://127.0.0.1:{ports.free('127.0.0.1')}"
+    with tracking_server(three.folder) as other:
+        for url, said in ((free, "no API answers at"), ("nonsense", "no API answers at"), (other, "is no API of this")):
+            code, shown = command("--compare", "1", "--url", url)
+            assert code == 1
+            (line,) = shown.splitlines()
+            assert said in line
+            assert "--url" in line
+
+
+@pytest.fixture
+def six(three: Workspace) -> Workspace:
+    """Versions 1 to 6; 5 is live, a rollback leads to 3, 2 is the challenger, 1 and 4 were never more than registered
+    or live long ago."""
+    for _ in range(3):
+        three.train("--n-estimators", "5", "--promote", "never")
+    store = three.store()
+    versions = {listed.version.registry_version: listed.version for listed in store.versions()}
+    store.move("champion", versions["5"], "better")
+    store.move("challenger", versions["2"], "to watch")
+    return three
+
+
+def test_old_versions_are_removed_and_needed_ones_stay(six: Workspace, command: Command) -> None:
+    """--prune removes what is older than the newest ones from the artifacts, but not the champion, the challenger or
+    where a rollback leads; what is gone there is still found in MLflow."""
+    before = six.versions()
+    code, shown = command("--prune", "--keep", "1")
+    assert (code, len(shown.splitlines())) == (0, 3)
+    assert six.versions() == [before[1], before[2], before[4], before[5]]
+    assert len(six.store().versions()) == 6
+    assert "0 versions removed" in command("--prune", "--keep", "1")[1]
+    assert not list(six.artifacts.glob(".*.partial*"))
+    assert command("--rollback")[0] == 0
+    assert live(six) == "3"
+    assert command("1", "--why", "it is in MLflow still")[0] == 0
+    assert live(six) == "1"
+
+
+def test_with_the_registry_they_are_gone(six: Workspace, command: Command) -> None:
+    """--prune --registry removes them from MLflow, too: no list has them, what is printed frees their files, and a
+    training, a rollback and a running server go on as before."""
+    before = six.versions()
+    with serving(six) as (url, _):
+        until(lambda: version(url) == before[4])
+        code, shown = command("--prune", "--keep", "2", "--registry")
+        assert code == 0
+        assert [listed.version.registry_version for listed in six.store().versions()] == ["6", "5", "3", "2"]
+        gc = shown.splitlines()[-1].strip()
+        assert gc.startswith("MLFLOW_ALLOW_FILE_STORE=true mlflow gc ")
+        runs = len(list((six.folder / "mlruns").glob("*/*/artifacts")))
+        path = {"PATH": f"{Path(PYTHON).parent}:{os.environ['PATH']}"}
+        subprocess.run(gc, shell=True, check=True, env=six.environment | path, cwd=six.folder, capture_output=True)
+        assert runs - len(list((six.folder / "mlruns").glob("*/*/artifacts"))) == 2
+        seventh = six.train("--n-estimators", "5")
+        until(lambda: version(url) == seventh)
+        assert live(six) == "7"
+        assert command("--rollback")[0] == 0
+        assert command("--rollback")[0] == 0
+        until(lambda: version(url) == before[2])
+        assert requests.get(f"{url}/health", timeout=10).json()["status"] == "healthy"
+    assert live(six) == "3"
+
+
+def test_a_cut_removal_is_taken_up_again(six: Workspace, command: Command) -> None:
+    """If a version's run or model is gone from MLflow already, it is removed all the same; what a killed removal left
+    in the artifacts is swept by the next training."""
+    store = six.store()
+    client = store.connect()
+    entry = client.get_model_version("iris-classifier", "1")
+    client.delete_run(entry.run_id)
+    client.delete_logged_model(entry.model_id)
+    (six.artifacts / six.versions()[3]).rename(six.artifacts / f".{six.versions()[3]}.partial")
+    assert command("--prune", "--keep", "1", "--registry")[0] == 0
+    assert [listed.version.registry_version for listed in store.versions()] == ["6", "5", "3", "2"]
+    six.train("--n-estimators", "5")
+    assert not list(six.artifacts.glob(".*.partial*"))
