@@ -255,9 +255,10 @@ def prune(store: "Store", keep: int, *, registry: bool) -> None:
     print(f"{count} version{'s' * (count != 1)} removed from {where}, {freed / 1e6:.1f} MB freed")
     if count and registry:
         opt_in = "MLFLOW_ALLOW_FILE_STORE=true " if store_folder(store.uri) else ""
+        backend = "<its store>" if store.uri.startswith("http") else f"'{store.shown}'"
         print(
-            "MLflow has marked their runs and models as deleted. This removes for good all that is so marked:\n"
-            f"  {opt_in}mlflow gc --backend-store-uri '{store.shown}' --tracking-uri '{store.shown}'"
+            "MLflow has marked their runs and models as deleted. Run where the store is, this removes them for good:\n"
+            f"  {opt_in}mlflow gc --backend-store-uri {backend} --tracking-uri '{store.shown}'"
         )
 
 

@@ -82,6 +82,18 @@ def _reason(error: Exception) -> str:
     return said if not system or system in said else f"{system}: {said}"
 
 
+@contextlib.contextmanager
+def _unless_gone() -> Iterator[None]:
+    """Passes over what MLflow doesn't have, or not any more."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+
+
 @dataclass(frozen=True)
 class Listed:
     """A registered version as a list shows it: since when it is registered, and the aliases that it carries."""
@@ -394,16 +406,12 @@ class Store:
                     yield listed, size
 
     def _unregister(self, version: RegisteredVersion) -> None:
-        from mlflow.exceptions import MlflowException
-
         client = self.connect()
-        model_id = client.get_model_version(self.model_name, version.registry_version).model_id
-        for delete, entry in ((client.delete_run, version.run_id), (client.delete_logged_model, model_id)):
-            try:
-                delete(entry)
-            except MlflowException as error:
-                if error.error_code != "RESOURCE_DOES_NOT_EXIST":  # else somebody has deleted it before
-                    raise
+        with _unless_gone():
+            for made in client.get_run(version.run_id).outputs.model_outputs:
+                with _unless_gone():
+                    client.delete_logged_model(made.model_id)
+            client.delete_run(version.run_id)
         # last: if the way here is cut, the next time finds the version again
         client.delete_model_version(self.model_name, version.registry_version)
 

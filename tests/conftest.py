@@ -133,14 +133,19 @@ class Workspace:
     """A folder with artifacts of its own and a store, its own `mlruns` unless a `uri` names another; the project's
     scripts are run on it as processes."""
 
-    def __init__(self, folder: Path, uri: str | None = None) -> None:
+    def __init__(self, folder: Path, uri: str | None = None, model_name: str = "iris-classifier") -> None:
         self.folder = folder
         self.artifacts = folder / "artifacts"
         self.uri = uri or f"file:{folder}/mlruns"
+        self.model_name = model_name
 
     @property
     def environment(self) -> dict[str, str]:
-        return os.environ | {"MLFLOW_TRACKING_URI": self.uri, "CLASSIFIER_ARTIFACTS_DIR": str(self.artifacts)}
+        return os.environ | {
+            "MLFLOW_TRACKING_URI": self.uri,
+            "CLASSIFIER_ARTIFACTS_DIR": str(self.artifacts),
+            "CLASSIFIER_MODEL_NAME": self.model_name,
+        }
 
     def run(self, script: str, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
         """Runs a script to its end, from a working directory that has nothing to do with the project."""
@@ -181,7 +186,7 @@ class Workspace:
         settings = Settings.model_construct(
             tracking_uri=absolute_store(self.uri),
             artifacts_dir=self.artifacts,
-            model_name="iris-classifier",
+            model_name=self.model_name,
             model_alias="champion",
         )
         return Store(settings)

@@ -2,9 +2,10 @@
 
 import os
 import re
+import secrets
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -32,11 +33,49 @@ def trained_thrice(trained_once: Workspace, tmp_path_factory: pytest.TempPathFac
     return workspace
 
 
-@pytest.fixture
-def three(trained_thrice: Workspace, tmp_path: Path) -> Workspace:
-    shutil.copytree(trained_thrice.folder, tmp_path / "three")
-    return Workspace(tmp_path / "three")
+@pytest.fixture(scope="module")
+def on_a_database(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    folder = tmp_path_factory.mktemp("database")
+    return trained_there(Workspace(folder, f"sqlite:///{folder}/mlflow.db"))
 
+
+@pytest.fixture(scope="module")
+def on_a_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
+    with tracking_server(tmp_path_factory.mktemp("elsewhere")) as uri:
+        yield trained_there(Workspace(tmp_path_factory.mktemp("here"), uri))
+
+
+def trained_there(workspace: Workspace) -> Workspace:
+    for trees in ("10", "11", "12"):
+        workspace.train("--n-estimators", trees)
+    return workspace
+
+
+@pytest.fixture
+def three(request: pytest.FixtureRequest, tmp_path: Path) -> Workspace:
+    """Versions 1 to 3, of which 3 is live, to be changed at will: a copy of a folder; with `ANYWHERE` also a model of
+    its own on a database and a server, of the same three runs."""
+    kind = getattr(request, "param", "folder")
+    if kind == "folder":
+        shutil.copytree(request.getfixturevalue("trained_thrice").folder, tmp_path / "three")
+        return Workspace(tmp_path / "three")
+    trained: Workspace = request.getfixturevalue(f"on_a_{kind}")
+    three = Workspace(tmp_path / "three", trained.uri, f"model-{secrets.token_hex(4)}")
+    for folder in trained.versions():
+        shutil.copytree(trained.artifacts / folder, three.artifacts / folder)
+    client, store = trained.store().connect(), three.store()
+    client.create_registered_model(three.model_name)
+    for number in ("1", "2", "3"):
+        made = client.get_model_version(trained.model_name, number)
+        tags = {tag: made.tags[tag] for tag in (tracking.VERSION_TAG, tracking.CHECKSUM_TAG)}
+        model_id = made.source.removeprefix("models:/")
+        client.create_model_version(three.model_name, made.source, made.run_id, tags=tags, model_id=model_id)
+        store.move("champion", store.versions()[0].version, "train_model.py --promote always")
+    return three
+
+
+ANYWHERE = pytest.mark.parametrize("three", ["folder", "database", "server"], indirect=True)
+"""For tests of what must be the same on a folder, a database and a tracking server."""
 
 Command = Callable[..., tuple[int, str]]
 
@@ -63,6 +102,7 @@ def live(workspace: Workspace) -> str:
     return workspace.store().champion().registry_version
 
 
+@ANYWHERE
 def test_the_list_shows_every_version_and_which_is_live(three: Workspace, command: Command) -> None:
     """Without arguments every version is a line, the newest first, with its metrics, and the live one says so."""
     code, shown = command()
@@ -86,6 +126,7 @@ def test_a_long_list_is_cut(three: Workspace, command: Command, monkeypatch: pyt
     assert len(command("--all")[1].splitlines()) == 1 + len(three.versions())
 
 
+@ANYWHERE
 def test_a_version_becomes_live_with_its_reason(three: Workspace, command: Command) -> None:
     """A version, by its number or its model version, becomes live; a running server follows, and its /model/info, the
     journal and the version's tag in MLflow say when, who, in place of which, and why."""
@@ -99,7 +140,7 @@ def test_a_version_becomes_live_with_its_reason(three: Workspace, command: Comma
         newest, before, *_ = requests.get(f"{url}/model/info", timeout=10).json()["journal"]
         assert (newest["from"], newest["why"], newest["who"]) == ("3", "passed review", journal.whoami())
         assert before["why"] == "train_model.py --promote always"
-    tags = three.store().connect().get_model_version("iris-classifier", "1").tags
+    tags = three.store().connect().get_model_version(three.model_name, "1").tags
     assert tags["last_champion"] == f"{newest['when']} by {journal.whoami()}: passed review"
     assert command(three.versions()[1], "--why", "by its name")[0] == 0
     assert live(three) == "2"
@@ -108,6 +149,7 @@ def test_a_version_becomes_live_with_its_reason(three: Workspace, command: Comma
     assert "by its name" in shown.splitlines()[1]
 
 
+@ANYWHERE
 def test_rollbacks_go_back_one_after_the_other(three: Workspace, command: Command) -> None:
     """A rollback makes the one live that was before, a second one goes further back, and the first version stays."""
     assert command("--rollback", "--why", "errors at night")[0] == 0
@@ -120,6 +162,7 @@ def test_rollbacks_go_back_one_after_the_other(three: Workspace, command: Comman
     assert "errors at night" in command("--journal")[1]
 
 
+@ANYWHERE
 def test_another_model_is_another_memory(three: Workspace) -> None:
     """What was live is remembered for this model, this alias and this store, and told to no other."""
     store = three.store()
@@ -136,6 +179,7 @@ def test_a_store_that_is_gone_is_not_an_empty_one(three: Workspace) -> None:
         three.store().champion()
 
 
+@ANYWHERE
 def test_a_candidate_is_marked(three: Workspace, command: Command) -> None:
     """The challenger is marked and unmarked, written down, and what is live stays."""
     assert command("--challenger", "1")[0] == 0
@@ -146,6 +190,7 @@ def test_a_candidate_is_marked(three: Workspace, command: Command) -> None:
     assert [line.split()[3] for line in command("--journal")[1].splitlines()[1:3]] == ["challenger", "challenger"]
 
 
+@ANYWHERE
 def test_what_is_live_already_is_not_moved(three: Workspace, command: Command) -> None:
     """To make the live version live is no move and no entry."""
     before = three.store().journal()
@@ -165,11 +210,12 @@ def test_nothing_broken_becomes_live(three: Workspace, command: Command) -> None
     assert "forest.safetensors" in shown
 
 
+@ANYWHERE
 def test_a_move_in_mlflow_is_noticed(three: Workspace, command: Command) -> None:
     """A move that was made past this project is written down once, as such, by the server that follows it."""
     with serving(three) as (url, _):
         until(lambda: version(url) == three.versions()[2])
-        three.store().connect().set_registered_model_alias("iris-classifier", "champion", "2")
+        three.store().connect().set_registered_model_alias(three.model_name, "champion", "2")
         until(lambda: version(url) == three.versions()[1])
         until(lambda: requests.get(f"{url}/model/info", timeout=10).json()["journal"][0]["to"] == "2")
         (newest, *_) = requests.get(f"{url}/model/info", timeout=10).json()["journal"]
@@ -183,7 +229,7 @@ def test_where_nothing_can_be_written_the_move_is_told(three: Workspace, monkeyp
     """In a folder that is read-only, or while a training hangs with the lock, a move that nobody wrote down is told,
     and nothing fails."""
     monkeypatch.setattr(tracking, "PATIENCE", 0)
-    three.store().connect().set_registered_model_alias("iris-classifier", "champion", "2")
+    three.store().connect().set_registered_model_alias(three.model_name, "champion", "2")
 
     store = three.store()
     with FileLock(three.artifacts / ".registry.lock"):
@@ -223,23 +269,16 @@ def test_what_is_wrong_is_said_in_a_line(
     assert (live(three), three.store().journal()) == ("3", before)
 
 
-def test_with_a_database(empty_workspace: Workspace) -> None:
-    """With SQLite as MLflow's store everything is the same: moved, rolled back, listed and written down."""
-    database = {"MLFLOW_TRACKING_URI": f"sqlite:///{empty_workspace.folder}/mlflow.db"}
-    for trees in ("5", "6"):
-        done = empty_workspace.run("train_model.py", "--n-estimators", trees, **database)
-        assert done.returncode == 0, done.stderr
-    for arguments in (["--rollback"], ["2", "--why", "fine after all"], ["--challenger", "1"]):
-        done = empty_workspace.run("promote_model.py", *arguments, **database)
-        assert done.returncode == 0, done.stderr
-    shown = empty_workspace.run("promote_model.py", **database).stdout.splitlines()
-    assert ["champion (live)" in line for line in shown[1:]] == [True, False]
-    assert "challenger" in shown[2]
-    written = empty_workspace.run("promote_model.py", "--journal", **database).stdout.splitlines()
-    assert len(written) == 6
-    assert "rollback" in written[3]
+@ANYWHERE
+def test_what_is_not_what_was_registered_does_not_become_live(three: Workspace, command: Command) -> None:
+    """A version whose release isn't the one that the registry's tag says is refused, and what is live stays."""
+    three.store().connect().set_model_version_tag(three.model_name, "1", tracking.CHECKSUM_TAG, "0" * 64)
+    code, shown = command("1", "--why", "hope")
+    assert (code, live(three), shown.count("\n")) == (1, "3", 1)
+    assert "was altered" in shown
 
 
+@ANYWHERE
 def test_a_candidate_answers_again_what_was_answered(three: Workspace, command: Command) -> None:
     """--compare says how many of a running API's newest predictions a version would change, which ones, how far the
     probabilities move, and the latency of both: as the two models themselves have it."""
@@ -353,3 +392,35 @@ def test_a_cut_removal_is_taken_up_again(six: Workspace, command: Command) -> No
     assert [listed.version.registry_version for listed in store.versions()] == ["6", "5", "3", "2"]
     six.train("--n-estimators", "5")
     assert not list(six.artifacts.glob(".*.partial*"))
+
+
+def test_a_whole_life(anywhere: Workspace) -> None:
+    """On a folder, a database and a tracking server: trained, followed, rolled back, pruned and trained again, with a
+    server whose artifacts start empty; MLflow lists what is left."""
+    elsewhere = Workspace(anywhere.folder / "api", anywhere.uri)
+    elsewhere.folder.mkdir()
+
+    def promote(*arguments: str) -> None:
+        done = anywhere.run("promote_model.py", *arguments)
+        assert done.returncode == 0, done.stderr
+
+    versions = [anywhere.train("--n-estimators", trees) for trees in ("5", "6", "7")]
+    with serving(elsewhere) as (url, _):
+        until(lambda: version(url) == versions[2], 30)
+        promote("--rollback")
+        until(lambda: version(url) == versions[1], 30)
+        promote(versions[2], "--why", "it wasn't that")
+        until(lambda: version(url) == versions[2], 30)
+        promote("--challenger", versions[1])
+        until(lambda: requests.get(f"{url}/model/info", timeout=10).json()["challenger"] is not None, 30)
+        promote("--prune", "--keep", "1", "--registry")
+        versions.append(anywhere.train("--n-estimators", "8"))
+        until(lambda: version(url) == versions[3], 30)
+        assert requests.get(f"{url}/health", timeout=10).json()["status"] == "healthy"
+    left = [listed.version.model_version for listed in anywhere.store().versions()]
+    assert left == [versions[3], versions[2], versions[1]]
+    assert anywhere.versions() == versions[1:]
+    written = [(move.alias, move.origin, move.to) for move in anywhere.store().journal()]
+    champions = [(origin, to) for alias, origin, to in written if alias == "champion"]
+    assert champions == [(None, "1"), ("1", "2"), ("2", "3"), ("3", "2"), ("2", "3"), ("3", "4")]
+    assert ("challenger", None, "2") in written
