@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -98,19 +99,20 @@ class Shadow:
         with self._lock:
             waiting, self._waiting = self._waiting, deque(maxlen=ROWS)
             offered, self._offered = self._offered, 0
-        scored = 0
-        for answered, rows, shares in self._pieces(waiting):
-            if scored >= ROWS or self._closing.wait(BREATH):
-                break
-            scored += len(rows)
-            try:
+        compared = 0
+        why: Literal["skipped", "failed"] = "skipped"
+        try:
+            for answered, rows, shares in self._pieces(waiting):
+                if compared >= ROWS or self._closing.wait(BREATH):
+                    break
                 self._score(answered, rows, shares)
-            except Exception:
-                self._tally.leave_out(len(rows), "failed")
-                if not self._failed:  # in the log once, however often
-                    log.exception("the challenger can't be scored")
-                self._failed = True
-        self._tally.leave_out(offered - scored, "skipped")
+                compared += len(rows)
+        except Exception:
+            why = "failed"
+            if not self._failed:  # in the log once, however often
+                log.exception("the challenger can't be scored")
+            self._failed = True
+        self._tally.leave_out(offered - compared, why)
 
     def _score(self, answered: str, rows: Matrix, shares: Matrix) -> None:
         other = self._challenger if answered == self._champion.model_version else self._champion

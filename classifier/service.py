@@ -64,7 +64,7 @@ class Service:
     ) -> None:
         """`share`: of the callers, from 0 to 1, that a challenger answers."""
         self._source, self._metrics = source, metrics
-        self._observers = self._all_observers = tuple(observers)
+        self._observers = self._told = tuple(observers)
         self._pause, self._share = follow_seconds, share
         self._loader = Loader(source, metrics, follow_seconds)
         self._challenge = Challenge(Loader(source, metrics, follow_seconds), metrics)
@@ -157,11 +157,14 @@ class Service:
         try:
             self._challenge.follow(live, self._source.challenger())
             self._no_challenger = None
-        except ClassifierError as error:
+        except Exception as error:  # whatever it is, what is live is followed
             if str(error) != self._no_challenger:
-                log.warning("no look at the challenger", extra={"reason": str(error)})
+                ours = isinstance(error, ClassifierError)
+                log.warning("no look at the challenger", extra={"reason": str(error)}, exc_info=not ours)
             self._no_challenger = str(error)
-        self._observers = self._all_observers + ((self._challenge.shadow,) if self._challenge.shadow else ())
+            return
+        shadow = self._challenge.shadow
+        self._told = (*self._observers, shadow) if shadow else self._observers
         challenger = self._challenge.now
         share = self._share if challenger and challenger.tally else 0.0
         with self._lock:
@@ -256,7 +259,7 @@ class Service:
 
     def record(self, event: Prediction | Batch) -> None:
         """Tells every observer. One that fails is logged and counted; the caller still gets the prediction."""
-        for observer in self._observers:
+        for observer in self._told:
             try:
                 observer.observe(event) if isinstance(event, Prediction) else observer.observe_batch(event)
             except Exception:

@@ -10,7 +10,7 @@ import requests
 
 from classifier import challenger, comparison
 from classifier.answer import predict, predict_batch
-from classifier.errors import ReleaseError, TrackingError
+from classifier.errors import TrackingError
 from classifier.metrics import MAX_VERSIONS, Metrics
 from classifier.predictor import Predictor
 from classifier.record import Batch, Prediction
@@ -139,7 +139,7 @@ def test_a_challenger_that_is_refused_is_a_reason(source: FakeSource, candidate:
     service._challenge.close()
 
 
-@pytest.mark.parametrize("error", [TrackingError("it has no tag"), ReleaseError("odd")])
+@pytest.mark.parametrize("error", [TrackingError("it has no tag"), RuntimeError("something else")])
 def test_without_a_look_at_the_challenger_all_is_well(
     source: FakeSource, error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
