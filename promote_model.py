@@ -143,11 +143,11 @@ def run(store: "Store", options: argparse.Namespace, url: str) -> None:
     elif options.prune:
         prune(store, options.keep, registry=options.registry)
     elif options.journal:
-        print(journal_table(store.catch_up(store.alias), versions))
+        print(journal_table(store.catch_up(), versions))
     else:
         shown = versions if options.all else versions[:SHOWN]
         metrics = [store.metrics(listed.version) for listed in shown]
-        print(version_table(shown, metrics, store.catch_up(store.alias), store.alias))
+        print(version_table(shown, metrics, store.catch_up(), store.alias))
         if len(versions) > len(shown):
             print(f"older, left out: {len(versions) - len(shown)}; `python promote_model.py --all` lists them")
 
@@ -181,7 +181,7 @@ def verify(store: "Store", version: "RegisteredVersion") -> None:
 
 
 def roll_back(store: "Store", versions: "Sequence[Listed]", why: str | None) -> None:
-    moves = store.catch_up(store.alias)
+    moves = store.catch_up()
     known = {listed.version.registry_version: listed for listed in versions}
     targets = [known[number] for number in journal.previous(moves, store.alias) if number in known]
     if not targets:

@@ -335,10 +335,11 @@ class Store:
                 self.remember(to)
         return made
 
-    def catch_up(self, alias: str) -> list[Move]:
-        """The journal, after a move of the alias that nobody wrote down has been."""
+    def catch_up(self) -> list[Move]:
+        """The journal, after moves that nobody wrote down have been, of what is live and of the challenger."""
         with self.translated(f"writing the journal of {self.model_name}"), self.lock():
-            return self._catch_up(alias)
+            self._catch_up(self.alias)
+            return self._catch_up(self.challenger_alias)
 
     def noticed(self, champion: RegisteredVersion) -> list[Move]:
         """The journal, once it says that this version is champion; where it can't be written to, as it should be."""

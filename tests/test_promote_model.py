@@ -212,7 +212,8 @@ def test_nothing_broken_becomes_live(three: Workspace, command: Command) -> None
 
 @ANYWHERE
 def test_a_move_in_mlflow_is_noticed(three: Workspace, command: Command) -> None:
-    """A move that was made past this project is written down once, as such, by the server that follows it."""
+    """A move that was made past this project is written down once, as such, by the server that follows it or by who
+    looks next."""
     with serving(three) as (url, _):
         until(lambda: version(url) == three.versions()[2])
         three.store().connect().set_registered_model_alias(three.model_name, "champion", "2")
@@ -220,9 +221,11 @@ def test_a_move_in_mlflow_is_noticed(three: Workspace, command: Command) -> None
         until(lambda: requests.get(f"{url}/model/info", timeout=10).json()["journal"][0]["to"] == "2")
         (newest, *_) = requests.get(f"{url}/model/info", timeout=10).json()["journal"]
         assert (newest["from"], newest["who"]) == ("3", journal.NOTICED)
-    code, shown = command("--journal")
-    assert (code, shown.count(journal.NOTICED)) == (0, 1)
-    assert len(three.store().journal()) == 4
+    three.store().connect().set_registered_model_alias(three.model_name, "challenger", "1")
+    for _ in range(2):
+        code, shown = command("--journal")
+        assert (code, shown.count(journal.NOTICED)) == (0, 2)
+    assert [(move.alias, move.to) for move in three.store().journal()[3:]] == [("champion", "2"), ("challenger", "1")]
 
 
 def test_where_nothing_can_be_written_the_move_is_told(three: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
