@@ -61,12 +61,13 @@ class Schema(BaseModel):
         said = "is outside the training range {0.minimum:g} to {0.maximum:g}"
         return tuple((one.name, one.minimum, one.maximum, said.format(one)) for one in self.features)
 
-    @cached_property
+    # arrays aren't cached: what is cached takes part in ==, and arrays have no truth value
+    @property
     def seen(self) -> Bounds:
         """The ranges seen in training."""
         return _bounds([(feature.minimum, feature.maximum) for feature in self.features])
 
-    @cached_property
+    @property
     def computable(self) -> Bounds:
         """The ranges in which the model can compute."""
         return _bounds([(feature.lowest, feature.highest) for feature in self.features])
