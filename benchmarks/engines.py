@@ -12,7 +12,7 @@ from sklearn.datasets import make_classification
 from sklearn.pipeline import Pipeline
 
 from benchmarks.measure import seconds_each
-from classifier import data, export, training
+from classifier import data, export, provenance, training
 from classifier.predictor import Predictor
 from classifier.schema import Matrix
 from classifier.settings import Settings
@@ -51,7 +51,8 @@ def fitted(trees: int, features: int) -> tuple[Pipeline, Predictor, Matrix]:
     schema = training.infer_schema(pipeline, parts.training)
     info = {
         "model_type": training.MODEL_TYPE, "trained_at": "", "parameters": {}, "metrics": {}, "dataset": {},
-        "feature_importances": dict.fromkeys(schema.feature_names, 0.0), "libraries": {}, "git_commit": "",
+        "feature_importances": dict.fromkeys(schema.feature_names, 0.0), "git_commit": "",
+        "libraries": provenance.libraries(),
     }  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         made = export.write_release(Path(folder) / "release", "20241201_143022", pipeline, schema, parts.training, info)

@@ -11,7 +11,9 @@ checksums; does not know how a forest is walked (`classifier.predictor`) or wher
 """
 
 import contextlib
+import functools
 import hashlib
+import importlib.metadata
 import os
 import shutil
 import time
@@ -38,6 +40,9 @@ FORMAT = 2
 MANIFEST, FOREST = "manifest.json", "forest.safetensors"
 MAX_BYTES = {MANIFEST: 16 * 2**20, FOREST: 2**30}
 VERSION_FORMAT = "%Y%m%d_%H%M%S"
+
+LIBRARY = "scikit-learn"
+"""Whose answers a release holds. One made with another major or minor version of it is refused."""
 
 
 class Golden(BaseModel):
@@ -184,7 +189,8 @@ def read(folder: Path, checksum: str | None = None) -> Release:
     """Reads a release and verifies every checksum; with `checksum`, that it is the very release that was registered.
 
     Raises:
-        ReleaseError: a file is missing, too large, altered, or of another format.
+        ReleaseError: a file is missing, too large, altered, of another format or too many, or it was made with another
+            scikit-learn.
     """
     raw = _read_bounded(folder / MANIFEST)
     actual = sha256(raw)
@@ -203,10 +209,32 @@ def read(folder: Path, checksum: str | None = None) -> Release:
         ) from None
     if set(manifest.files) != {FOREST}:
         raise ReleaseError(f"{folder / MANIFEST} must name {FOREST} and nothing else")
+    if strangers := _visible(folder) - {MANIFEST, FOREST}:
+        raise ReleaseError(f"{folder} holds {', '.join(sorted(strangers))}, which is no part of a release")
+    made_with = manifest.info.libraries.get(LIBRARY, "unknown")
+    if _minor(made_with) != _minor(_installed()):
+        raise ReleaseError(f"{folder} was made with {LIBRARY} {made_with}; here is {_installed()}: train again")
     forest = _read_bounded(folder / FOREST)
     if sha256(forest) != manifest.files[FOREST]:
         raise ReleaseError(f"{folder / FOREST} was altered: its SHA-256 is not the one in {MANIFEST}")
     return Release(manifest=manifest, forest=forest, checksum=actual)
+
+
+def _visible(folder: Path) -> set[str]:
+    """What is in it, without the hidden files that file managers leave."""
+    try:
+        return {entry.name for entry in folder.iterdir() if not entry.name.startswith(".")}
+    except OSError as error:
+        raise ReleaseError(f"{folder} can't be read: {error.strerror}") from error
+
+
+@functools.cache
+def _installed() -> str:
+    return importlib.metadata.version(LIBRARY)  # reads a file: importing it would take a second
+
+
+def _minor(version: str) -> list[str]:
+    return version.split(".")[:2]
 
 
 def _read_bounded(file: Path) -> bytes:

@@ -15,13 +15,13 @@ import pytest
 import requests
 from sklearn.pipeline import Pipeline
 
-from classifier import data, export, ports, training
+from classifier import data, export, journal, ports, provenance, training
 from classifier.errors import NoModelError
 from classifier.journal import Move
 from classifier.release import RegisteredVersion, Release
 from classifier.schema import Schema
 from classifier.settings import Settings, absolute_store
-from classifier.tracking import Store
+from classifier.tracking import CHECKSUM_TAG, RELEASE, VERSION_TAG, Store
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = sys.executable
@@ -36,7 +36,7 @@ def info(schema: Schema) -> dict[str, Any]:
         "metrics": {"test_accuracy": 1.0},
         "feature_importances": dict.fromkeys(schema.feature_names, 0.25),
         "dataset": {},
-        "libraries": {},
+        "libraries": provenance.libraries(),
         "git_commit": "unknown",
     }
 
@@ -247,3 +247,32 @@ def anywhere(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Workspa
             yield Workspace(tmp_path / "here", uri)
     else:
         yield Workspace(tmp_path, f"sqlite:///{tmp_path}/mlflow.db" if request.param == "database" else None)
+
+
+def register(workspace: Workspace, model_version: str, checksum: str) -> str:
+    """Registers what is in `artifacts/<model_version>/`, with a run that holds it too, as a training would; its number
+    in the registry."""
+    client = workspace.store().connect()
+    experiment = client.get_experiment_by_name("iris-classifier")
+    assert experiment
+    run_id = client.create_run(experiment.experiment_id).info.run_id
+    with contextlib.chdir(workspace.folder):
+        client.log_artifacts(run_id, str(workspace.artifacts / model_version))
+    client.set_terminated(run_id)
+    tags = {VERSION_TAG: model_version, CHECKSUM_TAG: checksum}
+    version = client.create_model_version("iris-classifier", f"runs:/{run_id}/{RELEASE}", run_id, tags)
+    return str(version.version)
+
+
+def make_live(workspace: Workspace, number: str) -> None:
+    """Gives the alias to a version, by MLflow's client. The journal comes first, so that a server that follows need not
+    wait for it; the one before should be `noticed` by then."""
+    store = workspace.store()
+    move = journal.next_move(store.journal(), store.alias, number, journal.whoami(), "a test")
+    store.connect().set_registered_model_tag(store.model_name, *journal.entry(move))
+    store.connect().set_registered_model_alias(store.model_name, store.alias, number)
+
+
+def noticed(url: str, number: str) -> bool:
+    """Whether a server has taken over that this version became live."""
+    return bool(requests.get(f"{url}/model/info", timeout=10).json()["journal"][0]["to"] == number)

@@ -4,6 +4,7 @@ import json
 import shutil
 import threading
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -63,13 +64,41 @@ def flip_last_bit(file: Path) -> None:
         lambda folder: edit(folder, lambda manifest: manifest["golden"]["rows"].append(["1", "2", "3", "4"])),
         lambda folder: edit(folder, lambda manifest: manifest.update(model_version="../../up")),
         lambda folder: edit(folder, lambda manifest: manifest.update(files={"../forest.safetensors": "0"})),
+        lambda folder: (folder / "model.pkl").write_bytes(b"\x80\x04K\x01."),
+        lambda folder: (folder / "code").mkdir(),
+        lambda folder: made_with(folder, None),
     ],
 )
 def test_a_damaged_release_is_refused(folder: Path, damage: Callable[[Path], object]) -> None:
-    """A release with a file missing, altered, cut, of another format or shape is refused, and the file is named."""
+    """A release with a file missing, altered, cut, of another format or shape or too many is refused, and named."""
     damage(folder)
     with pytest.raises(ReleaseError, match=str(folder)):
         release.read(folder)
+
+
+def made_with(folder: Path, version: str | None) -> None:
+    """Says that it was made with this scikit-learn; None: with none that it names."""
+    edit(folder, lambda manifest: manifest["info"].update(libraries={"scikit-learn": version} if version else {}))
+
+
+def test_another_scikit_learn_is_refused(folder: Path) -> None:
+    """A release of another major or minor version of scikit-learn than the installed one is refused, and both are
+    named; the patch may differ."""
+    installed = version("scikit-learn")
+    major, minor, *_ = installed.split(".")
+    for other in (f"{major}.{int(minor) + 1}.0", f"{int(major) + 1}.{minor}.0", f"{major}.{minor}0.1", major):
+        made_with(folder, other)
+        with pytest.raises(ReleaseError, match=rf"scikit-learn {other}; here is {installed}: train again"):
+            release.read(folder)
+    for other in (f"{major}.{minor}.99", f"{major}.{minor}.0rc1", f"{major}.{minor}"):
+        made_with(folder, other)
+        release.read(folder)
+
+
+def test_what_a_file_manager_leaves_is_no_matter(folder: Path) -> None:
+    """A hidden file beside the release's own changes nothing."""
+    (folder / ".DS_Store").write_text("")
+    release.read(folder)
 
 
 def test_another_release_in_the_same_place_is_refused(folder: Path) -> None:
