@@ -275,4 +275,5 @@ def make_live(workspace: Workspace, number: str) -> None:
 
 def noticed(url: str, number: str) -> bool:
     """Whether a server has taken over that this version became live."""
-    return bool(requests.get(f"{url}/model/info", timeout=10).json()["journal"][0]["to"] == number)
+    moves = requests.get(f"{url}/model/info", timeout=10).json()["journal"]
+    return bool(moves) and moves[0]["to"] == number

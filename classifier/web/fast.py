@@ -117,7 +117,7 @@ class FastProtocol(BoundedProtocol):
             and self.parser.get_http_version() == "1.1"
             and self.parser.should_keep_alive()
             and (self.cycle is None or self.cycle.response_complete)
-            and not (self.expect_100_continue or self.flow.write_paused or self.root_path)
+            and not (self.expect_100_continue or self.flow.write_paused or self.root_path or self._stopping)
             and not self.transport.is_closing()
         ):
             self.check_head()
@@ -146,7 +146,6 @@ class FastProtocol(BoundedProtocol):
             super().on_message_complete()
 
     def shutdown(self) -> None:
-        self._fast.flush()  # what is answered goes out before the connection is closed
         self._hand_on()
         super().shutdown()
 

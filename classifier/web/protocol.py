@@ -1,7 +1,9 @@
-"""What HTTP itself is held to, before there is a request: a bounded head, and no upgrade to anything else.
+"""What HTTP itself is held to, before there is a request: a bounded head, no upgrade to anything else, and an end that
+loses nothing.
 
 uvicorn's httptools protocol bounds no header (measured: 1.4 GB from one connection), and drops the body of a request
-that offers an upgrade, as Java's HTTP client does with h2c on its first one.
+that offers an upgrade, as Java's HTTP client does with h2c on its first one. At a stop it closes every connection that
+has nothing under way at once, and resets what is on its way there (measured: a request on each of 32 busy ones).
 """
 
 import re
@@ -12,6 +14,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 MAX_HEAD_BYTES = 64 * 1024
 """Request line and headers together."""
 
+GRACE = 0.5
+"""Seconds after the begin of a stop in which a request that is on its way may still arrive."""
+
 _UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 _IGNORED = b"\r\nIgnored:"
 
@@ -19,11 +24,16 @@ _TOO_LARGE = b'{"detail":"The headers are larger than 65536 bytes"}'
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """HTTP/1.1 as uvicorn speaks it, with a head of at most `MAX_HEAD_BYTES`: a larger one gets 431 and is cut off."""
+    """HTTP/1.1 as uvicorn speaks it, with a head of at most `MAX_HEAD_BYTES`: a larger one gets 431 and is cut off.
+
+    At a stop a connection gets one more reply, to what is under way or arrives within `GRACE`, which says that it is
+    the last.
+    """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._in_head, self._head_bytes, self._trailer_bytes, self._received = True, 0, 0, 0
+        self._stopping = False
 
     def data_received(self, data: bytes) -> None:
         self._received = len(data)
@@ -58,6 +68,16 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self.check_head()
         super().on_headers_complete()
+        if self._stopping:
+            self.cycle.keep_alive = False  # uvicorn says so in the reply, and closes the connection behind it
+
+    def shutdown(self) -> None:
+        self._stopping = True
+        # uvicorn lets the reply to what is under way say that it is the last; nothing, or what has begun, can't say it
+        if self.cycle is None or self.cycle.response_started:
+            self.loop.call_later(GRACE, super().shutdown)
+        else:
+            super().shutdown()
 
     def check_head(self) -> None:
         """Raises ValueError for a head that is too large: the parser stops, and uvicorn calls send_400_response."""
