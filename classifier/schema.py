@@ -1,6 +1,7 @@
 """What a model takes and gives: features with their ranges, classes by name. Knows nothing of tables, files or HTTP."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -10,8 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 Matrix = NDArray[np.float64]
 """Rows of feature values, shape (rows, features), float64, in the order of `Schema.features`."""
 
-Bounds = tuple[NDArray[np.float64], NDArray[np.float64]]
-"""The least and the largest value of each feature, both included; each of shape (features,)."""
+
+@dataclass(frozen=True, eq=False)  # what a schema caches takes part in its ==, where arrays have no truth value
+class Bounds:
+    """The least and the largest value of each feature, both included; each of shape (features,)."""
+
+    lowest: NDArray[np.float64]
+    highest: NDArray[np.float64]
 
 
 class Feature(BaseModel):
@@ -61,13 +67,12 @@ class Schema(BaseModel):
         said = "is outside the training range {0.minimum:g} to {0.maximum:g}"
         return tuple((one.name, one.minimum, one.maximum, said.format(one)) for one in self.features)
 
-    # arrays aren't cached: what is cached takes part in ==, and arrays have no truth value
-    @property
+    @cached_property
     def seen(self) -> Bounds:
         """The ranges seen in training."""
         return _bounds([(feature.minimum, feature.maximum) for feature in self.features])
 
-    @property
+    @cached_property
     def computable(self) -> Bounds:
         """The ranges in which the model can compute."""
         return _bounds([(feature.lowest, feature.highest) for feature in self.features])
@@ -82,11 +87,10 @@ class Schema(BaseModel):
 
     def rows_to_warn_of(self, rows: Matrix) -> list[int]:
         """The numbers of the rows, of shape (n, features), for which there are warnings."""
-        lowest, highest = self.seen
-        places = np.flatnonzero((rows < lowest) | (rows > highest)) // len(lowest)
+        seen = self.seen
+        places = np.flatnonzero((rows < seen.lowest) | (rows > seen.highest)) // len(self.features)
         return list(dict.fromkeys(places.tolist()))
 
 
 def _bounds(pairs: Sequence[tuple[float, float]]) -> Bounds:
-    lowest, highest = np.array(pairs).T
-    return lowest, highest
+    return Bounds(*np.array(pairs).T)

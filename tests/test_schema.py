@@ -14,6 +14,6 @@ def test_what_was_asked_of_a_schema_changes_nothing(trained: Trained) -> None:
         assert schema.feature_names
         assert schema.rows_to_warn_of(np.full((1, 4), 99.0)) == [0]
         assert schema.warnings([99.0] * 4)
-        assert len(schema.computable[0]) == 4
+        assert len(schema.computable.lowest) == 4
         assert one == other
     assert len({one, other}) == 1

@@ -212,8 +212,8 @@ def _part(whole: memoryview, start: int, length: int) -> memoryview:
 
 
 def _check_bounds(rows: Matrix, schema: Schema) -> None:
-    lowest, highest = schema.computable
-    good = (rows >= lowest) & (rows <= highest)  # of NaN neither is true
+    bounds = schema.computable
+    good = (rows >= bounds.lowest) & (rows <= bounds.highest)  # of NaN neither is true
     if not good.all():
         row = int((~good).any(axis=1).argmax())
         names = [name for name, fits in zip(schema.feature_names, good[row], strict=True) if not fits]
