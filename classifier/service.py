@@ -135,9 +135,9 @@ class Service:
                 self._fall_back(str(error))
                 self._say(str(error), logging.ERROR)
         elif live.registry_version != version.registry_version:
-            self._adopt(replace(live, registry_version=version.registry_version, run_id=version.run_id))
+            self._show(replace(live, registry_version=version.registry_version, run_id=version.run_id))
         elif self._state.reason:
-            self._adopt(live)
+            self._show(live)
 
     def _notice(self, champion: RegisteredVersion) -> None:
         """Takes the journal over. Without it the service is none the worse, and the next look asks again."""
@@ -193,8 +193,7 @@ class Service:
                 continue
             with self._lock:
                 if self._state.live is None:
-                    self._adopt(live)
-                    self._say(trouble, logging.WARNING)
+                    self._show(live, trouble)
             return
 
     def _champion(self) -> RegisteredVersion:
@@ -209,7 +208,7 @@ class Service:
 
     def _swap(self, version: RegisteredVersion) -> None:
         started = time.perf_counter()
-        self._adopt(self._loader.load(version))
+        self._show(self._loader.load(version))
         self._source.remember(version)
         self._metrics.reload("loaded")
         milliseconds = round((time.perf_counter() - started) * 1000)
@@ -218,22 +217,31 @@ class Service:
             extra={"model_version": version.model_version, "version": version.registry_version, "ms": milliseconds},
         )
 
-    def _adopt(self, live: Live) -> None:
-        with self._lock:
-            same = self._state.live is not None and self._state.live.predictor is live.predictor
-            # a challenger that hasn't been held against this model yet answers nobody
-            share = self._state.share if same else 0.0
-            self._state = replace(self._state, status="healthy", reason=None, live=live, share=share)
-            self._metrics.serving(live.predictor.model_version, live.registry_version)
-
     def _say(self, trouble: str, level: int) -> None:
-        """Keeps what is served, and says that it isn't as it should be. In the log once, however long it lasts."""
+        """Keeps what is served, and says that it isn't as it should be."""
+        with self._lock:
+            self._show(self._state.live, trouble, level)
+
+    def _show(self, live: Live | None, trouble: str | None = None, level: int = logging.WARNING) -> None:
+        """Changes what is served and what is said of it, in one step. A trouble is in the log once, however long it
+        lasts."""
         with self._lock:
             old = self._state
-            reason = f"{trouble}. {old.live.predictor.model_version} is served meanwhile" if old.live else trouble
-            if reason != old.reason:
-                log.log(level, "no model" if old.live is None else "keeping the model", extra={"reason": reason})
-            self._state = replace(old, status="unhealthy" if old.live is None else "degraded", reason=reason)
+            reason = trouble
+            if live and trouble:
+                reason = f"{trouble}. {live.predictor.model_version} is served meanwhile"
+            if reason and reason != old.reason:
+                log.log(level, "keeping the model" if live else "no model", extra={"reason": reason})
+            same = live is not None and old.live is not None and live.predictor is old.live.predictor
+            self._state = replace(
+                old,
+                status="unhealthy" if live is None else "degraded" if reason else "healthy",
+                reason=reason,
+                live=live,
+                share=old.share if same else 0.0,  # a challenger that wasn't held against this model answers nobody
+            )
+            if live and live is not old.live:
+                self._metrics.serving(live.predictor.model_version, live.registry_version)
 
     # -- answering
 

@@ -191,6 +191,18 @@ def test_a_cold_start_serves_what_was_live_before(
     assert service.live().predictor.model_version == other.model_version
 
 
+def test_a_fallback_is_never_called_healthy(release: Release, other: Release, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of what was live before, taken at a start, health says degraded from the first moment on."""
+    source = FakeSource(release)
+    make(source)[0].look()
+    source.live, source.fail_fetch = other, ReleaseError("it is damaged")
+    service, metrics = make(source)
+    seen = []
+    monkeypatch.setattr(metrics, "serving", lambda *_: seen.append(service.state().status))
+    service.look()
+    assert set(seen) == {"degraded"}
+
+
 def test_a_model_that_was_taken_away_does_not_come_back(release: Release, monkeypatch: pytest.MonkeyPatch) -> None:
     """If the registry answers that there is no champion, nothing is served, however much was live before."""
     monkeypatch.setattr("classifier.service.IMPATIENCE", 0.05)
