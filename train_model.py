@@ -5,6 +5,7 @@ python train_model.py --n-estimators 300 --promote better --metric log_loss
 """
 
 import argparse
+import logging
 import signal
 import sys
 import time
@@ -128,6 +129,9 @@ def features(text: str) -> str | float:
 def main(argv: Sequence[str] | None = None) -> int:
     options = parse(argv)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # MLflow's file store warns through the root logger of each try of what it raises in the end
+    logging.getLogger().setLevel(logging.ERROR)
+    logging.getLogger("classifier").setLevel(logging.WARNING)
     step = Steps()
     try:
         settings = Settings.load(model_name=options.model_name, tracking_uri=options.tracking_uri)
@@ -171,8 +175,8 @@ def train(settings: Settings, options: argparse.Namespace, step: "Steps") -> Non
     step.done("import the libraries")
 
     with (
-        release.draft(settings.artifacts_dir, store.has_version) as draft,
-        runs.start(store, options.experiment, draft.model_version, COLUMNS) as run,
+        release.draft(settings.artifacts_dir, store.has_version, store.bury) as draft,
+        runs.start(store, options.experiment, draft.model_version, draft.token, COLUMNS) as run,
     ):
         table = data.load_iris()
         parts = data.split(table, options.test_size, options.seed)

@@ -1,18 +1,20 @@
 """The files of MLflow's file store, where they need more care than MLflow takes.
 
 The only module that knows how MLflow lays them out: `<store>/<experiment>/meta.yaml`, `<store>/<experiment>/datasets/`,
-`<store>/models/<name>/version-<n>/` and `.../aliases/`. A file store has no transactions, so whoever writes several
-files holds `lock`, and what a killed training left half written is mended before the next one. Nothing is deleted: it
-is moved to `<artifacts>/.broken/`. Makes no call to MLflow and knows no release.
+`.../<run>/`, `.../models/<logged model>/`, `<store>/models/<name>/version-<n>/` and `.../aliases/`. A file store has no
+transactions, so whoever writes several files holds `lock`, and what a killed training left half written is mended
+before the next one. Nothing is deleted: it is moved to `<artifacts>/.broken/`. Makes no call to MLflow and knows no
+release.
 """
 
 import contextlib
 import logging
 import os
+import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,13 @@ from filelock import FileLock
 log = logging.getLogger("classifier.filestore")
 
 META = "meta.yaml"
+KEYS = frozenset({"name", "run_name", "source_id"})
+"""A whole `meta.yaml` has one of these: those of experiments, models and versions, of runs, and of what runs used."""
+
+RUN = re.compile(r"[0-9a-f]{32}")
+LOCAL, KILLED = 4, 5
+"""How MLflow writes that a run has no project, and that it was killed."""
+
 BROKEN = ".broken"
 PATIENCE = 0.2
 """Seconds after which a file that isn't whole is looked at again: MLflow's UI takes no lock, and may be writing it."""
@@ -81,14 +90,25 @@ class FileStore:
                 found[file.name] = file.read_text(encoding="utf-8")
         return found
 
+    def has_tag(self, key: str, value: str) -> bool:
+        """Whether a registered version of any model has this tag."""
+        files = (self.folder / "models").glob(f"*/version-*/tags/{key}")
+        return any(file.read_text(encoding="utf-8") == value for file in files)
+
     def add_model_tag(self, name: str, key: str, text: str) -> None:
-        """Adds a tag to the registered model, as MLflow would."""
-        tags = self.folder / "models" / name / "tags"
-        tags.mkdir(exist_ok=True)
-        with (tags / key).open("x", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+        """Adds a tag to the registered model, as MLflow would, but at once."""
+        self._put(name, Path("tags") / key, text)
+
+    def set_alias(self, name: str, alias: str, number: str) -> None:
+        """Gives the alias to a version, as MLflow would, but at once. MLflow empties the file before it writes it:
+        after a kill or on a full disk the model would be left without the alias."""
+        self._put(name, Path("aliases") / alias, number)
+
+    def _put(self, name: str, file: Path, text: str) -> None:
+        model = self.folder / "models" / name
+        (model / file.parent).mkdir(exist_ok=True)
+        # aside, and not in the folder itself: MLflow takes every file there for an alias or a tag
+        _write(model / file, text, model / ".file.new")
 
     def path(self, location: str) -> Path:
         """The folder that a relative artifact location means."""
@@ -128,11 +148,56 @@ class FileStore:
         if untouched and content["artifact_location"] != movable:
             _replace(meta, content | {"artifact_location": movable})
 
+    def mend_experiments(self) -> None:
+        """Moves experiments without a whole `meta.yaml` aside that hold nothing yet. MLflow complains of one whenever
+        it looks for experiments, and makes another of the same name."""
+        for experiment in self.folder.glob("[0-9]*"):
+            held = {entry.name for entry in experiment.iterdir()} - {META, "tags"} if experiment.is_dir() else {META}
+            if not held and not _stays(_is_whole, experiment / META):
+                self._move_aside(experiment)
+
+    def mend_runs(self) -> None:
+        """Writes the `meta.yaml` of runs anew that isn't whole, and moves runs and logged models aside that are more
+        broken than that. MLflow shows no run of an experiment, and no logged model, as long as one is there that has an
+        empty file where it wants a value."""
+        for run in self.folder.glob("[0-9]*/*"):
+            if RUN.fullmatch(run.name) and not _stays(_is_whole_run, run):
+                self._write_anew(run)
+                if not _is_whole_run(run):
+                    self._move_aside(run)
+        for model in self.folder.glob("[0-9]*/models/m-*"):
+            if not _stays(_is_whole_model, model):
+                self._move_aside(model)
+
+    def _write_anew(self, run: Path) -> None:
+        """Writes the `meta.yaml` of a run that has a name, if that isn't whole: a version may be made of the run."""
+        location, name = _read(run.parent / META).get("artifact_location"), run / "tags" / "mlflow.runName"
+        if _is_whole(run / META) or not location or not name.is_file():
+            return
+        content = {
+            "artifact_uri": f"{location}/{run.name}/artifacts",
+            "end_time": int(time.time() * 1000),
+            "entry_point_name": "",
+            "experiment_id": run.parent.name,
+            "lifecycle_stage": "active",
+            "run_id": run.name,
+            "run_name": name.read_text(encoding="utf-8"),
+            "source_name": "",
+            "source_type": LOCAL,
+            "source_version": "",
+            "start_time": int(name.stat().st_mtime * 1000),
+            "status": KILLED,
+            "tags": [],
+            "user_id": "",
+        }
+        _replace(run / META, content)
+        log.warning("%s was not whole and was written anew", run / META)
+
     def mend_datasets(self) -> None:
         """Moves datasets without a whole `meta.yaml` aside. MLflow names a dataset's folder after its content, and
         refuses ever after to log one whose folder is broken."""
         for dataset in self.folder.glob("*/datasets/*"):
-            if dataset.is_dir() and not _stays_whole(dataset / META):
+            if dataset.is_dir() and not _stays(_is_whole, dataset / META):
                 self._move_aside(dataset)
 
     def mend_model(self, name: str, description: str) -> None:
@@ -143,13 +208,11 @@ class FileStore:
         if not model.is_dir() or model.parent != models or not self._is_own(model):
             return  # no name leads out of the store's models
         for version in model.glob("version-*"):
-            if version.is_dir() and self._is_own(version) and not _stays_whole(version / META):
-                # first the aliases: the number is given away again, and they must not go with it
-                for alias in model.glob("aliases/*"):
-                    if alias.is_file() and alias.read_text().strip() == version.name.removeprefix("version-"):
-                        self._move_aside(alias)
-                self._move_aside(version)
-        if not _stays_whole(model / META):
+            if version.is_dir() and self._is_own(version) and not _stays(_is_whole, version / META):
+                self._move_version_aside(version)
+        for unfinished in model.glob(".*.new"):
+            unfinished.unlink()
+        if not _stays(_is_whole, model / META):
             now = int(time.time() * 1000)
             metas = [meta for meta in model.glob(f"version-*/{META}") if _is_whole(meta)]
             versions = [yaml.safe_load(meta.read_text(encoding="utf-8")) for meta in metas]
@@ -161,6 +224,21 @@ class FileStore:
             }
             _replace(model / META, content)
             log.warning("%s was not whole and was written anew", model / META)
+
+    def mend_versions(self, run_ids: Collection[str], tags: Iterable[str]) -> None:
+        """Moves versions of these runs aside that lack one of the tags: they were being registered."""
+        for version in (self.folder / "models").glob("*/version-*"):
+            if _is_whole(version / META) and _read(version / META).get("run_id") in run_ids:
+                files = [version / "tags" / tag for tag in tags]
+                if not all(file.is_file() and file.stat().st_size for file in files):
+                    self._move_version_aside(version)
+
+    def _move_version_aside(self, version: Path) -> None:
+        # first the aliases: the number is given away again, and they must not go with it
+        for alias in version.parent.glob("aliases/*"):
+            if alias.is_file() and alias.read_text().strip() == version.name.removeprefix("version-"):
+                self._move_aside(alias)
+        self._move_aside(version)
 
     def _is_own(self, entry: Path) -> bool:
         """Whether it is where it seems to be: no link and no `..` leads from the store to somewhere else."""
@@ -176,21 +254,44 @@ class FileStore:
 
 
 def _replace(file: Path, content: dict[str, Any]) -> None:
-    aside = file.with_name(f".{file.name}.new")
-    aside.write_text(yaml.safe_dump(content), encoding="utf-8")
+    _write(file, yaml.safe_dump(content), file.with_name(f".{file.name}.new"))
+
+
+def _write(file: Path, text: str, aside: Path) -> None:
+    """Writes a file in one step, its content on disk before."""
+    with aside.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
     aside.replace(file)
 
 
-def _stays_whole(meta: Path) -> bool:
-    if _is_whole(meta):
+def _stays(condition: Callable[[Path], bool], entry: Path) -> bool:
+    if condition(entry):
         return True
     time.sleep(PATIENCE)
-    return _is_whole(meta)
+    return condition(entry)
 
 
 def _is_whole(meta: Path) -> bool:
+    return not KEYS.isdisjoint(_read(meta))
+
+
+def _is_whole_run(run: Path) -> bool:
+    """Whether MLflow can read it, and finds it by its id, for which it needs the last of the folders that it makes."""
+    parts = [*run.glob("inputs/*"), *run.glob("outputs/*")]
+    return _is_whole_model(run) and (run / "artifacts").is_dir() and all(_is_whole(part / META) for part in parts)
+
+
+def _is_whole_model(model: Path) -> bool:
+    metrics = [file for file in model.glob("metrics/**/*") if file.is_file()]
+    return _is_whole(model / META) and all(metric.stat().st_size for metric in metrics)
+
+
+def _read(meta: Path) -> dict[str, Any]:
+    """What a `meta.yaml` says; nothing if it is missing or cut."""
     try:
         content = yaml.safe_load(meta.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError, yaml.YAMLError, ValueError):
-        return False
-    return isinstance(content, dict) and "name" in content
+        return {}
+    return content if isinstance(content, dict) else {}

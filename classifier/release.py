@@ -15,6 +15,7 @@ import functools
 import hashlib
 import importlib.metadata
 import os
+import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -251,11 +252,13 @@ def _read_bounded(file: Path) -> bytes:
 
 @dataclass(frozen=True)
 class Draft:
-    """A folder of artifacts in the making: `folder` is where to write, `final` where `publish` puts it."""
+    """A folder of artifacts in the making: `folder` is where to write, `final` where `publish` puts it. `token` is its
+    own, whoever else may claim the same version elsewhere."""
 
     model_version: str
     folder: Path
     final: Path
+    token: str = ""
 
     @property
     def started(self) -> datetime:
@@ -273,11 +276,16 @@ class Draft:
 
 
 @contextmanager
-def draft(artifacts: Path, taken: Callable[[str], bool] = lambda _: False) -> Iterator[Draft]:
+def draft(
+    artifacts: Path,
+    taken: Callable[[str], bool] = lambda _: False,
+    died: Callable[[str, str], None] = lambda _, __: None,
+) -> Iterator[Draft]:
     """Claims a new model version, the UTC second of now, and a folder to write it in; sweeps what dead ones left.
 
     A second that another training has claimed is waited out, so the name stays true. `taken` says whether a version
-    exists elsewhere, for a store that several machines share. The folder is gone on exit unless it was published.
+    exists elsewhere, for a store that several machines share. `died` is told the version and the token of each draft
+    whose training didn't come to its end, before that is swept. The folder is gone on exit unless it was published.
 
     Raises:
         ReleaseError: `artifacts` can't be written.
@@ -285,7 +293,7 @@ def draft(artifacts: Path, taken: Callable[[str], bool] = lambda _: False) -> It
     try:
         artifacts.mkdir(parents=True, exist_ok=True)
         with FileLock(artifacts / ".lock"):
-            _sweep(artifacts)
+            _sweep(artifacts, died)
             version = datetime.now(UTC).strftime(VERSION_FORMAT)
             while _paths(artifacts, version)[1].exists() or _paths(artifacts, version)[0].exists() or taken(version):
                 time.sleep(0.02)  # the clock is what is waited for
@@ -293,17 +301,19 @@ def draft(artifacts: Path, taken: Callable[[str], bool] = lambda _: False) -> It
             folder, final = _paths(artifacts, version)
             lock = FileLock(folder.with_suffix(".lock"))
             lock.acquire()
+            token = secrets.token_hex(8)
+            Path(lock.lock_file).write_text(token, encoding="ascii")
             folder.mkdir()
     except OSError as error:
         raise ReleaseError(
             f"{artifacts} can't be written: {error.strerror}. Make it writable for this user, or choose another"
         ) from error
     try:
-        yield Draft(version, folder, final)
-    finally:
+        yield Draft(version, folder, final, token)
+        Path(lock.lock_file).unlink(missing_ok=True)
+    finally:  # after a failure the file of the lock stays: it says so to the next training
         shutil.rmtree(folder, ignore_errors=True)
         lock.release()
-        Path(lock.lock_file).unlink(missing_ok=True)
 
 
 def keep(artifacts: Path, model_version: str, folder: Path) -> None:
@@ -313,6 +323,7 @@ def keep(artifacts: Path, model_version: str, folder: Path) -> None:
     with contextlib.suppress(OSError):
         artifacts.mkdir(parents=True, exist_ok=True)
         with FileLock(partial.with_suffix(".lock"), timeout=0) as lock:
+            shutil.rmtree(partial, ignore_errors=True)  # what a killed one left
             try:
                 shutil.copytree(folder, partial / folder.name)
                 Draft(model_version, partial, final).publish()
@@ -338,16 +349,13 @@ def _paths(artifacts: Path, version: str) -> tuple[Path, Path]:
     return artifacts / f".{version}.partial", artifacts / version
 
 
-def _sweep(artifacts: Path) -> None:
-    """Removes the drafts whose training is dead: their lock can be had."""
-    for folder in artifacts.glob(".*.partial"):
-        lock = FileLock(folder.with_suffix(".lock"), timeout=0)
-        try:
-            with lock:
-                shutil.rmtree(folder, ignore_errors=True)
-        except Timeout:
-            continue
-        Path(lock.lock_file).unlink(missing_ok=True)
+def _sweep(artifacts: Path, died: Callable[[str, str], None]) -> None:
+    """Removes the drafts whose training has ended: their lock can be had. Its file goes last, if one is killed here."""
+    for file in {left.with_suffix(".lock") for left in artifacts.glob(".[0-9]*_[0-9]*.*")}:
+        with contextlib.suppress(Timeout), FileLock(file, timeout=0):
+            died(file.stem.removeprefix("."), file.read_text(encoding="ascii"))
+            shutil.rmtree(file.with_suffix(".partial"), ignore_errors=True)
+            file.unlink()
 
 
 def _fsync(path: Path) -> None:

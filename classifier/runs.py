@@ -12,7 +12,7 @@ from typing import Any
 
 from classifier.release import RegisteredVersion, Release
 from classifier.settings import database_file
-from classifier.tracking import CHECKSUM_TAG, VERSION_TAG, Store
+from classifier.tracking import CHECKSUM_TAG, TOKEN_TAG, VERSION_TAG, Store
 
 UI = "http://localhost:5000"
 """Where `mlflow ui` listens unless it is told otherwise."""
@@ -113,9 +113,9 @@ class Run:
 
 
 @contextlib.contextmanager
-def start(store: Store, experiment: str, model_version: str, columns: Sequence[str]) -> Iterator[Run]:
+def start(store: Store, experiment: str, model_version: str, token: str, columns: Sequence[str]) -> Iterator[Run]:
     """A run named after the model version: FAILED if the block raises, KILLED if it is interrupted, and left
-    RUNNING until `Run.finish` says otherwise.
+    RUNNING until `Run.finish` says otherwise; or, by the `token` of its draft, a later training (`Store.bury`).
 
     `columns`, such as ``metrics.`test_accuracy` ``, are what `Run.page` shows of each run of the experiment.
     The block runs in the parent folder of a file store, for that is what its relative locations are relative to.
@@ -132,7 +132,8 @@ def start(store: Store, experiment: str, model_version: str, columns: Sequence[s
             import mlflow
 
             store.connect().set_experiment_tag(experiment_id, f"mlflow.sharedViewState.{VIEW}", _view(columns))
-            active = mlflow.start_run(experiment_id=experiment_id, run_name=model_version)
+            tags = {TOKEN_TAG: token}
+            active = mlflow.start_run(experiment_id=experiment_id, run_name=model_version, tags=tags)
         run = Run(store, active.info.run_id, experiment_id, model_version)
         try:
             yield run
@@ -148,6 +149,8 @@ def _experiment(store: Store, name: str) -> str:
     Of SQLite, MLflow would put the artifacts below the working directory; they belong beside the file.
     """
     with store.lock():
+        if store.files:
+            store.files.mend_experiments()
         found = store.connect().get_experiment_by_name(name)
         database = database_file(store.uri)
         location = (database.parent / "mlartifacts").as_uri() if database else None

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+from filelock import FileLock
 from pydantic import TypeAdapter, ValidationError
 
 from classifier import journal, release
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 RELEASE = "release"
 """Folder of the release among a run's artifacts, and in `artifacts/<model_version>/`."""
 
-VERSION_TAG, CHECKSUM_TAG = "model_version", "release_sha256"
+VERSION_TAG, CHECKSUM_TAG, TOKEN_TAG = "model_version", "release_sha256", "draft"
 
 MLFLOW_DEFAULTS = {
     "MLFLOW_ALLOW_FILE_STORE": "true",  # since 3.13 MLflow wants to be told that a folder is meant
@@ -236,10 +237,10 @@ class Store:
     def remember(self, version: RegisteredVersion) -> None:
         """Keeps in `artifacts/` which versions were live here, for a start without the registry. Where that can't be
         written, nothing is remembered."""
-        others = [known for known in self.remembered() if known.checksum != version.checksum]
-        content = json.dumps([asdict(known) for known in [version, *others][:REMEMBERED]])
-        aside = self._memory.with_suffix(f".{os.getpid()}")
-        with contextlib.suppress(OSError):
+        aside = self._memory.with_suffix(".new")
+        with contextlib.suppress(OSError), FileLock(self._memory.with_suffix(".lock")):
+            others = [known for known in self.remembered() if known.checksum != version.checksum]
+            content = json.dumps([asdict(known) for known in [version, *others][:REMEMBERED]])
             aside.write_text(content, encoding="utf-8")
             aside.replace(self._memory)
 
@@ -322,7 +323,9 @@ class Store:
             before = self._catch_up(alias)
             number = to.registry_version if to else None
             made = journal.next_move(before, alias, number, journal.whoami(), why, rollback=rollback)
-            if to:
+            if to and self.files:
+                self.files.set_alias(self.model_name, alias, to.registry_version)
+            elif to:
                 self.connect().set_registered_model_alias(self.model_name, alias, to.registry_version)
             else:
                 self.connect().delete_registered_model_alias(self.model_name, alias)
@@ -419,10 +422,10 @@ class Store:
     # -- the way there
 
     def has_version(self, model_version: str) -> bool:
-        """Whether a run has this name already; asked only of stores that several machines may share."""
-        if self.files:
-            return False
+        """Whether a version has this name already: of another machine, or from before the clock went back."""
         with self.translated(f"asking {self.shown} for {model_version}"):
+            if self.files:
+                return self.files.has_tag(VERSION_TAG, model_version)
             found = self.connect().search_model_versions(f"name = '{self.model_name}'", max_results=1000)
             return any(version.tags.get(VERSION_TAG) == model_version for version in found)
 
@@ -430,6 +433,9 @@ class Store:
         """Makes a logged model the next version in the registry; see `Run.register`."""
         from mlflow.exceptions import MlflowException
 
+        if self.files:  # again and again it would leave one half version after the other, and hide what is wrong
+            module = importlib.import_module("mlflow.store.model_registry.file_store")
+            module.FileStore.CREATE_MODEL_VERSION_RETRIES = 1
         with self.lock():
             self._mend()
             try:
@@ -445,6 +451,25 @@ class Store:
                 model_id=model.model_id,
             )
         return self._registered(str(version.version), run_id, tags)
+
+    def bury(self, model_version: str, token: str) -> None:
+        """Mends what a training left that failed or was killed, and marks its run as KILLED if it is still RUNNING.
+
+        Another machine may train under the same name: the run is known by the token of its draft. In a file store it
+        may not have got that tag yet, but all who train there claim their names in the same `artifacts`.
+        """
+        with self.translated(f"mending what the training {model_version} left"), self.lock():
+            if self.files:
+                self.files.mend_experiments()
+                self.files.mend_runs()
+            experiments = [experiment.experiment_id for experiment in self.connect().search_experiments()]
+            named = self.connect().search_runs(experiments, f"attributes.run_name = '{model_version}'")
+            runs = [run for run in named if run.data.tags.get(TOKEN_TAG, token if self.files else None) == token]
+            for run in runs:
+                if run.info.status == "RUNNING":
+                    self.connect().set_terminated(run.info.run_id, "KILLED")
+            if self.files:
+                self.files.mend_versions([run.info.run_id for run in runs], (VERSION_TAG, CHECKSUM_TAG))
 
     def mend(self) -> bool:
         """Mends what a killed training left of the registry in a file store; False for a store that has no need."""

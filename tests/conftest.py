@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
@@ -22,6 +22,9 @@ from classifier.release import RegisteredVersion, Release
 from classifier.schema import Schema
 from classifier.settings import Settings, absolute_store
 from classifier.tracking import CHECKSUM_TAG, RELEASE, VERSION_TAG, Store
+
+if TYPE_CHECKING:
+    from tests.faults import Nursery
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = sys.executable
@@ -277,3 +280,14 @@ def noticed(url: str, number: str) -> bool:
     """Whether a server has taken over that this version became live."""
     moves = requests.get(f"{url}/model/info", timeout=10).json()["journal"]
     return bool(moves) and moves[0]["to"] == number
+
+
+@pytest.fixture(scope="session")
+def nurseries() -> "Iterator[list[Nursery]]":
+    """Two processes that fork trainings, for two at a time."""
+    from tests.faults import Nursery
+
+    made = [Nursery(), Nursery()]
+    yield made
+    for nursery in made:
+        nursery.close()

@@ -127,7 +127,23 @@ def test_a_draft_appears_whole_or_not_at_all(tmp_path: Path) -> None:
 
     with pytest.raises(ZeroDivisionError):
         fail()
-    assert [path.name for path in tmp_path.iterdir() if path.name != ".lock"] == [draft.model_version]
+    assert [path.name for path in tmp_path.iterdir() if not path.name.endswith(".lock")] == [draft.model_version]
+
+
+def test_the_next_draft_is_told_of_one_that_failed(tmp_path: Path) -> None:
+    """Version and token of a draft that failed are told to the next one, once; of one that lives or was published
+    nothing is told."""
+    told: list[tuple[str, str]] = []
+
+    def died(version: str, token: str) -> None:
+        told.append((version, token))
+
+    with pytest.raises(ZeroDivisionError), release.draft(tmp_path) as failed:
+        raise ZeroDivisionError
+    for _ in range(2):
+        with release.draft(tmp_path, died=died) as published, release.draft(tmp_path, died=died):
+            published.publish()
+    assert told == [(failed.model_version, failed.token)]
 
 
 def test_trainings_of_the_same_second_get_different_versions(tmp_path: Path) -> None:

@@ -173,34 +173,6 @@ def test_trainings_at_once_all_land(empty_workspace: Workspace) -> None:
     assert sorted(run.data.tags["model_version"] for run in runs(empty_workspace)) == versions
 
 
-def kill_after(workspace: Workspace, lines: int) -> None:
-    with workspace.start("train_model.py", "--n-estimators", "10") as process:
-        assert process.stdout is not None
-        for _ in range(lines):
-            assert process.stdout.readline()
-        process.kill()
-
-
-def test_a_killed_training_leaves_no_part(workspace: Workspace) -> None:
-    """Killed after any step before the last, a training leaves no folder of artifacts, no champion and no finished run.
-    Killed after the last, its version is there whole, live or not. The next one works and sweeps what was left."""
-    (first,) = workspace.versions()
-    for lines in range(1, STEPS):
-        kill_after(workspace, lines)
-        assert workspace.versions() == [first]
-        assert workspace.store().champion().model_version == first
-        finished = [run for run in runs(workspace) if run.info.status == "FINISHED"]
-        assert [run.info.run_name for run in finished] == [first]
-    kill_after(workspace, STEPS)
-    (_, second) = workspace.versions()
-    store = workspace.store()
-    assert store.fetch(store.champion()).model_version in (first, second)
-    third = workspace.train("--n-estimators", "10")
-    assert workspace.store().champion().model_version == third
-    assert workspace.versions() == [first, second, third]
-    assert not list(workspace.artifacts.glob(".*.partial"))
-
-
 @pytest.mark.parametrize("content", [None, "", "name: [", "just text"])
 def test_a_registry_left_half_written_is_mended(workspace: Workspace, content: str | None) -> None:
     """A version whose meta.yaml a kill left missing, empty or cut breaks MLflow, and the next training mends it."""

@@ -1,0 +1,191 @@
+"""A training that is killed, at any operation and at any moment, harms nothing, and the next one leaves nothing of it.
+
+In a file store every operation on a file is a moment of its own; `tests.faults` says what one is. Of files that a
+training writes one after the other and reads only when all are there (a run's parameters, metrics, tags and artifacts,
+and MLflow's temporary files) the first and the last are tried: a kill between them leaves what these two leave, but for
+the number of files. That makes 200 kills of the 1,200 that are possible, each followed by a whole training. Databases
+and servers have transactions; there a training is killed after some of its steps.
+"""
+
+import queue
+import random
+import re
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from classifier import release
+from classifier.errors import ClassifierError
+from classifier.tracking import RELEASE
+from tests.conftest import Workspace
+from tests.faults import Nursery, Point, one_of_a_kind
+from tests.test_train_model import STEPS, runs
+
+MENDED = re.compile(r"\S.* was (left broken and was moved to|not whole and was written anew)")
+STAYS = re.compile(r"\.(lock|registry\.lock|broken|live-\w+\.(json|lock))|\d{8}_\d{6}")
+"""What may be in `artifacts` when no training runs."""
+
+Job = TypeVar("Job")
+
+
+def check_now(workspace: Workspace, before: str | None) -> None:
+    """What an API can see is whole: the champion, which is that of before or a new one, and every folder."""
+    store = workspace.store()
+    try:
+        champion = store.champion()
+    except ClassifierError:
+        assert before is None
+    else:
+        assert store.fetch(champion).model_version == champion.model_version >= (before or "")
+    for version in workspace.versions() if workspace.artifacts.exists() else []:
+        assert release.read(workspace.artifacts / version / RELEASE).model_version == version
+
+
+def check_next(nursery: Nursery, workspace: Workspace, outside: Workspace | None = None) -> None:
+    """The next training works and is champion; everything is in order and nothing is left of those before. `outside` is
+    the workspace as this process finds it, if the nursery alone has it in that place."""
+    ended = nursery.train(workspace)
+    assert ended.status == 0, ended.err
+    assert all(map(MENDED.match, ended.err.splitlines())), ended.err
+    seen = nursery.look(workspace)
+    assert len(seen["versions"]) == len(seen["listed"]) == len(set(seen["versions"])), seen
+    assert seen["champion"] == [str(max(seen["listed"])), seen["versions"][0]], seen
+    assert f"{seen['versions'][0]}, version" in ended.out
+    assert [number for number, _, _ in seen["moves"]] == list(range(1, len(seen["moves"]) + 1)), seen
+    places = [None, *(to for _, _, to in seen["moves"])]
+    assert [origin for _, origin, _ in seen["moves"]] == places[:-1], seen
+    assert places[-1] == seen["champion"][0], seen
+    assert {status for _, status in seen["runs"]} <= {"FINISHED", "KILLED", "FAILED"}, seen
+    check_left(outside or workspace)
+
+
+def check_left(workspace: Workspace) -> None:
+    """Nothing lies about."""
+    assert {path.name for path in workspace.folder.iterdir()} == {"mlruns", "artifacts"}
+    assert not [path.name for path in workspace.artifacts.iterdir() if not STAYS.fullmatch(path.name)]
+    assert {str(path.relative_to(workspace.folder)) for path in workspace.folder.rglob("mlruns/**/.*")} <= {
+        "mlruns/.trash"
+    }
+
+
+def two_at_a_time(nurseries: list[Nursery], jobs: Iterable[Job], do: Callable[[Nursery, Job], None]) -> None:
+    """Does all the jobs, each with a nursery of its own, and then fails with what went wrong, and in which job."""
+    free: queue.SimpleQueue[Nursery] = queue.SimpleQueue()
+    for nursery in nurseries:
+        free.put(nursery)
+
+    def trouble(job: Job) -> str | None:
+        nursery = free.get()
+        try:
+            do(nursery, job)
+        except (AssertionError, ClassifierError) as error:
+            return f"{job}: {type(error).__name__}: {error}"
+        finally:
+            free.put(nursery)
+        return None
+
+    with ThreadPoolExecutor(len(nurseries)) as pool:
+        troubles = [found for found in pool.map(trouble, jobs) if found]
+    assert not troubles, "\n\n".join(troubles)
+
+
+@pytest.mark.timeout(900)
+def test_a_kill_at_any_operation_harms_nothing(nurseries: list[Nursery], tmp_path: Path) -> None:
+    """Wherever among its file operations a training is killed, be it the first one, a later one, or one that mends what
+    killed ones left: what was live is live, what an API can see is whole, and the next training works, is champion, and
+    leaves nothing of the dead ones."""
+
+    jobs: list[tuple[Path, Point, str | None]] = []
+    known: set[str] = set()
+
+    def add_jobs(start: Path, live: str | None) -> list[Point]:
+        """Where a training that starts from this folder can be killed, but for the kinds that are known."""
+        points = nurseries[0].points(Workspace(shutil.copytree(start, tmp_path / f"{start.name} and more")))
+        jobs.extend((start, point, live) for point in one_of_a_kind(points) if point.kind not in known)
+        known.update(point.kind for point in points)
+        return points
+
+    empty, trained = tmp_path / "empty", Workspace(tmp_path / "trained")
+    empty.mkdir()
+    trained.folder.mkdir()
+    assert nurseries[0].train(trained).status == 0
+    live = trained.store().champion().model_version
+    later = add_jobs(trained.folder, live)
+    add_jobs(empty, None)
+    for file in ("/metrics/", "/tags/release_sha256", "/meta.yaml again"):
+        torn = Workspace(shutil.copytree(trained.folder, tmp_path / f"torn {len(jobs)}"))
+        last = [point for point in later if point.opened and file in point.operation][-1]
+        assert nurseries[0].train(torn, "kill", last).status == -signal.SIGKILL
+        add_jobs(torn.folder, live)
+
+    def kill(nursery: Nursery, job: tuple[Path, Point, str | None]) -> None:
+        start, point, before = job
+        workspace = Workspace(tmp_path / f"{start.name} {point.number} {point.opened}")
+        shutil.copytree(start, workspace.folder)
+        ended = nursery.train(workspace, "kill", point)
+        assert ended.status == -signal.SIGKILL, ended.err
+        check_now(workspace, before)
+        check_next(nursery, workspace)
+        shutil.rmtree(workspace.folder)
+
+    two_at_a_time(nurseries, jobs, kill)
+
+
+@pytest.mark.timeout(600)
+def test_a_kill_at_any_moment_harms_nothing(nurseries: list[Nursery], tmp_path: Path) -> None:
+    """Killed at a hundred random moments, ten one after the other in each of ten folders, trainings leave what was
+    live, or a new one, and nothing half; the one after the ten works, is champion, and leaves nothing of them."""
+
+    def kill(nursery: Nursery, seed: int) -> None:
+        workspace = Workspace(tmp_path / str(seed))
+        workspace.folder.mkdir()
+        started = time.monotonic()
+        check_next(nursery, workspace)
+        duration = time.monotonic() - started
+        moments = random.Random(seed)
+        for _ in range(10):
+            live = workspace.store().champion().model_version
+            ended = nursery.train_until(workspace, moments.uniform(0, duration))
+            assert ended.status in (0, -signal.SIGKILL), ended.err
+            check_now(workspace, live)
+        check_next(nursery, workspace)
+
+    two_at_a_time(nurseries, range(10), kill)
+
+
+def kill_after(workspace: Workspace, lines: int) -> None:
+    with workspace.start("train_model.py", "--n-estimators", "5") as process:
+        assert process.stdout is not None
+        for _ in range(lines):
+            assert process.stdout.readline()
+        process.kill()
+
+
+@pytest.mark.parametrize("anywhere", ["database", "server"], indirect=True)
+def test_a_kill_after_a_step_harms_nothing(anywhere: Workspace) -> None:
+    """On a database and on a server, too: a training killed after a step publishes nothing, and after the last
+    one all; the next one works, is champion, and marks the runs of the dead as KILLED. A living one elsewhere, which
+    happens to have a dead one's name, is left alone."""
+    live = anywhere.train("--n-estimators", "5")
+    for lines in (STEPS, 2, STEPS - 2, STEPS - 1):
+        published = anywhere.versions()
+        kill_after(anywhere, lines)
+        check_now(anywhere, live)
+        assert len(anywhere.versions()) == len(published) + (lines == STEPS)
+        live = anywhere.store().champion().model_version
+    (dead,) = [run for run in runs(anywhere) if run.info.status == "RUNNING"]
+    tags = {"draft": "another"}
+    client = anywhere.store().connect()
+    living = client.create_run(dead.info.experiment_id, run_name=dead.info.run_name, tags=tags)
+    last = anywhere.train("--n-estimators", "5")
+    assert anywhere.store().champion().model_version == last
+    states = {run.info.run_id: run.info.status for run in runs(anywhere)}
+    assert [run_id for run_id, status in states.items() if status == "RUNNING"] == [living.info.run_id]
+    assert list(states.values()).count("KILLED") == 3
+    assert not [path.name for path in anywhere.artifacts.iterdir() if not STAYS.fullmatch(path.name)]
