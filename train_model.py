@@ -171,7 +171,7 @@ def train(settings: Settings, options: argparse.Namespace, step: "Steps") -> Non
     from classifier.tracking import RELEASE, Store
 
     store = Store(settings)
-    store.connect()
+    store.prepare()
     step.done("import the libraries")
 
     with (

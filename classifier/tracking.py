@@ -141,6 +141,18 @@ class Store:
                 self._client = mlflow.MlflowClient(self.uri)
         return self._client
 
+    def prepare(self) -> None:
+        """Connects for a training. In an empty database MLflow makes its tables: one training at a time, for two at
+        once fail at it.
+
+        Raises:
+            TrackingError: there is no such kind of store, or it can't be opened.
+        """
+        with self.translated(f"opening {self.shown}"):
+            _import_mlflow()
+            with contextlib.nullcontext() if self.files else self.lock():
+                self.connect()
+
     # -- the way back: what is live, and its release
 
     def champion(self) -> RegisteredVersion:
@@ -484,7 +496,18 @@ class Store:
     def _description(self) -> str:
         return f"Versions made by train_model.py. The one with the alias `{self.alias}` is what the API serves."
 
-    def lock(self, patience: float = -1) -> contextlib.AbstractContextManager[None]:
-        """Around several writes, waited for so many seconds. Databases and servers have transactions; file stores have
-        none."""
-        return self.files.lock(patience) if self.files else contextlib.nullcontext()
+    @contextlib.contextmanager
+    def lock(self, patience: float = -1) -> Iterator[None]:
+        """Around several writes: all who share `artifacts` take turns. Those that share a database or a server only
+        have its transactions, one a write.
+
+        Raises:
+            OSError: another one still has it after `patience` seconds (-1: never), or the folder can't be written.
+        """
+        with contextlib.ExitStack() as stack:
+            if self.files:
+                stack.enter_context(self.files.lock(patience))
+            else:
+                self.artifacts.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(FileLock(self.artifacts / ".registry.lock", timeout=patience))
+            yield

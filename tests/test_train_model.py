@@ -162,17 +162,6 @@ def test_unless_trained_mends_what_it_cannot_read(workspace: Workspace) -> None:
     assert len(workspace.versions()) == 1
 
 
-def test_trainings_at_once_all_land(empty_workspace: Workspace) -> None:
-    """Two trainings started together each get a version of their own, and one of them is champion."""
-    processes = [empty_workspace.start("train_model.py", "--n-estimators", "5") for _ in range(2)]
-    outputs = [process.communicate(timeout=120)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], outputs
-    versions = empty_workspace.versions()
-    assert len(versions) == 2
-    assert empty_workspace.store().champion().model_version in versions
-    assert sorted(run.data.tags["model_version"] for run in runs(empty_workspace)) == versions
-
-
 @pytest.mark.parametrize("content", [None, "", "name: [", "just text"])
 def test_a_registry_left_half_written_is_mended(workspace: Workspace, content: str | None) -> None:
     """A version whose meta.yaml a kill left missing, empty or cut breaks MLflow, and the next training mends it."""
