@@ -12,7 +12,7 @@ import requests
 
 from benchmarks.load import HOST
 from classifier.errors import TrackingError
-from classifier.service import MAX_PAUSE
+from classifier.loader import MAX_PAUSE
 from classifier.tracking import RELEASE
 from tests.conftest import FakeSource, Trained, Workspace, make_live, register, tracking_server, until
 from tests.load import load
