@@ -15,6 +15,7 @@ registered, and gives the probabilities that it must.
 import argparse
 import signal
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -46,6 +47,7 @@ class Recorded:
     """What is wanted of an entry of the API's history."""
 
     prediction_id: str
+    model_version: str
     timestamp: str
     inputs: dict[str, float]
 
@@ -84,8 +86,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--model-name", metavar="NAME", help="registered model (default: the setting)")
     parser.add_argument("--tracking-uri", metavar="URI", help="MLflow store (default: the setting)")
     options = parser.parse_args(argv)
-    moves = options.rollback or options.challenger or options.no_challenger
-    others = moves or options.journal or options.compare or options.prune
+    moves = options.rollback or options.challenger is not None or options.no_challenger
+    others = moves or options.journal or options.compare is not None or options.prune
     if options.version and (others or options.all):
         parser.error("argument VERSION: give it alone, to make it live")
     if options.version and not (options.why and options.why.strip()):
@@ -96,8 +98,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error("arguments --prune and --keep: give both, as in --prune --keep 10")
     for given, name, wanted, needed in (
         (options.registry, "--registry", options.prune, "--prune"),
-        (options.url, "--url", options.compare, "--compare"),
-        (options.all, "--all", options.compare or not others, "--compare, or nothing"),
+        (options.url, "--url", options.compare is not None, "--compare"),
+        (options.all, "--all", options.compare is not None or not others, "--compare, or nothing"),
     ):
         if given and not wanted:
             parser.error(f"argument {name}: it goes with {needed}")
@@ -129,16 +131,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(store: "Store", options: argparse.Namespace, url: str) -> None:
     versions = store.versions()
-    if options.version:
+    if options.version is not None:
         promote(store, named(versions, options.version), options.why)
     elif options.rollback:
         roll_back(store, versions, options.why)
-    elif options.challenger:
-        chosen = named(versions, options.challenger)
-        said(store.move(store.challenger_alias, chosen.version, options.why or "a candidate to watch"), versions)
+    elif options.challenger is not None:
+        challenge(store, named(versions, options.challenger), options.why)
     elif options.no_challenger:
-        said(store.move(store.challenger_alias, None, options.why or "no longer a candidate"), versions)
-    elif options.compare:
+        if any(store.challenger_alias in listed.aliases for listed in versions):
+            said(store.move(store.challenger_alias, None, options.why or "no longer a candidate"), versions)
+        else:
+            print("no version is marked as the challenger")
+    elif options.compare is not None:
         compare(store, named(versions, options.compare), url.rstrip("/"), None if options.all else SHOWN)
     elif options.prune:
         prune(store, options.keep, registry=options.registry)
@@ -180,6 +184,14 @@ def verify(store: "Store", version: "RegisteredVersion") -> None:
     Predictor(store.fetch(version))
 
 
+def challenge(store: "Store", chosen: "Listed", why: str | None) -> None:
+    for alias, what in ((store.alias, "live: a challenger is another one"), (store.challenger_alias, "it already")):
+        if alias in chosen.aliases:
+            print(f"version {chosen.version.registry_version} ({chosen.version.model_version}) is {what}")
+            return
+    said(store.move(store.challenger_alias, chosen.version, why or "a candidate to watch"), [chosen])
+
+
 def roll_back(store: "Store", versions: "Sequence[Listed]", why: str | None) -> None:
     moves = store.catch_up()
     known = {listed.version.registry_version: listed for listed in versions}
@@ -196,9 +208,13 @@ def compare(store: "Store", chosen: "Listed", url: str, most: int | None) -> Non
     live, candidate = Predictor(store.fetch(store.champion())), Predictor(store.fetch(chosen.version))
     if reason := comparison.why_not(live.schema, candidate.schema):
         raise ClassifierError(f"version {chosen.version.registry_version} can't be compared: {reason}")
-    recorded = [entry for entry in history(url) if entry.inputs.keys() == set(live.feature_names)]
+    answered = history(url)
+    recorded = [entry for entry in answered if entry.inputs.keys() == set(live.feature_names)]
     if not recorded:
         raise ClassifierError(f"{url} has no predictions of these features yet: there is nothing to compare on")
+    versions = Counter(entry.model_version for entry in recorded)
+    by_whom = ", ".join(f"{number} by {version}" for version, number in versions.items())
+    left_out = f"; left out: {len(answered) - len(recorded)}, of other features" * (len(recorded) < len(answered))
     rows = np.array([[entry.inputs[name] for name in live.feature_names] for entry in recorded], dtype=np.float64)
     ours, theirs = live.probabilities(rows), candidate.probabilities(rows)
     found = comparison.difference(ours, theirs)
@@ -207,6 +223,7 @@ def compare(store: "Store", chosen: "Listed", url: str, most: int | None) -> Non
     print(
         f"version {chosen.version.registry_version} ({candidate.model_version}) against {live.model_version}, which is "
         f"live, on the newest {count} predictions of {url}\n"
+        f"  they were made  {by_whom}{left_out}\n"
         f"  another class   {len(changed)} of {count} ({len(changed) / count:.1%})\n"
         f"  probabilities   moved by {found.distance.mean():.4f} in the mean, {found.distance.max():.4f} at most "
         "(total variation distance)\n"
@@ -238,6 +255,8 @@ def history(url: str) -> "list[Recorded]":
 
     try:
         response = requests.get(f"{url}/predictions/history", params={"limit": "1000"}, timeout=30)
+        if response.status_code != 200:
+            raise ClassifierError(f"{url}/predictions/history answers with status {response.status_code}")
         return TypeAdapter(History).validate_json(response.content).predictions
     except requests.RequestException as error:
         raise ClassifierError(f"no API answers at {url}: start it, or name another one by --url") from error

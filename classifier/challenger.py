@@ -1,8 +1,8 @@
 """The challenger: a candidate that answers in the shadow what the live model has answered, so that both are compared.
 
 Nothing of it is on a request's way: what was answered waits in a bounded queue, and a thread that everything else goes
-before scores it. What comes faster than that is left out, and counted. A challenger that fails is a reason in
-`/model/info` and a line in the log; the caller has been answered before it was asked.
+before scores it. What comes faster than that is left out, and counted. A challenger that fails is told in `/model/info`
+and the log; the caller has been answered before it was asked.
 """
 
 import logging
@@ -10,15 +10,13 @@ import operator
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from classifier import comparison
 from classifier.comparison import Tally
-from classifier.errors import ReleaseError
+from classifier.errors import ClassifierError
 from classifier.loader import Live, Loader
 from classifier.metrics import Metrics
 from classifier.predictor import Predictor
@@ -29,14 +27,15 @@ from classifier.threads import step_back
 
 log = logging.getLogger("classifier.challenger")
 
-ROWS = 1000
-"""How many of the newest rows are scored at a look; the others are skipped, and counted."""
-
 PIECE = 100
-"""Rows that are scored in one go, holding Python's lock, and the most that are kept of a batch."""
+"""Rows that are scored in one go, holding Python's lock."""
+
+SINGLES, BATCHES = 500, 5
+"""How many single rows, and how many batches, `PIECE` rows of each, are scored at a look: the newest. The others are
+skipped, and counted."""
 
 PAUSE = 1.0
-"""Seconds between two looks at what was answered. With `ROWS` this bounds the work, however much is answered."""
+"""Seconds between two looks at what was answered: a thousand rows a second at most, however many are answered."""
 
 BREATH = 0.005
 """Seconds between two pieces, in which what had to wait for Python's lock catches up."""
@@ -47,12 +46,13 @@ class Challenger:
     """The version that is marked as the challenger.
 
     Attributes:
-        version: as the registry has it.
-        live: the loaded model; None if it can't be, and then `reason` says why.
-        tally: how it compares to what is live; None if it can't be compared, and then `reason` says why.
+        version: as the registry has it; None if that can't be told.
+        live: the loaded model, if it could be loaded.
+        tally: how it compares to what is live, if it can be compared.
+        reason: why it isn't compared, or answers nobody; None if all is well.
     """
 
-    version: RegisteredVersion
+    version: RegisteredVersion | None
     live: Live | None = None
     tally: Tally | None = None
     reason: str | None = None
@@ -65,7 +65,8 @@ class Shadow:
         self._champion, self._challenger, self._tally = champion, challenger, tally
         self._pick = operator.itemgetter(*champion.feature_names)
         self._lock = threading.Lock()
-        self._waiting: deque[Prediction | Batch] = deque(maxlen=ROWS)
+        self._singles: deque[Prediction] = deque(maxlen=SINGLES)
+        self._batches: deque[Batch] = deque(maxlen=BATCHES)
         self._offered = 0
         self._failed = False
         self._closing = threading.Event()
@@ -80,13 +81,13 @@ class Shadow:
 
     def observe(self, prediction: Prediction) -> None:
         with self._lock:
-            self._waiting.append(prediction)
+            self._singles.append(prediction)
             self._offered += 1
 
     def observe_batch(self, batch: Batch) -> None:
         newest = batch.newest(PIECE)
         with self._lock:
-            self._waiting.append(newest)
+            self._batches.append(newest)
             self._offered += len(batch.rows)
 
     def _run(self) -> None:
@@ -97,47 +98,33 @@ class Shadow:
     def score(self) -> None:
         """Scores the newest of what was answered since the last time. Raises nothing."""
         with self._lock:
-            waiting, self._waiting = self._waiting, deque(maxlen=ROWS)
+            singles, self._singles = self._singles, deque(maxlen=SINGLES)
+            batches, self._batches = self._batches, deque(maxlen=BATCHES)
             offered, self._offered = self._offered, 0
-        compared = 0
-        why: Literal["skipped", "failed"] = "skipped"
+        for answered, other in ((self._champion, self._challenger), (self._challenger, self._champion)):
+            rows = [one for one in singles if one.model_version == answered.model_version]
+            pieces: list[list[Prediction] | Batch] = [rows[at : at + PIECE] for at in range(0, len(rows), PIECE)]
+            pieces += [batch for batch in batches if batch.model_version == answered.model_version]
+            for piece in pieces:
+                if self._closing.wait(BREATH):
+                    return
+                offered -= self._score(piece, other)
+        self._tally.leave_out(offered, "skipped")
+
+    def _score(self, piece: list[Prediction] | Batch, other: Predictor) -> int:
+        """Counts what the other model says to a piece, and gives back how many rows that were."""
+        count = len(piece.rows) if isinstance(piece, Batch) else len(piece)
         try:
-            for answered, rows, shares in self._pieces(waiting):
-                if compared >= ROWS or self._closing.wait(BREATH):
-                    break
-                self._score(answered, rows, shares)
-                compared += len(rows)
+            rows, shares = (piece.rows, piece.prediction_proba) if isinstance(piece, Batch) else self._together(piece)
+            found = comparison.difference(shares, other.probabilities(rows))
+            self._time(rows[0].tolist())
+            self._tally.add(found)
         except Exception:
-            why = "failed"
+            self._tally.leave_out(count, "failed")
             if not self._failed:  # in the log once, however often
                 log.exception("the challenger can't be scored")
             self._failed = True
-        self._tally.leave_out(offered - compared, why)
-
-    def _score(self, answered: str, rows: Matrix, shares: Matrix) -> None:
-        other = self._challenger if answered == self._champion.model_version else self._champion
-        self._tally.add(comparison.difference(shares, other.probabilities(rows)))
-        self._time(rows[0].tolist())
-
-    def _pieces(self, waiting: Iterable[Prediction | Batch]) -> Iterator[tuple[str, Matrix, Matrix]]:
-        """The version that answered, rows of at most `PIECE`, and the probabilities that it gave; the newest first."""
-        singles: dict[str, list[Prediction]] = {
-            predictor.model_version: [] for predictor in (self._champion, self._challenger)
-        }
-        for event in reversed(list(waiting)):
-            if event.model_version not in singles:
-                continue  # answered just before one of the two was swapped
-            if isinstance(event, Batch):
-                yield event.model_version, event.rows, event.prediction_proba
-                continue
-            piece = singles[event.model_version]
-            piece.append(event)
-            if len(piece) == PIECE:
-                yield event.model_version, *self._together(piece)
-                piece.clear()
-        for version, piece in singles.items():
-            if piece:
-                yield version, *self._together(piece)
+        return count
 
     def _together(self, piece: list[Prediction]) -> tuple[Matrix, Matrix]:
         rows = np.array([self._pick(one.inputs) for one in piece], dtype=np.float64).reshape(len(piece), -1)
@@ -157,22 +144,33 @@ class Challenge:
 
     def __init__(self, loader: Loader, metrics: Metrics) -> None:
         self._loader, self._metrics = loader, metrics
-        self._champion: Predictor | None = None
+        self._given_up: tuple[str, str] | None = None
+        self.champion: Predictor | None = None
         self.now: Challenger | None = None
         self.shadow: Shadow | None = None
 
     def follow(self, champion: Live, version: RegisteredVersion | None) -> None:
-        """From now on this is live, and that version, if any, is the challenger.
-
-        Raises:
-            TrackingError: its release can't be had now. Everything stays as it is.
-        """
-        same_champion = self._champion is champion.predictor
-        if same_champion and self.now and self.now.version == version and not self.now.reason:
+        """From now on this is live, and that version, if any, is the challenger."""
+        same_champion = self.champion is champion.predictor
+        settled = self.now and self.now.version == version and not self.now.reason
+        if same_champion and settled and not (version and self._is_given_up(version)):
             return
         found = self._found(champion, version) if version else None
         if not same_champion or found != self.now:
             self._put(champion.predictor, found)
+
+    def lose(self, champion: Live, reason: str) -> None:
+        """It can't be told who the challenger is."""
+        found = Challenger(None, reason=reason)
+        if self.champion is not champion.predictor or found != self.now:
+            self._put(champion.predictor, found)
+
+    def give_up(self, failed: Live, reason: str) -> None:
+        """From the next `follow` on this one is loaded and compared no more. Blocks for nothing; any thread may."""
+        self._given_up = failed.predictor.release.checksum, reason
+
+    def _is_given_up(self, version: RegisteredVersion) -> bool:
+        return self._given_up is not None and self._given_up[0] == version.checksum
 
     def close(self) -> None:
         if self.shadow:
@@ -181,10 +179,12 @@ class Challenge:
     def _found(self, champion: Live, version: RegisteredVersion) -> Challenger:
         if version.checksum == champion.predictor.release.checksum:
             return Challenger(version, reason="it is what is live")
+        if self._given_up and self._is_given_up(version):
+            return Challenger(version, reason=self._given_up[1])
         loaded = self.now.live if self.now and self.now.version == version else None
         try:
             live = loaded or self._loader.load(version)
-        except ReleaseError as error:
+        except ClassifierError as error:
             return Challenger(version, reason=str(error))
         if reason := comparison.why_not(champion.predictor.schema, live.predictor.schema):
             return Challenger(version, live, reason=reason)
@@ -193,12 +193,12 @@ class Challenge:
 
     def _put(self, champion: Predictor, found: Challenger | None) -> None:
         self.close()
-        self._champion, self.now, self.shadow = champion, found, None
+        self.champion, self.now, self.shadow = champion, found, None
         if found:
-            about = {"model_version": found.version.model_version, "version": found.version.registry_version}
+            about = {"model_version": found.version and found.version.model_version}
             if found.tally and found.live:
                 self.shadow = Shadow(champion, found.live.predictor, found.tally)
                 self.shadow.start()
                 log.info("challenger", extra=about)
             else:
-                log.warning("challenger not scored", extra={**about, "reason": found.reason})
+                log.warning("challenger not compared", extra={**about, "reason": found.reason})

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from classifier.distribution import Distribution
 from classifier.schema import Matrix, Schema
 
-DISTANCE_BUCKETS = (0.0, 0.001, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
+DISTANCE_BUCKETS = (0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.07, *(step / 20 for step in range(2, 21)))
 
 LATENCY_BUCKETS = tuple(1e-7 * 10 ** (step / 8) for step in range(49))
 """100 ns to 100 ms, eight to a decade."""
@@ -105,12 +105,13 @@ class Tally:
         """For people. What nothing has been counted for is null."""
         with self.lock:
             compared = self.rows["agreed"] + self.rows["differed"]
+            p95 = self.distance.quantile(0.95)
             return {
                 "rows": dict(self.rows),
                 "agreement": self.rows["agreed"] / compared if compared else None,
                 "probability_distance": {
                     "mean": _rounded(self.distance.mean),
-                    "p95": _rounded(self.distance.quantile(0.95)),
+                    "p95": _rounded(None if p95 is None else min(p95, self.largest)),
                     "largest": _rounded(self.largest) if compared else None,
                 },
                 "latency_ms": {

@@ -56,12 +56,19 @@ class FileStore:
     def has_model(self, name: str) -> bool:
         return (self.folder / "models" / name).is_dir()
 
-    def aliased(self, name: str, alias: str, tags: Iterable[str]) -> Version | None:
+    def aliased(self, name: str, alias: str, tags: Collection[str]) -> Version | None:
         """The version of a model that carries the alias, with those of the named tags that it has.
 
-        None where a file isn't as MLflow leaves it: then ask MLflow, which says what is wrong. Asking it at once would
-        take a server that only wants to know this a second and 90 MB more to start.
+        None where a file isn't as MLflow leaves it, and stays so: then ask MLflow, which says what is wrong. Asking it
+        at once would take a server that only wants to know this a second and 150 MB.
         """
+        found = self._aliased(name, alias, tags)
+        if found is None:
+            time.sleep(PATIENCE)  # MLflow empties a file before it writes it
+            found = self._aliased(name, alias, tags)
+        return found
+
+    def _aliased(self, name: str, alias: str, tags: Collection[str]) -> Version | None:
         model = self.folder / "models" / name
         try:
             number = (model / "aliases" / alias).read_text(encoding="utf-8").strip()

@@ -2,14 +2,13 @@
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
 from classifier.errors import ReleaseError
 from classifier.journal import Move
-from classifier.metrics import Metrics
 from classifier.predictor import Predictor
 from classifier.release import RegisteredVersion, Release
 
@@ -65,10 +64,13 @@ class Refusal:
 
 
 class Loader:
-    """Loads one release at a time, and remembers the last one that it refused; another one isn't held up by it."""
+    """Loads one release at a time, and remembers the last one that it refused; another one isn't held up by it.
 
-    def __init__(self, source: Source, metrics: Metrics, pause: float) -> None:
-        self._source, self._metrics, self._pause = source, metrics, pause
+    `refused` is called at each refusal.
+    """
+
+    def __init__(self, source: Source, pause: float, refused: Callable[[], None] = lambda: None) -> None:
+        self._source, self._pause, self._count = source, pause, refused
         self._refused: Refusal | None = None
 
     def load(self, version: RegisteredVersion) -> Live:
@@ -86,7 +88,7 @@ class Loader:
             times = before.times + 1 if before else 1
             reason = f"refused: {error}"
             self._refused = Refusal(version.checksum, times, time.monotonic() + grown(self._pause, times), reason)
-            self._metrics.reload("refused")
+            self._count()
             raise ReleaseError(reason) from error
 
 

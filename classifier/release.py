@@ -41,6 +41,7 @@ FORMAT = 2
 MANIFEST, FOREST = "manifest.json", "forest.safetensors"
 MAX_BYTES = {MANIFEST: 16 * 2**20, FOREST: 2**30}
 VERSION_FORMAT = "%Y%m%d_%H%M%S"
+VERSION_PATTERN = r"[0-9]{8}_[0-9]{6}"
 
 LIBRARY = "scikit-learn"
 """Whose answers a release holds. One made with another major or minor version of it is refused."""
@@ -86,7 +87,7 @@ class Manifest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     format: int
-    model_version: str = Field(pattern=r"^[0-9]{8}_[0-9]{6}$")
+    model_version: str = Field(pattern=f"^{VERSION_PATTERN}$")
     data_schema: Schema
     golden: Golden
     info: Info

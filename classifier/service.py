@@ -44,16 +44,30 @@ class State:
     challenger: Challenger | None = None
     share: float = 0.0
 
-    def answering(self, caller: bytes) -> Live | None:
+    def serving(self) -> Live:
+        """The live model.
+
+        Raises:
+            NoModelError: there is none.
+        """
+        if self.live is None:
+            raise NoModelError(self.reason)
+        return self.live
+
+    def answering(self, caller: bytes) -> Live:
         """What answers the caller with this key: always the same one, as long as these two models and the share stay.
-        Whoever gives no key is answered by what is live. A larger share leaves those in that a smaller one had."""
+        Whoever gives no key is answered by what is live. A larger share leaves those in that a smaller one had.
+
+        Raises:
+            NoModelError: there is no model.
+        """
         challenger = self.challenger and self.challenger.live
         if not (self.share and caller and challenger):
-            return self.live
+            return self.serving()
         # the version is hashed too, so that it isn't always the same callers who meet a candidate
         salted = challenger.predictor.model_version.encode() + caller
         place = int.from_bytes(hashlib.blake2b(salted, digest_size=8).digest()) / 2**64
-        return challenger if place < self.share else self.live
+        return challenger if place < self.share else self.serving()
 
 
 class Service:
@@ -66,17 +80,20 @@ class Service:
         self._source, self._metrics = source, metrics
         self._observers = self._told = tuple(observers)
         self._pause, self._share = follow_seconds, share
-        self._loader = Loader(source, metrics, follow_seconds)
-        self._challenge = Challenge(Loader(source, metrics, follow_seconds), metrics)
+        self._loader = Loader(source, follow_seconds, refused=lambda: metrics.reload("refused"))
+        self._challenge = Challenge(Loader(source, follow_seconds), metrics)
         self._state = State("unhealthy", "The model is being loaded. Try again in a moment.", None)
         self._failures = 0
-        self._noticed: str | None = None
+        self._noticed: tuple[str, RegisteredVersion | None] | None = None
         self._no_journal: str | None = None
-        self._no_challenger: str | None = None
         self._moves: tuple[Move, ...] = ()
         self._lock = threading.RLock()
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._follow, name="follow-registry", daemon=True)
+        # the challenger in a thread of its own: whatever it takes to get it holds up no champion
+        self._threads = [
+            threading.Thread(target=follow, name=name, daemon=True)
+            for name, follow in (("follow", self._follow), ("follow-challenger", self._follow_challenger))
+        ]
         self._answered = False
         self._impatient = threading.Timer(IMPATIENCE, self._lose_patience)
         self._impatient.daemon = True
@@ -84,20 +101,27 @@ class Service:
     # -- following the registry
 
     def start(self) -> None:
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
         self._impatient.start()
 
     def stop(self) -> None:
-        """Ends the following. A look that hangs in the network is left behind: the thread is a daemon."""
+        """Ends the following. A look that hangs in the network is left behind: the threads are daemons."""
         self._stopping.set()
         self._impatient.cancel()
-        self._thread.join(timeout=2)
+        for thread in self._threads:
+            thread.join(timeout=2)
         self._challenge.close()
 
     def _follow(self) -> None:
         while not self._stopping.is_set():
             self.look()
             self._stopping.wait(self._next_pause())
+
+    def _follow_challenger(self) -> None:
+        while not self._stopping.is_set():
+            self.look_at_challenger()
+            self._stopping.wait(self._pause)
 
     def _next_pause(self) -> float:
         """The usual pause; while the store can't be asked a growing one."""
@@ -109,9 +133,7 @@ class Service:
             champion = self._champion()
             self._keep_up_with(champion)
             self._failures = 0
-            self._follow_challenger()
-            if champion.registry_version != self._noticed:
-                self._notice(champion)
+            self._notice(champion)
         except NoModelError as error:
             # nothing is broken, and the first training should be live at once: no growing pauses
             self._failures = 0
@@ -140,36 +162,51 @@ class Service:
             self._show(live)
 
     def _notice(self, champion: RegisteredVersion) -> None:
-        """Takes the journal over. Without it the service is none the worse, and the next look asks again."""
+        """Takes the journal over, if it must have grown. Without it the service is none the worse, and the next look
+        asks again."""
+        challenger = self._state.challenger
+        marked = challenger.version if challenger else None
+        if (champion.registry_version, marked) == self._noticed:
+            return
         try:
             self._moves = tuple(self._source.noticed(champion))
-            self._noticed, self._no_journal = champion.registry_version, None
+            self._noticed, self._no_journal = (champion.registry_version, marked), None
         except ClassifierError as error:
             if str(error) != self._no_journal:  # in the log once, however long it lasts
                 log.warning("no journal", extra={"reason": str(error)})
             self._no_journal = str(error)
 
-    def _follow_challenger(self) -> None:
-        """Keeps up with what is marked as the challenger. Its troubles are told beside it, and are none of health."""
+    def look_at_challenger(self) -> None:
+        """Looks once at what is marked as the challenger, and keeps up with that. Its troubles are told beside it, and
+        are none of health; while the store can't be asked for what is live, everything stays as it is. Raises nothing.
+        """
         live = self._state.live
-        if live is None:
+        if live is None or self._failures:
             return
         try:
             self._challenge.follow(live, self._source.challenger())
-            self._no_challenger = None
-        except Exception as error:  # whatever it is, what is live is followed
-            if str(error) != self._no_challenger:
-                ours = isinstance(error, ClassifierError)
-                log.warning("no look at the challenger", extra={"reason": str(error)}, exc_info=not ours)
-            self._no_challenger = str(error)
-            return
-        shadow = self._challenge.shadow
-        self._told = (*self._observers, shadow) if shadow else self._observers
-        challenger = self._challenge.now
-        share = self._share if challenger and challenger.tally else 0.0
+        except Exception as error:  # whatever it is, what is live goes on
+            told = self._challenge.now and self._challenge.now.reason == str(error)
+            if not isinstance(error, ClassifierError) and not told:
+                log.exception("following the challenger failed")
+            self._challenge.lose(live, str(error))
+        challenger, shadow = self._challenge.now, self._challenge.shadow
         with self._lock:
-            if (self._state.challenger, self._state.share) != (challenger, share):
-                self._state = replace(self._state, challenger=challenger, share=share)
+            if self._state.live is None or self._state.live.predictor is not live.predictor:
+                return  # swapped meanwhile: the next look holds the challenger against the new one
+            self._told = (*self._observers, shadow) if shadow else self._observers
+            share = self._share if challenger and challenger.tally else 0.0
+            self._state = replace(self._state, challenger=challenger, share=share)
+
+    def give_up_on(self, failed: Live, error: Exception) -> None:
+        """A challenger failed to answer a caller: it answers nobody any more, until another version is marked."""
+        reason = f"it failed to answer: {error!r}"
+        self._challenge.give_up(failed, reason)
+        with self._lock:
+            challenger = self._state.challenger
+            if challenger and challenger.live is failed:
+                log.error("challenger given up", extra={"reason": reason})
+                self._state = replace(self._state, challenger=replace(challenger, reason=reason), share=0.0)
 
     def _fail(self, trouble: str) -> None:
         self._failures += 1
@@ -253,17 +290,13 @@ class Service:
         """How the live model came to be: the journal, as it was when it became live."""
         return self._moves
 
-    def live(self, caller: bytes = b"") -> Live:
-        """What answers this caller, see `State.answering`: one reference, to be taken once a request.
+    def live(self) -> Live:
+        """The live model: one reference, to be taken once a request.
 
         Raises:
-            NoModelError: there is no model.
+            NoModelError: there is none.
         """
-        state = self._state
-        live = state.answering(caller)
-        if live is None:
-            raise NoModelError(state.reason)
-        return live
+        return self._state.serving()
 
     def record(self, event: Prediction | Batch) -> None:
         """Tells every observer. One that fails is logged and counted; the caller still gets the prediction."""

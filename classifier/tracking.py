@@ -11,6 +11,7 @@ import importlib
 import json
 import logging
 import os
+import re
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -81,6 +82,11 @@ def _reason(error: Exception) -> str:
         cause = deeper
     system = cause.strerror if isinstance(cause, OSError) else None
     return said if not system or system in said else f"{system}: {said}"
+
+
+def _is_ours(tags: Mapping[str, str]) -> bool:
+    """Whether they are those that train_model.py gives a version: its name is a folder's, and leads nowhere else."""
+    return CHECKSUM_TAG in tags and re.fullmatch(release.VERSION_PATTERN, tags.get(VERSION_TAG, "")) is not None
 
 
 @contextlib.contextmanager
@@ -210,13 +216,12 @@ class Store:
         )
 
     def _registered(self, number: str, run_id: str, tags: Mapping[str, str]) -> RegisteredVersion:
-        try:
-            return RegisteredVersion(tags[VERSION_TAG], number, run_id, tags[CHECKSUM_TAG])
-        except KeyError as error:
+        if not _is_ours(tags):
             raise TrackingError(
-                f"version {number} of {self.model_name} has no tag {error}: it was not registered by "
-                "train_model.py. Give the alias to a version that was"
-            ) from error
+                f"version {number} of {self.model_name} was not registered by train_model.py, for its tags "
+                f"{VERSION_TAG} and {CHECKSUM_TAG} don't say so. Give the alias to a version that was"
+            )
+        return RegisteredVersion(tags[VERSION_TAG], number, run_id, tags[CHECKSUM_TAG])
 
     def fetch(self, version: RegisteredVersion) -> Release:
         """The release of a version, from `artifacts/` if it is there unaltered, else from the run's artifacts.
@@ -301,7 +306,7 @@ class Store:
         with self.translated(f"asking {self.shown} for the versions of {self.model_name}"):
             aliases = self._aliases()
             found = self.connect().search_model_versions(f"name = '{self.model_name}'", max_results=1000)
-            ours = [version for version in found if {VERSION_TAG, CHECKSUM_TAG} <= version.tags.keys()]
+            ours = [version for version in found if _is_ours(version.tags)]
             return [
                 Listed(
                     version=self._registered(str(version.version), version.run_id, version.tags),
@@ -348,7 +353,14 @@ class Store:
                     self.connect().set_model_version_tag(self.model_name, to.registry_version, f"last_{alias}", said)
             if to and alias == self.alias:
                 self.remember(to)
+                if self._aliases().get(self.challenger_alias) == number:  # else a rollback would leave it answering
+                    self._take_away(self.challenger_alias, f"version {number} is live")
         return made
+
+    def _take_away(self, alias: str, why: str) -> None:
+        before = self._catch_up(alias)
+        self.connect().delete_registered_model_alias(self.model_name, alias)
+        self._write(journal.next_move(before, alias, None, journal.whoami(), why))
 
     def catch_up(self) -> list[Move]:
         """The journal, after moves that nobody wrote down have been, of what is live and of the challenger."""
@@ -394,32 +406,40 @@ class Store:
 
     # -- clearing up
 
-    def prunable(self, keep: int) -> list[Listed]:
-        """The versions but for the newest `keep`, those that carry an alias, and the one that a rollback leads to.
+    def prune(self, keep: int, *, registry: bool) -> Iterator[tuple[Listed, int]]:
+        """Removes versions from `artifacts/`, and from the registry if that is wanted: each that was there, and how
+        many bytes it had in `artifacts/`. In MLflow they, their runs and models are marked as deleted, as by its UI.
+
+        Those stay that are the newest `keep`, carry an alias, are what a rollback leads to, or share their run or their
+        name with one that stays.
 
         Raises:
             NoModelError: nothing is registered.
         """
-        versions = self.versions()
-        known = {listed.version.registry_version for listed in versions}
-        before = [number for number in journal.previous(self.journal(), self.alias) if number in known]
-        return [
-            listed
-            for listed in versions[keep:]
-            if not listed.aliases and listed.version.registry_version not in before[:1]
-        ]
-
-    def prune(self, keep: int, *, registry: bool) -> Iterator[tuple[Listed, int]]:
-        """Removes those versions from `artifacts/`, and from the registry if that is wanted: each that was there, and
-        how many bytes it had in `artifacts/`. In MLflow they, their runs and their models are marked as deleted, as by
-        its UI."""
         with self.translated(f"removing versions of {self.model_name}"), self.lock():
-            for listed in self.prunable(keep):
-                size = release.remove(self.artifacts, listed.version.model_version)
+            self._catch_up(self.alias)
+            versions, moves = self.versions(), self._catch_up(self.challenger_alias)
+            known = {listed.version.registry_version for listed in versions}
+            wanted = {listed.version.registry_version for listed in versions[:keep]}
+            for alias in {move.alias for move in moves}:
+                wanted |= set([number for number in journal.previous(moves, alias) if number in known][:1])
+            names = {listed.version.model_version for listed in versions if listed.version.registry_version in wanted}
+            for listed in versions:
+                version = listed.version
+                # asked anew each time: somebody may move an alias in MLflow meanwhile
+                wanted |= set(self._aliases().values())
+                if version.registry_version in wanted or version.model_version in names or self._is_shared(version):
+                    continue
+                size = release.remove(self.artifacts, version.model_version)
                 if registry:
-                    self._unregister(listed.version)
+                    self._unregister(version)
                 if size or registry:
                     yield listed, size
+
+    def _is_shared(self, version: RegisteredVersion) -> bool:
+        """Whether another registered version is of the same run: a copy under another name, for instance."""
+        found = self.connect().search_model_versions(f"run_id = '{version.run_id}'")
+        return {(one.name, str(one.version)) for one in found} != {(self.model_name, version.registry_version)}
 
     def _unregister(self, version: RegisteredVersion) -> None:
         client = self.connect()

@@ -2,11 +2,14 @@
 
 import dataclasses
 import logging
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 import requests
+from starlette.testclient import TestClient
 
 from classifier import challenger, comparison
 from classifier.answer import predict, predict_batch
@@ -17,9 +20,11 @@ from classifier.record import Batch, Prediction
 from classifier.release import Release
 from classifier.schema import Schema
 from classifier.service import Service
+from classifier.web.app import create_app
 from tests.conftest import FakeSource, Trained, Workspace, until
 from tests.test_api_process import serving, version
 from tests.test_service import ROW, reloads
+from tests.test_web import SETTINGS
 
 NAMES = ("sepal_length", "sepal_width", "petal_length", "petal_width")
 
@@ -46,9 +51,14 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def service(source: FakeSource) -> Iterator[Service]:
     service = Service(source, Metrics(), (), 0.01, share=0.3)
-    service.look()
+    look(service)
     yield service
     service._challenge.close()
+
+
+def look(service: Service) -> None:
+    service.look()
+    service.look_at_challenger()
 
 
 def score(service: Service) -> None:
@@ -76,7 +86,7 @@ def test_what_is_answered_is_scored_by_both(service: Service, source: FakeSource
     rows = drawn(300)
     for number, row in enumerate(rows[:250]):
         values = dict(zip(NAMES, row.tolist(), strict=True))
-        service.record(predict(service.live(b"%d" % number).predictor, values, 0))
+        service.record(predict(service.state().answering(b"%d" % number).predictor, values, 0))
     service.record(predict_batch(service.live().predictor, rows[250:], 0))
     score(service)
     truth = comparison.difference(live.probabilities(rows), watched.probabilities(rows))
@@ -92,16 +102,17 @@ def test_what_is_answered_is_scored_by_both(service: Service, source: FakeSource
 
 
 def test_what_comes_too_fast_is_left_out(service: Service) -> None:
-    """What waits is bounded, whatever comes; the rest is counted as skipped, and nobody waits for it."""
+    """What waits is bounded, whatever comes, and batches crowd out no single rows; the rest is counted as skipped."""
     answered = predict(service.live().predictor, ROW, 0)
-    batch = predict_batch(service.live().predictor, drawn(2 * challenger.ROWS), 0)
-    events: list[Prediction | Batch] = [answered, batch, *[answered] * challenger.ROWS, batch]
+    batch = predict_batch(service.live().predictor, drawn(2 * challenger.PIECE), 0)
+    events: list[Prediction | Batch] = [answered, batch] * (challenger.SINGLES + 50)
     for event in events:
         service.record(event)
     score(service)
     rows = tally(service).rows
-    assert (sum(rows.values()), rows["failed"]) == (1 + 5 * challenger.ROWS, 0)
-    assert rows["agreed"] + rows["differed"] == challenger.ROWS
+    compared = challenger.SINGLES + challenger.BATCHES * challenger.PIECE
+    assert rows["agreed"] + rows["differed"] == compared
+    assert rows["skipped"] == (challenger.SINGLES + 50) * (1 + 2 * challenger.PIECE) - compared
 
 
 def test_a_challenger_that_fails_touches_no_caller(
@@ -120,36 +131,133 @@ def test_a_challenger_that_fails_touches_no_caller(
     assert service.state().status == "healthy"
 
 
+def test_only_what_fails_counts_as_failed(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of rows that are compared in several pieces one piece that fails is counted as failed, and the others as they
+    are."""
+    watched = service.state().challenger
+    assert watched
+    assert watched.live
+    predictor, errors = watched.live.predictor, iter([ZeroDivisionError()])
+    probabilities = predictor.probabilities
+
+    def fail_once(rows: np.ndarray) -> np.ndarray:
+        for error in errors:
+            raise error
+        return probabilities(rows)
+
+    monkeypatch.setattr(predictor, "probabilities", fail_once)
+    for _ in range(3 * challenger.PIECE):
+        service.record(predict(service.live().predictor, ROW, 0))
+    score(service)
+    rows = tally(service).rows
+    assert (rows["agreed"] + rows["differed"], rows["failed"]) == (2 * challenger.PIECE, challenger.PIECE)
+
+
+def test_a_challenger_that_fails_to_answer_is_asked_no_more(
+    source: FakeSource, candidate: Release, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If it fails to answer a caller, what is live answers that one and all others, and /model/info says why; another
+    one may answer."""
+    everyone = SETTINGS.model_copy(update={"challenger_share": 1.0})
+    answer = Predictor.answer
+
+    def fail(self: Predictor, row: Sequence[float]) -> list[float]:
+        if self.model_version == candidate.model_version:
+            raise ZeroDivisionError("by zero")
+        return answer(self, row)
+
+    with TestClient(create_app(everyone, source)) as client:
+
+        def told() -> Any:
+            return client.get("/model/info").json()["challenger"] or {}
+
+        def answering() -> Any:
+            return client.post("/predict", json=ROW, headers={"X-Caller-Key": "me"}).json()["model_version"]
+
+        until(lambda: client.get("/readyz").status_code == 200 and told().get("share") == 1.0)
+        assert answering() == candidate.model_version
+        monkeypatch.setattr(Predictor, "answer", fail)
+        for _ in range(3):
+            assert source.live
+            assert answering() == source.live.model_version
+        until(lambda: told()["since"] is None)  # it isn't kept either
+        assert (told()["reason"], told()["share"]) == ("it failed to answer: ZeroDivisionError('by zero')", 0.0)
+        monkeypatch.setattr(Predictor, "answer", answer)
+        source.candidate = dataclasses.replace(candidate, checksum="another")
+        until(lambda: told()["share"] == 1.0)
+        assert client.get("/health").json()["status"] == "healthy"
+
+
 def test_a_challenger_that_is_refused_is_a_reason(source: FakeSource, candidate: Release) -> None:
-    """A damaged candidate is refused and counted, says why, isn't tried at full speed, and leaves health alone; a
-    sound one takes its place."""
+    """A damaged candidate is a reason, isn't tried at full speed, and neither health nor what counts the refusals of
+    champions knows of it; a sound one takes its place."""
     source.candidate = dataclasses.replace(candidate, forest=b"broken")
     metrics = Metrics()
     service = Service(source, metrics, (), 30, share=1.0)
     for _ in range(5):
-        service.look()
+        look(service)
     state = service.state()
-    assert (state.status, state.share, reloads(metrics, "refused")) == ("healthy", 0.0, 1)
+    assert (state.status, state.share, reloads(metrics, "refused"), source.fetched) == ("healthy", 0.0, 0, 2)
     assert state.challenger
     assert (state.challenger.reason or "").startswith("refused: ")
-    assert service.live(b"anyone").predictor.model_version != candidate.model_version
+    assert state.answering(b"anyone") is state.live
     source.candidate = dataclasses.replace(candidate, checksum="another")
-    service.look()
+    look(service)
     assert tally(service)
     service._challenge.close()
 
 
-@pytest.mark.parametrize("error", [TrackingError("it has no tag"), RuntimeError("something else")])
+@pytest.mark.parametrize("error", [TrackingError("it has other tags"), RuntimeError("something else")])
 def test_without_a_look_at_the_challenger_all_is_well(
-    source: FakeSource, error: Exception, caplog: pytest.LogCaptureFixture
+    service: Service, source: FakeSource, error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """If the registry can't say who the challenger is, that is in the log once, and the service healthy."""
-    source.fail_candidate = error
-    service = Service(source, Metrics(), (), 0.01)
+    """If the registry can't say who the challenger is, that is a reason, and in the log once; it answers nobody, and
+    the service is healthy. While the registry says nothing at all, everything stays as it is."""
+    source.fail_champion = TrackingError("the store is away")
+    before = service.state()
+    look(service)
+    assert (service.state().challenger, service.state().share) == (before.challenger, before.share)
+    source.fail_champion, source.fail_candidate = None, error
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
-            service.look()
-    assert (service.state().status, caplog.text.count("no look at the challenger")) == ("healthy", 1)
+            look(service)
+    state = service.state()
+    assert (state.status, state.share, caplog.text.count("challenger not compared")) == ("healthy", 0.0, 1)
+    assert caplog.text.count("Traceback") <= 1
+    assert state.challenger
+    assert (state.challenger.version, state.challenger.reason) == (None, str(error))
+
+
+def test_a_challenger_that_stalls_holds_up_no_champion(
+    source: FakeSource, release: Release, candidate: Release
+) -> None:
+    """While the challenger's release is waited for, another champion becomes live."""
+    source.candidate, loading, go_on = candidate, threading.Event(), threading.Event()
+
+    def stall() -> None:
+        if threading.current_thread().name == "follow-challenger":
+            loading.set()
+            assert go_on.wait(30)
+
+    source.on_fetch = stall
+    service = Service(source, Metrics(), (), 0.01)
+    service.start()
+    try:
+        assert loading.wait(10)
+        source.live = other_version(release, "20260109_000000")
+        until(lambda: service.live().predictor.model_version == "20260109_000000")
+        go_on.set()
+        until(lambda: service.state().challenger is not None)
+        until(lambda: tally(service).champion == "20260109_000000")
+    finally:
+        go_on.set()
+        service.stop()
+
+
+def other_version(release: Release, model_version: str) -> Release:
+    """The same under another name."""
+    manifest = release.manifest.model_copy(update={"model_version": model_version})
+    return dataclasses.replace(release, manifest=manifest, checksum=model_version)
 
 
 def test_what_cannot_be_compared_is_not(source: FakeSource, candidate: Release) -> None:
@@ -163,29 +271,31 @@ def test_what_cannot_be_compared_is_not(source: FakeSource, candidate: Release) 
     ):
         source.candidate = odd
         service = Service(source, Metrics(), (), 0.01, share=1.0)
-        service.look()
+        look(service)
         state = service.state()
         assert state.challenger
         assert said in (state.challenger.reason or "")
         assert (state.challenger.tally, state.share, service._challenge.shadow) == (None, 0.0, None)
-        assert service.live(b"anyone") is state.live
+        assert state.answering(b"anyone") is state.live
 
 
 def test_the_pair_follows_the_registry(service: Service, source: FakeSource, release: Release) -> None:
     """A new champion is compared anew, and answers all callers until it is; without a challenger there is no shadow,
     and its thread ends."""
     first, old = tally(service), service._challenge.shadow
-    source.live = dataclasses.replace(
-        release, manifest=release.manifest.model_copy(update={"model_version": "20260109_000000"}), checksum="new"
-    )
+    source.live = other_version(release, "20260109_000000")
     service.look()
+    assert service.state().share == 0
+    assert service.state().answering(b"anyone") is service.state().live
+    service.look_at_challenger()
+    assert service.state().share == 0.3
     assert tally(service) is not first
     assert tally(service).champion == "20260109_000000"
     assert old
     now = service._challenge.shadow
     assert now
     source.candidate = None
-    service.look()
+    look(service)
     assert (service.state().challenger, service._challenge.shadow) == (None, None)
     for shadow in (old, now):
         shadow._thread.join(10)

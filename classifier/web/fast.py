@@ -25,7 +25,7 @@ from classifier.answer import predict
 from classifier.metrics import Metrics
 from classifier.predictor import Predictor
 from classifier.schema import Schema
-from classifier.service import Service, State
+from classifier.service import Service
 from classifier.web import wire
 from classifier.web.batches import MEDIA_TYPES, Batches
 from classifier.web.middleware import BEGAN, CALLER, count, id_from
@@ -42,7 +42,7 @@ class FastPredict:
         self, service: Service, metrics: Metrics, requests: Callable[[Schema], wire.Requests], limit: int
     ) -> None:
         self._service, self._metrics, self._requests, self.limit = service, metrics, requests, limit
-        self._parsers: dict[Predictor, Callable[[bytes], dict[str, float]]] = {}
+        self._prepared: tuple[Predictor, Callable[[bytes], dict[str, float]]] | None = None
         self._replies: list[tuple[asyncio.Transport, bytes]] = []
 
     def answer(self, headers: Sequence[tuple[bytes, bytes]], body: bytes, began: float) -> tuple[bytes, bytes] | None:
@@ -52,12 +52,16 @@ class FastPredict:
         """
         started = time.perf_counter()
         state = self._service.state()
-        live = state.answering(_first(headers, CALLER)) if state.share else state.live
+        live = state.live
         if live is None or _first(headers, b"content-type") != b"application/json":
             return None
-        parse = self._parsers.get(live.predictor) or self._parser(state, live.predictor)
+        if self._prepared is None or self._prepared[0] is not live.predictor:
+            self._prepared = live.predictor, self._requests(live.predictor.schema).parse
+        predictor, parse = self._prepared
         try:
-            prediction = predict(live.predictor, parse(body), started)
+            if state.share:
+                predictor = state.answering(_first(headers, CALLER)).predictor
+            prediction = predict(predictor, parse(body), started)
             reply = wire.encode_prediction(prediction)
         except Exception:  # noqa: BLE001 whatever it is, the route meets it again, answers 500 and logs it
             return None
@@ -65,12 +69,6 @@ class FastPredict:
         request_id = id_from(headers)
         count(self._metrics, "POST", PATH, PATH, 200, time.perf_counter() - began, request_id)
         return request_id.encode(), reply
-
-    def _parser(self, state: State, predictor: Predictor) -> Callable[[bytes], dict[str, float]]:
-        """Forgets the models that are gone, and remembers what reads bodies for this one."""
-        here = [live.predictor for live in (state.live, state.challenger and state.challenger.live) if live]
-        self._parsers = {one: self._requests(one.schema).parse for one in here}
-        return self._parsers[predictor]
 
     def send(self, transport: asyncio.Transport, reply: bytes) -> None:
         """Sends a reply once all requests that have arrived together are answered. A packet that has to wake its

@@ -110,12 +110,12 @@ class ComparedReply(Reply):
 class ChallengerReply(Reply):
     """The candidate that is watched: it answers again, out of sight, what was answered."""
 
-    model_version: str
-    registry_version: str
-    run_id: str
-    since: str | None = Field(description="when it was loaded; null if it can't be")
+    model_version: str | None = Field(description="null if it can't be told which it is")
+    registry_version: str | None
+    run_id: str | None
+    since: str | None = Field(description="when it was loaded; null if it isn't")
     share: float = Field(description="of the callers that it answers, from 0 to 1")
-    reason: str | None = Field(description="why it is not compared")
+    reason: str | None = Field(description="why it is not compared, or answers nobody")
     compared: ComparedReply | None
 
 

@@ -66,10 +66,11 @@ def _challenger(state: State) -> dict[str, object] | None:
     challenger = state.challenger
     if challenger is None:
         return None
+    version = challenger.version
     return {
-        "model_version": challenger.version.model_version,
-        "registry_version": challenger.version.registry_version,
-        "run_id": challenger.version.run_id,
+        "model_version": version and version.model_version,
+        "registry_version": version and version.registry_version,
+        "run_id": version and version.run_id,
         "since": challenger.live and challenger.live.since,
         "share": state.share,
         "reason": challenger.reason,
@@ -119,9 +120,16 @@ def prediction_routes(
         """Every feature is required, as a finite JSON number. The reply names the model that answered."""
         body = await read_body(request, settings.max_body_bytes)
         started = time.perf_counter()
-        predictor = service.live((caller_key or "").encode("latin-1")).predictor
-        values = requests(predictor.schema).parse(body)
-        prediction = predict(predictor, values, started)
+        state = service.state()
+        live, answering = state.serving(), state.answering((caller_key or "").encode("latin-1"))
+        values = requests(live.predictor.schema).parse(body)
+        try:
+            prediction = predict(answering.predictor, values, started)
+        except Exception as error:
+            if answering is live:
+                raise
+            service.give_up_on(answering, error)
+            prediction = predict(live.predictor, values, started)
         reply = wire.encode_prediction(prediction)
         service.record(prediction)  # only now: what can't be encoded must not be remembered
         return Response(reply, media_type=wire.JSON)
@@ -202,9 +210,9 @@ def insight_routes(settings: Settings, service: Service, metrics: Metrics) -> AP
         accept = request.headers.get("accept", "")
         if wire.JSON not in accept and ("application/openmetrics-text" in accept or "text/plain" in accept):
             return prometheus_text(accept)
-        live = service.state().live
-        version = live and live.predictor.model_version
-        challenger = _challenger(service.state())
+        state = service.state()
+        version = state.live and state.live.predictor.model_version
+        challenger = _challenger(state)
         return json_response(
             {"timestamp": now(), "model_version": version, **metrics.snapshot(), "challenger": challenger}
         )
@@ -223,7 +231,8 @@ def insight_routes(settings: Settings, service: Service, metrics: Metrics) -> AP
                 response_model=replies.ModelReply, responses=UNAVAILABLE)  # fmt: skip
     async def model_info() -> Response:
         """What it is, how good it was in training, on what it was trained, and where it came from."""
-        live = service.live()
+        state = service.state()
+        live = state.serving()
         manifest = live.predictor.release.manifest
         schema, info = manifest.data_schema, manifest.info
         return json_response(
@@ -234,7 +243,7 @@ def insight_routes(settings: Settings, service: Service, metrics: Metrics) -> AP
                 "registry_version": live.registry_version,
                 "run_id": live.run_id,
                 "live_since": live.since,
-                "challenger": _challenger(service.state()),
+                "challenger": _challenger(state),
                 "journal": [_shown(move) for move in reversed(service.moves()[-MOVES:])],
                 "target": schema.target,
                 "classes": schema.classes,
