@@ -256,7 +256,8 @@ def history(url: str) -> "list[Recorded]":
     try:
         response = requests.get(f"{url}/predictions/history", params={"limit": "1000"}, timeout=30)
         if response.status_code != 200:
-            raise ClassifierError(f"{url}/predictions/history answers with status {response.status_code}")
+            status = response.status_code
+            raise ClassifierError(f"{url}/predictions/history answers with status {status}: name another API by --url")
         return TypeAdapter(History).validate_json(response.content).predictions
     except requests.RequestException as error:
         raise ClassifierError(f"no API answers at {url}: start it, or name another one by --url") from error

@@ -20,6 +20,7 @@ from classifier.loader import Live, Loader, Source, grown
 from classifier.metrics import Metrics
 from classifier.record import Batch, Observer, Prediction
 from classifier.release import RegisteredVersion
+from classifier.threads import hand_over_soon
 
 log = logging.getLogger("classifier.service")
 
@@ -101,6 +102,7 @@ class Service:
     # -- following the registry
 
     def start(self) -> None:
+        hand_over_soon()  # a look at the registry, and the loading of a model, hold up no request
         for thread in self._threads:
             thread.start()
         self._impatient.start()
@@ -169,7 +171,7 @@ class Service:
         if (champion.registry_version, marked) == self._noticed:
             return
         try:
-            self._moves = tuple(self._source.noticed(champion))
+            self._moves = tuple(self._source.noticed())
             self._noticed, self._no_journal = (champion.registry_version, marked), None
         except ClassifierError as error:
             if str(error) != self._no_journal:  # in the log once, however long it lasts

@@ -75,7 +75,7 @@ class Settings(BaseSettings):
     # batches of 100,000 rows on two cores: 610,000 rows/s with one thread, 960,000 with two, 1,150,000 with three or
     # four. Each takes processor time from single predictions, and a batch's memory: two leave more than half of both
     batch_threads: int = Field(2, ge=1, le=64, description="how many batches are computed at a time")
-    shutdown_seconds: int = Field(10, ge=1, le=600, description="how long a stop waits for requests in flight")
+    shutdown_seconds: int = Field(8, ge=1, le=600, description="how long a stop waits for requests in flight")
     log_level: Annotated[Literal["debug", "info", "warning", "error"], LowerCase] = Field(
         "info", description="debug logs every request"
     )

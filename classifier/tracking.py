@@ -368,16 +368,18 @@ class Store:
             self._catch_up(self.alias)
             return self._catch_up(self.challenger_alias)
 
-    def noticed(self, champion: RegisteredVersion) -> list[Move]:
-        """The journal, once it says that this version is champion; where it can't be written to, as it should be."""
+    def noticed(self) -> list[Move]:
+        """The journal, once it says what is champion now; where it can't be written to, as it should be."""
         moves = self.journal()
+        # asked once the journal has been read: the alias may have gone on, and that have been written down, since
+        champion = self.champion()
         if journal.unwritten(moves, self.alias, champion.registry_version) is None:
             return moves
         time.sleep(PATIENCE)  # whoever moved the alias may be about to write it down; in a file store the lock says so
         with self.translated(f"writing the journal of {self.model_name}"):
             try:
                 with self.lock(PATIENCE):
-                    return self._written(self.alias, champion.registry_version)
+                    return self._written(self.alias, self.champion().registry_version)
             except OSError:  # a folder that is mounted read-only, or a training that hangs with the lock
                 missing = journal.unwritten(moves, self.alias, champion.registry_version)
                 return [*moves, missing] if missing else moves

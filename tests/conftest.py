@@ -95,8 +95,8 @@ class FakeSource:
             return None
         return RegisteredVersion(self.candidate.model_version, "2", "run", self.candidate.checksum)
 
-    def noticed(self, champion: RegisteredVersion) -> list[Move]:
-        return [Move(1, "2026-11-24T00:00:00+00:00", "me@here", "champion", None, champion.registry_version, "first")]
+    def noticed(self) -> list[Move]:
+        return [Move(1, "2026-11-24T00:00:00+00:00", "me@here", "champion", None, "1", "first")]
 
     def remember(self, version: RegisteredVersion) -> None:
         assert self.live is not None

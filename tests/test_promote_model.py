@@ -236,15 +236,56 @@ def test_where_nothing_can_be_written_the_move_is_told(three: Workspace, monkeyp
 
     store = three.store()
     with FileLock(three.artifacts / ".registry.lock"):
-        assert store.noticed(store.champion())[-1].who == journal.NOTICED
+        assert store.noticed()[-1].who == journal.NOTICED
     assert len(store.journal()) == 3
 
     def refuse(*_: object) -> None:
         raise OSError(30, "Read-only file system")
 
     monkeypatch.setattr(Store, "lock", refuse)
-    assert store.noticed(store.champion())[-1].who == journal.NOTICED
+    assert store.noticed()[-1].who == journal.NOTICED
     assert len(store.journal()) == 3
+
+
+@ANYWHERE
+def test_a_move_that_went_on_meanwhile_is_not_noticed_twice(three: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the alias goes on, and that is written down, while a server reads the journal, the server writes nothing."""
+    store = three.store()
+    two, three_ = (listed.version for listed in store.versions()[1::-1])
+    read = store.journal
+
+    def read_and_wait() -> list[journal.Move]:
+        moves = read()
+        monkeypatch.setattr(store, "journal", read)
+        three.store().move("champion", two, "meanwhile")
+        three.store().move("champion", three_, "and back")
+        return moves
+
+    monkeypatch.setattr(store, "journal", read_and_wait)
+    assert [move.who for move in store.noticed()] == [journal.whoami()] * 3
+    assert [move.to for move in store.journal()] == ["1", "2", "3", "2", "3"]
+
+
+@ANYWHERE
+def test_a_challenger_that_wins_is_none_any_more(three: Workspace, command: Command) -> None:
+    """Made live, the challenger is no longer marked as one, so that after a rollback it answers nobody; what is live
+    can't be marked, and to mark what is marked is no move."""
+    assert command("--challenger", "2")[0] == 0
+    assert "is it already" in command("--challenger", "2")[1]
+    assert "is live: a challenger is another one" in command("--challenger", "3")[1]
+    assert three.store().challenger() is not None
+    assert command("2", "--why", "it won")[0] == 0
+    assert three.store().challenger() is None
+    assert command("--rollback", "--why", "broken")[0] == 0
+    assert (live(three), three.store().challenger()) == ("3", None)
+    assert "no version is marked" in command("--no-challenger")[1]
+    moves = [(move.alias, move.origin, move.to) for move in three.store().journal()[3:]]
+    assert moves == [
+        ("challenger", None, "2"),
+        ("champion", "3", "2"),
+        ("challenger", "2", None),
+        ("champion", "2", "3"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -257,6 +298,13 @@ def test_where_nothing_can_be_written_the_move_is_told(three: Workspace, monkeyp
         (["--rollback", "--journal"], 2, "not allowed with"),
         (["--why", "x"], 2, "there is no move to give a reason for"),
         (["--challenger", "nope"], 1, "there is no version 'nope'"),
+        (["--challenger", ""], 1, "there is no version ''"),
+        (["--compare", ""], 1, "there is no version ''"),
+        (["--prune"], 2, "give both, as in --prune --keep 10"),
+        (["--keep", "3"], 2, "give both, as in --prune --keep 10"),
+        (["--prune", "--keep", "0"], 2, "is not a whole number from 1"),
+        (["--registry"], 2, "argument --registry: it goes with --prune"),
+        (["--rollback", "--url", "x"], 2, "argument --url: it goes with --compare"),
         (["--model-name", "other"], 1, "No model has been trained yet"),
         (["--tracking-uri", "nonsense://host"], 1, "MLflow knows no store 'nonsense:'"),
     ],
@@ -304,6 +352,7 @@ def test_a_candidate_answers_again_what_was_answered(three: Workspace, command: 
     truth = comparison.difference(live.probabilities(rows), candidate.probabilities(rows))
     changed = int(truth.changed.sum())
     assert promote_model.SHOWN < changed < 200
+    assert f"they were made  200 by {three.versions()[2]}" in shown
     assert f"another class   {changed} of 200 ({changed / 2:.1f}%)" in shown
     assert f"moved by {truth.distance.mean():.4f} in the mean, {truth.distance.max():.4f} at most" in shown
     assert re.search(r"latency, a row  \d+\.\d µs against \d+\.\d µs", shown)
@@ -320,7 +369,7 @@ def test_a_comparison_without_an_api_says_so(three: Workspace, command: Command)
     """Where no API answers, or something else does, that is said in one line, with what to do."""
     free = f"http://127.0.0.1:{ports.free('127.0.0.1')}"
     with tracking_server(three.folder) as other:
-        for url, said in ((free, "no API answers at"), ("nonsense", "no API answers at"), (other, "is no API of this")):
+        for url, said in ((free, "no API answers"), ("nonsense", "no API answers"), (other, "answers with status 404")):
             code, shown = command("--compare", "1", "--url", url)
             assert code == 1
             (line,) = shown.splitlines()
@@ -427,3 +476,25 @@ def test_a_whole_life(anywhere: Workspace) -> None:
     champions = [(origin, to) for alias, origin, to in written if alias == "champion"]
     assert champions == [(None, "1"), ("1", "2"), ("2", "3"), ("3", "2"), ("2", "3"), ("3", "4")]
     assert ("challenger", None, "2") in written
+
+
+def test_what_somebody_needs_is_not_removed(three: Workspace, command: Command) -> None:
+    """--prune keeps a version that got an alias a moment ago past this project, what a rollback then leads to, one
+    whose run another registered model is made of, and whatever a tag names that is no version's folder."""
+    client = three.store().connect()
+    precious = three.folder / "precious"
+    precious.mkdir()
+    client.set_model_version_tag(three.model_name, "1", tracking.VERSION_TAG, f"../{precious.name}")
+    client.set_registered_model_alias(three.model_name, "champion", "2")
+    code, shown = command("--prune", "--keep", "1", "--registry")
+    assert (code, "0 versions removed" in shown) == (0, True)
+    assert precious.is_dir()
+    client.set_model_version_tag(three.model_name, "1", tracking.VERSION_TAG, three.versions()[0])
+    made = client.get_model_version(three.model_name, "1")
+    name = f"copy-{secrets.token_hex(4)}"
+    client.create_registered_model(name)
+    client.create_model_version(name, made.source, made.run_id, model_id=made.source.removeprefix("models:/"))
+    assert "0 versions removed" in command("--prune", "--keep", "1", "--registry")[1]
+    assert len(three.versions()) == 3
+    client.delete_registered_model(name)
+    assert "1 version removed" in command("--prune", "--keep", "1", "--registry")[1]

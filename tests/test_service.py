@@ -223,7 +223,7 @@ def test_without_its_journal_it_serves_all_the_same(
     """A journal that can't be read is asked for again at each look, is said once, and leaves the service healthy."""
     source = FakeSource(release)
 
-    def refuse(_: RegisteredVersion) -> list[Move]:
+    def refuse() -> list[Move]:
         raise TrackingError("the journal is away")
 
     service, _ = make(source)
