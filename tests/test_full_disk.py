@@ -62,7 +62,7 @@ def test_a_disk_that_fills_up_harms_nothing(nurseries: list[Nursery], tmp_path: 
         check_next(nursery, workspace)
 
     two_at_a_time(nurseries, [points[start : start + CHAIN] for start in range(0, len(points), CHAIN)], fill)
-    assert sum(failed) > 0.9 * len(points)  # the others needed no room any more
+    assert sum(failed) > len(points) / 2  # the others needed no room any more
 
 
 # -- a disk that is really full
