@@ -446,8 +446,9 @@ def test_a_cut_removal_is_taken_up_again(six: Workspace, command: Command) -> No
     assert not list(six.artifacts.glob(".*.partial*"))
 
 
+@pytest.mark.parametrize("anywhere", ["database", "server"], indirect=True)
 def test_a_whole_life(anywhere: Workspace) -> None:
-    """On a folder, a database and a tracking server: trained, followed, rolled back, pruned and trained again, with a
+    """On a database and a tracking server: trained, followed, rolled back, pruned and trained again, with a
     server whose artifacts start empty; MLflow lists what is left."""
     elsewhere = Workspace(anywhere.folder / "api", anywhere.uri)
     elsewhere.folder.mkdir()
