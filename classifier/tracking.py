@@ -13,6 +13,7 @@ import logging
 import os
 import re
 import tempfile
+import textwrap
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -76,11 +77,11 @@ def _import_mlflow() -> Any:
 
 def _reason(error: Exception) -> str:
     """The first line of an error, after what the system said of its cause, which a long line has at its end."""
-    said = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+    said = textwrap.shorten((str(error).strip() or type(error).__name__).splitlines()[0], 300, placeholder=" …")
     cause: BaseException = error
     while deeper := cause.__cause__ or cause.__context__:
         cause = deeper
-    system = cause.strerror if isinstance(cause, OSError) else None
+    system = (cause.strerror or str(cause)) if isinstance(cause, OSError) and cause is not error else None
     return said if not system or system in said else f"{system}: {said}"
 
 

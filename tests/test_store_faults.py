@@ -136,7 +136,7 @@ def test_nobody_waits_for_the_store(store: Store) -> None:
             serves_on("healthy")
             proxy.open.clear()
             serves_on("degraded")
-            assert "Timeout" in health(url)["reason"]
+            assert "failed: timed out: " in health(url)["reason"]
             proxy.open.set()
             serves_on("healthy")
             proxy.refusing = True
