@@ -377,16 +377,26 @@ def test_a_comparison_without_an_api_says_so(three: Workspace, command: Command)
             assert "--url" in line
 
 
-@pytest.fixture
-def six(three: Workspace) -> Workspace:
+@pytest.fixture(scope="module")
+def trained_six(trained_thrice: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """Versions 1 to 6; 5 is live, a rollback leads to 3, 2 is the challenger, 1 and 4 were never more than registered
-    or live long ago."""
+    or live long ago. Not to be changed."""
+    six = Workspace(tmp_path_factory.mktemp("six") / "copy")
+    shutil.copytree(trained_thrice.folder, six.folder)
     for _ in range(3):
-        three.train("--n-estimators", "5", "--promote", "never")
-    store = three.store()
+        six.train("--n-estimators", "5", "--promote", "never")
+    store = six.store()
     versions = {listed.version.registry_version: listed.version for listed in store.versions()}
     store.move("champion", versions["5"], "better")
     store.move("challenger", versions["2"], "to watch")
+    return six
+
+
+@pytest.fixture
+def six(trained_six: Workspace, three: Workspace) -> Workspace:
+    """A copy of it in place of the three, to be changed at will."""
+    shutil.rmtree(three.folder)
+    shutil.copytree(trained_six.folder, three.folder)
     return three
 
 
