@@ -150,10 +150,13 @@ class Workspace:
             "CLASSIFIER_MODEL_NAME": self.model_name,
         }
 
+    def command(self, script: str) -> list[str]:
+        return [PYTHON, str(ROOT / script)]
+
     def run(self, script: str, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
         """Runs a script to its end, from a working directory that has nothing to do with the project."""
         return subprocess.run(
-            [PYTHON, str(ROOT / script), *arguments],
+            [*self.command(script), *arguments],
             cwd=self.folder,
             env=self.environment | environment,
             capture_output=True,
@@ -165,7 +168,7 @@ class Workspace:
     def start(self, script: str, *arguments: str, **environment: str) -> "subprocess.Popen[str]":
         """Starts a script; its output can be read line by line from `stdout`."""
         return subprocess.Popen(
-            [PYTHON, str(ROOT / script), *arguments],
+            [*self.command(script), *arguments],
             cwd=self.folder,
             env=self.environment | environment,
             stdout=subprocess.PIPE,

@@ -27,7 +27,7 @@ def serving(workspace: Workspace, **environment: str) -> Iterator[tuple[str, "su
     with (
         (workspace.folder / "api.log").open("w") as log,
         subprocess.Popen(
-            [PYTHON, str(ROOT / "api.py")],
+            workspace.command("api.py"),
             cwd=workspace.folder,
             env=workspace.environment | quick | environment,
             stdout=log,

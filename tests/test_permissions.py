@@ -5,7 +5,6 @@ Root may do anything, so as root the scripts run without the capabilities that s
 
 import os
 import stat
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,14 +12,24 @@ from pathlib import Path
 import pytest
 import requests
 
-from classifier import ports
-from tests.conftest import PYTHON, ROOT, Workspace, status, until
-from tests.test_api_process import version
+from tests.conftest import Workspace, until
+from tests.test_api_process import serving, version
 from tests.test_service import ROW
 
-PLAINLY = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
-
 VERSION = "mlruns/models/iris-classifier/version-1"
+
+
+class Plain(Workspace):
+    """A workspace whose scripts may do what any user may."""
+
+    def command(self, script: str) -> list[str]:
+        as_anyone = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+        return [*as_anyone, *super().command(script)]
+
+
+@pytest.fixture
+def plain(workspace: Workspace) -> Plain:
+    return Plain(workspace.folder)
 
 
 @contextmanager
@@ -44,88 +53,59 @@ def content(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock"}
 
 
-def run_plainly(workspace: Workspace, script: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [*PLAINLY, PYTHON, str(ROOT / script), *arguments],
-        cwd=workspace.folder,
-        env=workspace.environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 @pytest.mark.parametrize("script", [["train_model.py", "--folds", "2"], ["promote_model.py", "1", "--why", "x"]])
 @pytest.mark.parametrize("folder", ["mlruns", "artifacts"])
-def test_a_folder_that_is_read_only_is_named(workspace: Workspace, folder: str, script: list[str]) -> None:
+def test_a_folder_that_is_read_only_is_named(plain: Plain, folder: str, script: list[str]) -> None:
     """With one of the two folders read-only a training and a promotion end with status 1 and one line that says so, and
     what was live is live; nothing is half written."""
-    workspace.train("--n-estimators", "5", "--promote", "never")
-    workspace.store().connect().set_registered_model_alias("iris-classifier", "champion", "2")
-    before = content(workspace.folder)
-    with without(0o222, *tree(workspace.folder / folder)):
-        done = run_plainly(workspace, *script)
+    plain.train("--n-estimators", "5", "--promote", "never")
+    plain.store().connect().set_registered_model_alias("iris-classifier", "champion", "2")
+    before = content(plain.folder)
+    with without(0o222, *tree(plain.folder / folder)):
+        done = plain.run(*script)
     assert done.returncode == 1, done.stdout
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"{script[0]}: ")
     assert folder in line
     assert "Permission denied" in line
-    assert content(workspace.folder) == before
+    assert content(plain.folder) == before
 
 
 @pytest.mark.parametrize("script", [["train_model.py", "--folds", "2"], ["promote_model.py"]])
 @pytest.mark.parametrize("file", [f"{VERSION}/meta.yaml", "mlruns/models/iris-classifier/meta.yaml"])
-def test_a_file_that_is_unreadable_is_named(workspace: Workspace, file: str, script: list[str]) -> None:
+def test_a_file_that_is_unreadable_is_named(plain: Plain, file: str, script: list[str]) -> None:
     """With a file of the registry that can't be read a training and a look at the list end with status 1 and one line
     that names it; it isn't taken for broken, and what was live is live once it can be read."""
-    live = workspace.store().champion()
-    with without(0o777, workspace.folder / file):
-        done = run_plainly(workspace, *script)
+    live = plain.store().champion()
+    with without(0o777, plain.folder / file):
+        done = plain.run(*script)
     assert done.returncode == 1, done.stdout
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"{script[0]}: ")
     assert "Permission denied" in line
     assert file in line
-    assert workspace.store().champion() == live
-    assert workspace.versions() == [live.model_version]
+    assert plain.store().champion() == live
+    assert plain.versions() == [live.model_version]
 
 
-@contextmanager
-def serving_plainly(workspace: Workspace) -> Iterator[str]:
-    """The API's address; what it logs goes to `api.log`."""
-    port = ports.free("127.0.0.1")
-    command = [*PLAINLY, PYTHON, str(ROOT / "api.py"), "--port", str(port)]
-    with (
-        (workspace.folder / "api.log").open("w") as log,
-        subprocess.Popen(
-            command, cwd=workspace.folder, env=workspace.environment, stdout=log, stderr=log, text=True
-        ) as process,
-    ):
-        try:
-            until(lambda: status(f"http://127.0.0.1:{port}/livez") == 200, 30)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
-
-
-def test_an_api_needs_to_write_nothing(workspace: Workspace) -> None:
+def test_an_api_needs_to_write_nothing(plain: Plain) -> None:
     """With both folders read-only the API is healthy, predicts, and has nothing to complain of."""
-    (only,) = workspace.versions()
-    with without(0o222, *tree(workspace.artifacts, workspace.folder / "mlruns")), serving_plainly(workspace) as url:
+    (only,) = plain.versions()
+    with without(0o222, *tree(plain.artifacts, plain.folder / "mlruns")), serving(plain) as (url, _):
         until(lambda: version(url) == only)
         assert requests.get(f"{url}/health", timeout=10).json()["status"] == "healthy"
         assert requests.post(f"{url}/predict", json=ROW, timeout=10).status_code == 200
-    log = (workspace.folder / "api.log").read_text()
+    log = (plain.folder / "api.log").read_text()
     assert "Traceback" not in log
     assert "ERROR" not in log
 
 
-def test_a_release_that_is_unreadable_is_named(workspace: Workspace) -> None:
+def test_a_release_that_is_unreadable_is_named(plain: Plain) -> None:
     """Where no copy of the champion's release can be read, /health says which file and why."""
-    manifests = list(workspace.folder.rglob("manifest.json"))
+    manifests = list(plain.folder.rglob("manifest.json"))
     assert len(manifests) == 2
-    with without(0o777, *manifests), serving_plainly(workspace) as url:
+    with without(0o777, *manifests), serving(plain) as (url, _):
         until(lambda: "Permission denied" in requests.get(f"{url}/health", timeout=10).text)
         reason = requests.get(f"{url}/health", timeout=10).json()["reason"]
-    assert all(str(manifest.relative_to(workspace.folder)) in reason for manifest in manifests)
-    assert "Traceback" not in (workspace.folder / "api.log").read_text()
+    assert all(str(manifest.relative_to(plain.folder)) in reason for manifest in manifests)
+    assert "Traceback" not in (plain.folder / "api.log").read_text()
