@@ -25,6 +25,7 @@ try:
 
     from classifier import comparison, journal, ports
     from classifier.errors import ClassifierError
+    from classifier.schema import Value
     from classifier.settings import Settings, store_folder
 except ModuleNotFoundError as error:
     sys.exit(f"promote_model.py: {error}. Enter the project's environment: `. .venv/bin/activate` (README, 'Start')")
@@ -49,7 +50,7 @@ class Recorded:
     prediction_id: str
     model_version: str
     timestamp: str
-    inputs: dict[str, float]
+    inputs: dict[str, Value]
 
 
 @dataclass(frozen=True)
@@ -209,17 +210,17 @@ def compare(store: "Store", chosen: "Listed", url: str, most: int | None) -> Non
     if reason := comparison.why_not(live.schema, candidate.schema):
         raise ClassifierError(f"version {chosen.version.registry_version} can't be compared: {reason}")
     answered = history(url)
-    recorded = [entry for entry in answered if entry.inputs.keys() == set(live.feature_names)]
+    recorded = [entry for entry in answered if live.schema.fits(entry.inputs)]
     if not recorded:
         raise ClassifierError(f"{url} has no predictions of these features yet: there is nothing to compare on")
     versions = Counter(entry.model_version for entry in recorded)
     by_whom = ", ".join(f"{number} by {version}" for version, number in versions.items())
     left_out = f"; left out: {len(answered) - len(recorded)}, of other features" * (len(recorded) < len(answered))
-    rows = np.array([[entry.inputs[name] for name in live.feature_names] for entry in recorded], dtype=np.float64)
-    ours, theirs = live.probabilities(rows), candidate.probabilities(rows)
+    rows, other = (np.array([one.schema.row(entry.inputs) for entry in recorded]) for one in (live, candidate))
+    ours, theirs = live.probabilities(rows), candidate.probabilities(other)
     found = comparison.difference(ours, theirs)
     changed, count = np.flatnonzero(found.changed), len(rows)
-    candidate_takes, live_takes = comparison.latencies([candidate.answer, live.answer], rows)
+    candidate_takes, live_takes = comparison.latencies([(candidate.answer, other), (live.answer, rows)])
     print(
         f"version {chosen.version.registry_version} ({candidate.model_version}) against {live.model_version}, which is "
         f"live, on the newest {count} predictions of {url}\n"
@@ -238,10 +239,22 @@ def compare(store: "Store", chosen: "Listed", url: str, most: int | None) -> Non
         for shares in (ours[at], theirs[at]):
             cells += [live.schema.classes[shares.argmax()], f"{shares.max():.3f}"]
         when = entry.timestamp[:19].replace("T", " ")
-        lines.append([when, entry.prediction_id, *map("{:g}".format, rows[at]), *cells, f"{found.distance[at]:.3f}"])
+        lines.append(
+            [
+                when,
+                entry.prediction_id,
+                *(shown(entry.inputs.get(name)) for name in live.feature_names),
+                *cells,
+                f"{found.distance[at]:.3f}",
+            ]
+        )
     print(f"\nwould get another class, the farthest first:\n{aligned(lines)}")
     if len(order) > len(lines) - 1:
         print(f"left out: {len(order) - len(lines) + 1}; --all shows them")
+
+
+def shown(value: Value) -> str:
+    return "" if value is None else value if isinstance(value, str) else f"{value:g}"
 
 
 def history(url: str) -> "list[Recorded]":

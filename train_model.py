@@ -2,14 +2,18 @@
 
 python train_model.py                        StandardScaler + RandomForest on Iris, live when it ends
 python train_model.py --n-estimators 300 --promote better --metric log_loss
+python train_model.py --data penguins.csv --target species
 """
 
 import argparse
 import logging
+import math
+import re
 import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 try:
@@ -35,7 +39,7 @@ METRIC_CHOICES = ("accuracy", "balanced_accuracy", "f1_macro", "f1_weighted", "r
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         usage="python train_model.py [options]",
-        description="Train StandardScaler + RandomForestClassifier on Iris, log it all to MLflow, publish it.",
+        description="Train a RandomForestClassifier on Iris, or any labelled table, log it all to MLflow, publish it.",
         epilog="The same seed and options give the same model. Every setting stands in README.md.",
     )
     default = "(default: %(default)s)"
@@ -67,6 +71,16 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
 
     data = parser.add_argument_group("data and evaluation")
+    data.add_argument(
+        "--data", type=Path, metavar="FILE", help="table of CSV, also compressed, or Parquet (default: Iris)"
+    )
+    data.add_argument("--target", metavar="COLUMN", help="column of the table that is to be told from the others")
+    for option, what in (
+        ("--drop", "columns to leave out"),
+        ("--id", "columns that only name the row"),
+        ("--categorical", "columns whose values are categories, whatever they look like"),
+    ):
+        data.add_argument(option, nargs="+", action="extend", default=[], metavar="COLUMN", help=what)
     data.add_argument("--test-size", type=share, default=0.2, metavar="SHARE", help=f"share of rows held out {default}")
     data.add_argument("--folds", type=whole(2), default=5, metavar="K", help=f"folds of the cross-validation {default}")
     data.add_argument(
@@ -87,14 +101,23 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )  # fmt: skip
     publishing.add_argument("--unless-trained", action="store_true", help="do nothing if a model is live already")
     publishing.add_argument(
-        "--experiment", default="iris-classifier", metavar="NAME", help=f"MLflow experiment {default}"
+        "--experiment", metavar="NAME", help="MLflow experiment (default: the registered model's name)"
     )
-    publishing.add_argument("--model-name", metavar="NAME", help="registered model (default: the setting)")
+    publishing.add_argument(
+        "--model-name",
+        metavar="NAME",
+        help="registered model (default: the setting, or else the name of the table's file)",
+    )
     publishing.add_argument("--tracking-uri", metavar="URI", help="MLflow store (default: the setting)")
     options = parser.parse_args(argv)
     if options.metric and options.promote != "better":
         parser.error("argument --metric: it is what --promote better compares; give --promote better too")
     options.metric = options.metric or "f1_macro"
+    if options.data and not options.target:
+        parser.error("argument --data: say by --target which of its columns is to be told from the others")
+    for name in ("target", "drop", "id", "categorical"):
+        if getattr(options, name) and not options.data:
+            parser.error(f"argument --{name}: it is about a table; name that by --data")
     return options
 
 
@@ -135,12 +158,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     step = Steps()
     try:
         settings = Settings.load(model_name=options.model_name, tracking_uri=options.tracking_uri)
+        if options.data and "model_name" not in settings.model_fields_set:
+            named = re.sub(r"[^\w-]+", "-", options.data.name.split(".")[0]).strip("-") or "model"
+            settings = Settings.load(model_name=named, tracking_uri=options.tracking_uri)
         if options.unless_trained and (live := live_version(settings)):
             print(f"{settings.model_name} {live} is live already: nothing to train")
             return 0
         train(settings, options, step)
     except (ClassifierError, OSError) as error:
-        print(f"train_model.py: {error}", file=sys.stderr)
+        for line in str(error).splitlines():
+            print(f"train_model.py: {line}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"train_model.py: interrupted; {step.reached}", file=sys.stderr)
@@ -166,7 +193,7 @@ def live_version(settings: Settings) -> str | None:
 def train(settings: Settings, options: argparse.Namespace, step: "Steps") -> None:
     """The recipe, a call a step."""
     # a third of the whole time: what is asked for --help, or mistyped, shouldn't wait for it
-    from classifier import data, export, provenance, release, report, runs, training
+    from classifier import data, export, provenance, reading, release, report, runs, training
     from classifier.predictor import Predictor
     from classifier.tracking import RELEASE, Store
 
@@ -176,11 +203,17 @@ def train(settings: Settings, options: argparse.Namespace, step: "Steps") -> Non
 
     with (
         release.draft(settings.artifacts_dir, store.has_version, store.bury) as draft,
-        runs.start(store, options.experiment, draft.model_version, draft.token, COLUMNS) as run,
+        runs.start(store, options.experiment or settings.model_name, draft.model_version, draft.token, COLUMNS) as run,
     ):
-        table = data.load_iris()
+        if options.data:
+            wanted = reading.Wanted(options.target, options.drop, options.id, options.categorical)
+            table = reading.load(options.data, wanted, least_rows(options.folds, options.test_size))
+        else:
+            table = data.load_iris()
         parts = data.split(table, options.test_size, options.seed)
         step.done(f"load {table.name}: {len(parts.training)} rows to train, {len(parts.held_out)} held out")
+        if options.data:
+            print(f"\n{report.described(table)}\n", flush=True)
 
         forest = training.ForestOptions(**{name: getattr(options, name) for name in training.ForestOptions.names()})
         validation = training.cross_validate(parts.training, forest, options.folds, options.seed)
@@ -196,7 +229,7 @@ def train(settings: Settings, options: argparse.Namespace, step: "Steps") -> Non
         info = {
             "model_name": settings.model_name,
             "model_version": draft.model_version,
-            "model_type": training.MODEL_TYPE,
+            "model_type": training.model_type(pipeline),
             "run_id": run.run_id,
             "trained_at": draft.started.isoformat(),
             "parameters": parameters,
@@ -210,10 +243,10 @@ def train(settings: Settings, options: argparse.Namespace, step: "Steps") -> Non
             "git_commit": provenance.git_commit(ROOT),
         }
         made = export.write_release(draft.folder / RELEASE, draft.model_version, pipeline, schema, parts.training, info)
-        rows = export.probing_rows(pipeline, parts.training, export.PARITY_ROWS, options.seed)
-        difference = export.check_parity(pipeline, rows, Predictor(made).probabilities(rows))
+        rows = export.probing_rows(pipeline, schema, parts.training, export.PARITY_ROWS, options.seed)
+        difference = export.check_parity(pipeline, schema, rows, Predictor(made).probabilities(rows))
         closeness = f"within {difference:.0e}" if difference else "to the last bit"
-        step.done(f"compile the forest: as scikit-learn on {len(rows)} rows, {closeness}")
+        step.done(f"compile the model: as scikit-learn on {len(rows)} rows, {closeness}")
 
         card = report.write(draft.folder, schema, pipeline, parts, validation, evaluation, info)
         step.done("draw the plots, write the model card")
@@ -244,6 +277,11 @@ def train(settings: Settings, options: argparse.Namespace, step: "Steps") -> Non
     print(f"\nNext: {next_step(settings, options, version, live)}")
 
 
+def least_rows(folds: int, test_size: float) -> int:
+    """Of a class, so that each fold and the held-out part get one."""
+    return max(math.ceil(folds / (1 - test_size)), math.ceil(1 / test_size))
+
+
 def next_step(settings: Settings, options: argparse.Namespace, version: "RegisteredVersion", live: bool) -> str:
     given = f"MLFLOW_TRACKING_URI='{redacted(settings.tracking_uri)}' " if options.tracking_uri else ""
     given += f"CLASSIFIER_MODEL_NAME='{settings.model_name}' " if options.model_name else ""
@@ -268,7 +306,7 @@ def promote(
     evaluation: "Evaluation",
 ) -> tuple[bool, str]:
     """Moves the alias, or leaves it, as --promote says. Returns whether it was moved, and why in words."""
-    from classifier import training
+    from classifier import comparison, export, training
     from classifier.predictor import Predictor
 
     compared = ""
@@ -282,15 +320,15 @@ def promote(
         except ReleaseError as error:
             return False, f"a candidate; it can't be compared with the champion: {error}"
         else:
-            if (champion.schema.feature_names, champion.schema.classes) != (schema.feature_names, schema.classes):
-                return False, f"a candidate; the champion {champion.model_version} has another schema"
+            if reason := comparison.why_not(champion.schema, schema):
+                return False, f"a candidate; it can't be compared with the champion {champion.model_version}: {reason}"
             theirs_split, ours_split = split_of(champion.release), split_of(made)
             if theirs_split != ours_split:
                 return False, (
                     f"a candidate; the champion {champion.model_version} was trained on other rows of the table "
                     f"({theirs_split}; here {ours_split}), so it may know these: train with the same to compare"
                 )
-            probabilities = champion.probabilities(held_out.features.to_numpy())
+            probabilities = champion.probabilities(export.as_rows(champion.schema, held_out.features))
             found = training.compare(
                 options.metric,
                 held_out.target,

@@ -13,6 +13,7 @@ from sklearn.pipeline import Pipeline
 
 from benchmarks.measure import seconds_each
 from classifier import data, export, provenance, training
+from classifier.compiled import Forest
 from classifier.predictor import Predictor
 from classifier.schema import Matrix
 from classifier.settings import Settings
@@ -50,13 +51,13 @@ def fitted(trees: int, features: int) -> tuple[Pipeline, Predictor, Matrix]:
     pipeline = training.fit(parts.training, training.ForestOptions(n_estimators=trees), seed=0)
     schema = training.infer_schema(pipeline, parts.training)
     info = {
-        "model_type": training.MODEL_TYPE, "trained_at": "", "parameters": {}, "metrics": {}, "dataset": {},
+        "model_type": "", "trained_at": "", "parameters": {}, "metrics": {}, "dataset": {},
         "feature_importances": dict.fromkeys(schema.feature_names, 0.0), "git_commit": "",
         "libraries": provenance.libraries(),
     }  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         made = export.write_release(Path(folder) / "release", "20241201_143022", pipeline, schema, parts.training, info)
-    return pipeline, Predictor(made), export.probing_rows(pipeline, parts.training, 10_000, seed=1)
+    return pipeline, Predictor(made), export.probing_rows(pipeline, schema, parts.training, 10_000, seed=1)
 
 
 def report(seconds: float) -> str:
@@ -77,7 +78,7 @@ def report(seconds: float) -> str:
             _, predictor, rows = fitted(trees, features)
             many, single = rows_a_second(predictor.probabilities, rows, seconds / 2), rows[:1000].tolist()
             one = seconds_each(partial(answer_each, predictor, single), seconds / 2) / len(single)
-            nodes = len(predictor.forest.nodes)
+            nodes = len(predictor.compiled.nodes) if isinstance(predictor.compiled, Forest) else 0
             lines.append(f"| {trees} | {features} | {nodes:,} | {many:,.0f} | {one * 1e6:.1f} |")
     text = "\n".join(lines)
     print(f"\n{text}", flush=True)

@@ -3,20 +3,21 @@
 import functools
 import os
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import numpy as np
 
 from classifier.predictor import Predictor
 from classifier.record import Batch, Prediction
-from classifier.schema import Matrix
+from classifier.schema import Rows, Value
 
 
-def predict(predictor: Predictor, values: dict[str, float], started: float) -> Prediction:
+def predict(predictor: Predictor, values: Mapping[str, Value], started: float) -> Prediction:
     """Answers one row, `values` by feature name, which the record keeps. `started`: `time.perf_counter()` when its body
     was complete."""
     schema = predictor.schema
-    row = [values[name] for name in predictor.feature_names]
+    row = schema.row(values)
     shares = predictor.answer(row)
     confidence = max(shares)
     index = shares.index(confidence)  # the first of equals, as numpy's argmax and so scikit-learn
@@ -40,9 +41,9 @@ def _until_the_second(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def predict_batch(predictor: Predictor, rows: Matrix, started: float) -> Batch:
-    """Answers rows of shape (n, features), in their order."""
-    shares = predictor.probabilities(rows)
+def predict_batch(predictor: Predictor, rows: Rows, started: float) -> Batch:
+    """Answers rows, in their order."""
+    shares = predictor.probabilities(rows.values)
     best = shares.argmax(axis=1)
     return Batch(
         batch_id=os.urandom(16).hex(),

@@ -6,10 +6,10 @@ and the log; the caller has been answered before it was asked.
 """
 
 import logging
-import operator
 import threading
 import time
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +22,7 @@ from classifier.metrics import Metrics
 from classifier.predictor import Predictor
 from classifier.record import Batch, Prediction
 from classifier.release import RegisteredVersion
-from classifier.schema import Matrix
+from classifier.schema import Value
 from classifier.threads import step_back
 
 log = logging.getLogger("classifier.challenger")
@@ -63,7 +63,6 @@ class Shadow:
 
     def __init__(self, champion: Predictor, challenger: Predictor, tally: Tally) -> None:
         self._champion, self._challenger, self._tally = champion, challenger, tally
-        self._pick = operator.itemgetter(*champion.feature_names)
         self._lock = threading.Lock()
         self._singles: deque[Prediction] = deque(maxlen=SINGLES)
         self._batches: deque[Batch] = deque(maxlen=BATCHES)
@@ -115,9 +114,11 @@ class Shadow:
         """Counts what the other model says to a piece, and gives back how many rows that were."""
         count = len(piece.rows) if isinstance(piece, Batch) else len(piece)
         try:
-            rows, shares = (piece.rows, piece.prediction_proba) if isinstance(piece, Batch) else self._together(piece)
-            found = comparison.difference(shares, other.probabilities(rows))
-            self._time(rows[0].tolist())
+            rows = piece.predictions() if isinstance(piece, Batch) else piece
+            shares = np.array([one.prediction_proba for one in rows])
+            theirs = other.probabilities(np.array([other.schema.row(one.inputs) for one in rows]))
+            found = comparison.difference(shares, theirs)
+            self._time(rows[0].inputs)
             self._tally.add(found)
         except Exception:
             self._tally.leave_out(count, "failed")
@@ -126,13 +127,10 @@ class Shadow:
             self._failed = True
         return count
 
-    def _together(self, piece: list[Prediction]) -> tuple[Matrix, Matrix]:
-        rows = np.array([self._pick(one.inputs) for one in piece], dtype=np.float64).reshape(len(piece), -1)
-        return rows, np.array([one.prediction_proba for one in piece])
-
-    def _time(self, row: list[float]) -> None:
+    def _time(self, values: Mapping[str, Value]) -> None:
         """How long each takes for a row: both do it twice, so that neither warms up for the other."""
         for predictor in (self._champion, self._challenger):
+            row = predictor.schema.row(values)
             predictor.answer(row)
             started = time.perf_counter()
             predictor.answer(row)

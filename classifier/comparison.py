@@ -46,25 +46,32 @@ def difference(ours: Matrix, theirs: Matrix) -> Difference:
 def why_not(ours: Schema, theirs: Schema) -> str | None:
     """Why models of these schemas can't be compared on the same rows; None if they can."""
     for what, mine, other in (
-        ("features", ours.feature_names, theirs.feature_names),
+        ("features", _features(ours), _features(theirs)),
         ("classes", ours.classes, theirs.classes),
     ):
         if mine != other:
             return f"it has other {what} ({_listed(other)}) than the model that is live ({_listed(mine)})"
-    return None
+    pairs = zip(ours.features, theirs.features, strict=True)
+    needed = [one.name for one, other in pairs if one.missing and not other.missing]
+    return f"it can't do without {_listed(needed)}, as the model that is live can" if needed else None
+
+
+def _features(schema: Schema) -> list[str]:
+    return [f"{one.name}, a category" if one.kind == "category" else one.name for one in schema.features]
 
 
 def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:5]) + ", …" * (len(names) > 5)
 
 
-def latencies(models: Sequence[Callable[[Sequence[float]], object]], rows: Matrix) -> list[float]:
-    """Median seconds that each model takes for one row. They take turns, so that they meet the same conditions."""
+def latencies(models: Sequence[tuple[Callable[[Sequence[float]], object], Matrix]]) -> list[float]:
+    """Median seconds that each model takes for one of its rows. They take turns, so that they meet the same
+    conditions."""
     taken: list[list[float]] = [[] for _ in models]
-    for row in rows.tolist():
-        for answer, seconds in zip(models, taken, strict=True):
+    for row in zip(*(rows.tolist() for _, rows in models), strict=True):
+        for (answer, _), values, seconds in zip(models, row, taken, strict=True):
             started = time.perf_counter()
-            answer(row)
+            answer(values)
             seconds.append(time.perf_counter() - started)
     return [statistics.median(seconds) for seconds in taken]
 

@@ -1,9 +1,12 @@
 """A labelled table in, rows and target; and its split into training and held-out rows."""
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from sklearn.datasets import load_iris as sklearn_iris
 from sklearn.model_selection import train_test_split
 
@@ -16,16 +19,26 @@ class Table:
 
     Attributes:
         name: what people call it.
-        features: shape (rows, features), float64, one named column a feature.
+        features: shape (rows, features), one named column a feature: float64 for numbers, str for categories.
         target: shape (rows,), the class of each row by name.
+        missing: of each feature that some rows lack, how many of the whole table's do; NaN stands in their place.
+        left_out: column → why it is no feature.
+        unlabelled: how many rows were left out, for they have no class.
     """
 
     name: str
     features: pd.DataFrame
     target: pd.Series
+    missing: Mapping[str, int] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    unlabelled: int = 0
 
     def __len__(self) -> int:
         return len(self.target)
+
+    def part(self, rows: NDArray[np.intp]) -> "Table":
+        """These rows of it, by their places."""
+        return replace(self, features=self.features.iloc[rows], target=self.target.iloc[rows])
 
     @property
     def classes(self) -> list[str]:
@@ -78,9 +91,9 @@ def split(table: Table, test_size: float, seed: int) -> Split:
         DataError: one part would lack a class.
     """
     try:
-        train_x, test_x, train_y, test_y = train_test_split(
-            table.features, table.target, test_size=test_size, random_state=seed, stratify=table.target
+        inside, outside = train_test_split(
+            np.arange(len(table)), test_size=test_size, random_state=seed, stratify=table.target
         )
     except ValueError as error:
         raise DataError(f"test size {test_size:g} can't split {len(table)} rows: {error}") from error
-    return Split(table, Table(table.name, train_x, train_y), Table(table.name, test_x, test_y))
+    return Split(table, table.part(inside), table.part(outside))

@@ -53,8 +53,10 @@ class FileStore:
     def __init__(self, folder: Path, artifacts: Path) -> None:
         self.folder, self._artifacts = folder, artifacts
 
-    def has_model(self, name: str) -> bool:
-        return (self.folder / "models" / name).is_dir()
+    def models(self) -> list[str]:
+        """The names of the registered models."""
+        folder = self.folder / "models"
+        return sorted(entry.name for entry in folder.iterdir() if entry.is_dir()) if folder.is_dir() else []
 
     def aliased(self, name: str, alias: str, tags: Collection[str]) -> Version | None:
         """The version of a model that carries the alias, with those of the named tags that it has.

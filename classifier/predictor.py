@@ -1,93 +1,126 @@
-"""A release in memory: rows in, probabilities out. The only door to LLVM, which compiles the walk (`forest.ll`).
+"""A release in memory: rows in, probabilities out. The only door to LLVM, which compiles `compiled.ll`.
 
-Knows forests; does not know requests, versions in a registry, or who asks.
+Knows compiled models; does not know requests, versions in a registry, or who asks.
 """
 
 import ctypes
 import functools
+import math
 from collections.abc import Callable, Sequence
 from importlib.resources import files
-from typing import Any
+from typing import Any, Literal
 
 import llvmlite.binding as llvm
 import numpy as np
+from numpy.typing import NDArray
 
+from classifier import compiled
+from classifier.compiled import Forest
 from classifier.errors import ReleaseError
-from classifier.forest import Forest
 from classifier.release import TOLERANCE, Release
 from classifier.schema import Matrix
 
-Walk = Callable[[int, Any, int, Any], None]
+Compute = Callable[[int, Any, int, Any], None]
 
 
 class _Model(ctypes.Structure):
     _fields_ = (
         *((name, ctypes.c_void_p) for name in ("nodes", "roots", "leaves")),
         *((name, ctypes.c_int64) for name in ("trees", "classes", "features")),
+        *((name, ctypes.c_void_p) for name in ("inputs", "places")),
+        ("columns", ctypes.c_int64),
+        ("start", ctypes.c_void_p),
+        ("divisor", ctypes.c_double),
+        *((name, ctypes.c_void_p) for name in ("mean", "scale", "weights")),
     )
 
 
 @functools.cache
-def _compiled() -> tuple[Walk, Walk, Any]:
-    """The walk for one row, the walk for many, and what must live as long as they do.
+def _compiled(kind: Literal["forest", "linear"]) -> tuple[Compute, Compute]:
+    """What computes such a model for one row, and for many.
 
     The first keeps Python's lock: for a microsecond, giving it up costs more, and whoever took it would keep it for
     thousands. The second gives it up.
     """
+    address = _engine().get_function_address(kind)
+    types = (None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p)
+    return ctypes.PYFUNCTYPE(*types)(address), ctypes.CFUNCTYPE(*types)(address)
+
+
+@functools.cache  # it must live as long as what it compiled
+def _engine() -> Any:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    module = llvm.parse_assembly(files("classifier").joinpath("forest.ll").read_text(encoding="utf-8"))
+    module = llvm.parse_assembly(files("classifier").joinpath("compiled.ll").read_text(encoding="utf-8"))
     module.verify()
     features = llvm.get_host_cpu_features().flatten()
     machine = llvm.Target.from_default_triple().create_target_machine(llvm.get_host_cpu_name(), features, opt=3)
     engine = llvm.create_mcjit_compiler(module, machine)
     engine.finalize_object()
-    address = engine.get_function_address("predict")
-    types = (None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p)
-    return ctypes.PYFUNCTYPE(*types)(address), ctypes.CFUNCTYPE(*types)(address), engine
+    return engine
 
 
 class Predictor:
     """Computes what the release's scikit-learn model would, to the last bit. Safe for threads."""
 
     def __init__(self, release: Release) -> None:
-        """Reads the forest and holds it to its golden rows.
+        """Reads the model and holds it to its golden rows.
 
         Raises:
-            ReleaseError: the forest can't be walked, or gives other probabilities than it must.
+            ReleaseError: the model can't be computed, or gives other probabilities than it must.
         """
         self.release = release
         self.model_version, self.schema = release.model_version, release.schema
         self.feature_names = release.schema.feature_names
         features, classes = len(release.schema.features), len(release.schema.classes)
         try:
-            self.forest = forest = Forest.from_bytes(release.forest, features, classes)
+            self.compiled = model = compiled.read(release.model, release.schema.features, classes)
         except ReleaseError as error:
             raise ReleaseError(f"release {release.model_version}: {error}") from error
-        arrays = (forest.nodes, forest.roots, forest.leaves)
-        self._model = _Model(*(array.ctypes.data for array in arrays), len(forest.roots), classes, features)
+        arrays: dict[str, NDArray[Any]] = {"start": model.start}
+        numbers: dict[str, float] = {"classes": classes, "features": features, "columns": model.inputs.width}
+        if not model.inputs.are_plain:
+            arrays |= {"inputs": model.inputs.features, "places": model.inputs.places}
+        if isinstance(model, Forest):
+            arrays |= {"nodes": model.nodes, "roots": model.roots, "leaves": model.leaves}
+            numbers |= {"trees": len(model.roots), "divisor": len(model.roots) if release.link == "mean" else 1}
+        else:
+            arrays |= {"mean": model.mean, "scale": model.scale, "weights": model.weights}
+        self._model = _Model(**numbers, **{name: array.ctypes.data for name, array in arrays.items()})
         self._at = ctypes.addressof(self._model)
         self._row, self._shares = ctypes.c_double * features, ctypes.c_double * classes
-        self._one, self._many, _ = _compiled()
+        self._one, self._many = _compiled("forest" if isinstance(model, Forest) else "linear")
+        self._softmax = release.link == "softmax"
         expected = release.golden_probabilities
         actual = self.probabilities(release.golden_rows)
-        if actual.shape != expected.shape or not np.abs(actual - expected).max() <= TOLERANCE:
+        if actual.shape != expected.shape or not np.abs(actual - expected).max() <= TOLERANCE[release.link]:
             raise ReleaseError(
                 f"release {release.model_version} gives other probabilities than its golden rows must have"
             )
 
     def answer(self, row: Sequence[float]) -> list[float]:
-        """One row, a value a feature → one probability a class."""
+        """One row as `Schema.row` makes it → one probability a class."""
         shares = self._shares()
         self._one(self._at, self._row(*row), 1, shares)
-        return shares[:]
+        return _softmax(shares[:]) if self._softmax else shares[:]
 
     def probabilities(self, rows: Matrix) -> Matrix:
-        """Rows of shape (n, features), float64 → probabilities of shape (n, classes), float64. Other threads run on."""
+        """Rows of shape (n, features) → probabilities of shape (n, classes), float64. Other threads run on."""
         rows = np.ascontiguousarray(rows, dtype=np.float64)
         if rows.ndim != 2 or rows.shape[1] != self._model.features:
             raise ValueError(f"rows of shape {rows.shape} are not of {self._model.features} features")
         shares = np.empty((len(rows), self._model.classes))
         if len(rows):
             self._many(self._at, rows.ctypes.data, len(rows), shares.ctypes.data)
+        if self._softmax:
+            shares -= shares.max(axis=1, keepdims=True, initial=-np.inf)
+            np.exp(shares, out=shares)
+            shares /= shares.sum(axis=1, keepdims=True)
         return shares
+
+
+def _softmax(sums: list[float]) -> list[float]:
+    largest = max(sums)
+    powers = [math.exp(one - largest) for one in sums]
+    whole = sum(powers)
+    return [power / whole for power in powers]

@@ -1,13 +1,13 @@
 """What happened: one answered row, or one answered batch. All that watches (history, metrics) is told this alone."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from classifier.schema import InputWarning, Matrix, Schema
+from classifier.schema import InputWarning, Matrix, Rows, Schema, Value
 
 
 class Prediction(NamedTuple):
@@ -22,14 +22,14 @@ class Prediction(NamedTuple):
         label: the class by name.
         prediction_proba: one probability a class; they sum to 1.
         confidence: the largest probability.
-        warnings: values outside the training range.
+        warnings: values unlike those seen in training.
         latency_ms: from the complete body to the finished prediction; for a row of a batch, the whole batch's.
     """
 
     prediction_id: str
     timestamp: str
     model_version: str
-    inputs: dict[str, float]
+    inputs: Mapping[str, Value]
     prediction: int
     label: str
     prediction_proba: Sequence[float]
@@ -46,7 +46,7 @@ class Batch:
         batch_id: unique; 32 hex digits.
         timestamp, model_version, latency_ms: as in `Prediction`.
         schema: names the columns of `rows`, and the classes.
-        rows: shape (n, features), as they were received.
+        rows: as they were received.
         prediction: shape (n,), whole numbers.
         prediction_proba: shape (n, classes).
         confidence: shape (n,).
@@ -57,7 +57,7 @@ class Batch:
     timestamp: str
     model_version: str
     schema: Schema
-    rows: Matrix
+    rows: Rows
     prediction: NDArray[np.intp]
     prediction_proba: Matrix
     confidence: NDArray[np.float64]
@@ -67,29 +67,28 @@ class Batch:
     def newest(self, count: int) -> "Batch":
         """The last `count` rows, under their numbers, in memory of their own; all of them if there are fewer."""
         left_out = max(0, len(self.rows) - count)
-        columns = ("rows", "prediction", "prediction_proba", "confidence")
+        columns = ("prediction", "prediction_proba", "confidence")
         kept = {name: getattr(self, name)[left_out:].copy() for name in columns}
-        return replace(self, first=self.first + left_out, **kept)
+        return replace(self, first=self.first + left_out, rows=self.rows[left_out:], **kept)
 
     def predictions(self) -> list[Prediction]:
         """Row by row, in their order."""
-        names, classes = self.schema.feature_names, self.schema.classes
-        columns = (self.rows, self.prediction_proba, self.prediction, self.confidence)
+        columns = (self.rows.values, self.prediction_proba, self.prediction, self.confidence)
         return [
             Prediction(
                 prediction_id=f"{self.batch_id}-{number}",
                 timestamp=self.timestamp,
                 model_version=self.model_version,
-                inputs=dict(zip(names, row, strict=True)),
+                inputs=inputs,
                 prediction=index,
-                label=classes[index],
+                label=self.schema.classes[index],
                 prediction_proba=shares,
                 confidence=confidence,
                 warnings=self.schema.warnings(row),
                 latency_ms=self.latency_ms,
             )
-            for number, (row, shares, index, confidence) in enumerate(
-                zip(*(column.tolist() for column in columns), strict=True), self.first
+            for number, (inputs, row, shares, index, confidence) in enumerate(
+                zip(self.schema.inputs(self.rows), *(column.tolist() for column in columns), strict=True), self.first
             )
         ]
 

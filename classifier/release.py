@@ -2,11 +2,11 @@
 
     <artifacts>/<model_version>/release/
         manifest.json       schema, golden rows, provenance, and the SHA-256 of every other file
-        forest.safetensors  the compiled forest
+        model.safetensors   the compiled model
 
 JSON and numbers: reading a release runs no code. The checksum of the manifest stands for the whole release.
 A folder of artifacts appears whole or not at all: it is written aside as a `Draft` and renamed. Knows files and
-checksums; does not know how a forest is walked (`classifier.predictor`) or where releases come from
+checksums; does not know how a model is computed (`classifier.predictor`) or where releases come from
 (`classifier.tracking`).
 """
 
@@ -14,6 +14,7 @@ import contextlib
 import functools
 import hashlib
 import importlib.metadata
+import math
 import os
 import secrets
 import shutil
@@ -29,17 +30,18 @@ import numpy as np
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
+from classifier.compiled import Link
 from classifier.errors import ReleaseError
 from classifier.schema import Matrix, Schema
 
-TOLERANCE = 1e-7
-"""Largest difference of a probability to scikit-learn's with which a forest is published, and served."""
+TOLERANCE: dict[Link, float] = {"mean": 1e-7, "softmax": 1e-6}
+"""Largest difference of a probability to scikit-learn's with which a model is published, and served."""
 
-FORMAT = 2
+FORMAT = 3
 """Version of the layout above. A release of another format is refused, not guessed at."""
 
-MANIFEST, FOREST = "manifest.json", "forest.safetensors"
-MAX_BYTES = {MANIFEST: 16 * 2**20, FOREST: 2**30}
+MANIFEST, MODEL = "manifest.json", "model.safetensors"
+MAX_BYTES = {MANIFEST: 16 * 2**20, MODEL: 2**30}
 VERSION_FORMAT = "%Y%m%d_%H%M%S"
 VERSION_PATTERN = r"[0-9]{8}_[0-9]{6}"
 
@@ -48,11 +50,12 @@ LIBRARY = "scikit-learn"
 
 
 class Golden(BaseModel):
-    """Rows with the probabilities that scikit-learn gave for them: whoever serves the release must give them too."""
+    """Rows, as the model takes them, with the probabilities that scikit-learn gave for them: whoever serves the release
+    must give them too. A missing value is null."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    rows: tuple[tuple[FiniteFloat, ...], ...] = Field(min_length=1)
+    rows: tuple[tuple[FiniteFloat | None, ...], ...] = Field(min_length=1)
     probabilities: tuple[tuple[FiniteFloat, ...], ...] = Field(min_length=1)
 
 
@@ -81,6 +84,7 @@ class Manifest(BaseModel):
     """What `manifest.json` holds.
 
     Attributes:
+        link: how the model's sums become probabilities.
         files: SHA-256 of every other file of the release, in hex.
     """
 
@@ -89,6 +93,7 @@ class Manifest(BaseModel):
     format: int
     model_version: str = Field(pattern=f"^{VERSION_PATTERN}$")
     data_schema: Schema
+    link: Link
     golden: Golden
     info: Info
     files: dict[str, str]
@@ -112,7 +117,7 @@ class Release:
     """A release in memory whose files are those that its manifest names."""
 
     manifest: Manifest
-    forest: bytes
+    model: bytes
     checksum: str
 
     @property
@@ -122,6 +127,10 @@ class Release:
     @property
     def schema(self) -> Schema:
         return self.manifest.data_schema
+
+    @property
+    def link(self) -> Link:
+        return self.manifest.link
 
     @property
     def golden_rows(self) -> Matrix:
@@ -160,7 +169,8 @@ def write(
     schema: Schema,
     golden_rows: Matrix,
     golden_probabilities: Matrix,
-    forest: bytes,
+    model: bytes,
+    link: Link,
     info: dict[str, Any],
 ) -> Release:
     """Writes a release into `folder`, which must not exist, and reads it back.
@@ -174,15 +184,16 @@ def write(
         format=FORMAT,
         model_version=model_version,
         data_schema=schema,
+        link=link,
         golden=Golden(
-            rows=tuple(map(tuple, golden_rows.tolist())),
+            rows=tuple(tuple(None if math.isnan(value) else value for value in row) for row in golden_rows.tolist()),
             probabilities=tuple(map(tuple, golden_probabilities.tolist())),
         ),
         info=Info.model_validate(info),
-        files={FOREST: sha256(forest)},
+        files={MODEL: sha256(model)},
     )
     folder.mkdir(parents=True)
-    (folder / FOREST).write_bytes(forest)
+    (folder / MODEL).write_bytes(model)
     (folder / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
     return read(folder)
 
@@ -209,17 +220,17 @@ def read(folder: Path, checksum: str | None = None) -> Release:
         raise ReleaseError(
             f"{folder / MANIFEST} is not a manifest of format {FORMAT}: {where}: {first['msg']}"
         ) from None
-    if set(manifest.files) != {FOREST}:
-        raise ReleaseError(f"{folder / MANIFEST} must name {FOREST} and nothing else")
-    if strangers := _visible(folder) - {MANIFEST, FOREST}:
+    if set(manifest.files) != {MODEL}:
+        raise ReleaseError(f"{folder / MANIFEST} must name {MODEL} and nothing else")
+    if strangers := _visible(folder) - {MANIFEST, MODEL}:
         raise ReleaseError(f"{folder} holds {', '.join(sorted(strangers))}, which is no part of a release")
     made_with = manifest.info.libraries.get(LIBRARY, "unknown")
     if _minor(made_with) != _minor(_installed()):
         raise ReleaseError(f"{folder} was made with {LIBRARY} {made_with}; here is {_installed()}: train again")
-    forest = _read_bounded(folder / FOREST)
-    if sha256(forest) != manifest.files[FOREST]:
-        raise ReleaseError(f"{folder / FOREST} was altered: its SHA-256 is not the one in {MANIFEST}")
-    return Release(manifest=manifest, forest=forest, checksum=actual)
+    model = _read_bounded(folder / MODEL)
+    if sha256(model) != manifest.files[MODEL]:
+        raise ReleaseError(f"{folder / MODEL} was altered: its SHA-256 is not the one in {MANIFEST}")
+    return Release(manifest=manifest, model=model, checksum=actual)
 
 
 def _visible(folder: Path) -> set[str]:

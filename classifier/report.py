@@ -11,13 +11,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
+from pandas.api.types import is_numeric_dtype
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import auc, roc_curve
 from sklearn.pipeline import Pipeline
 
-from classifier.data import Split
+from classifier.data import Split, Table
 from classifier.release import RegisteredVersion
-from classifier.schema import Matrix, Schema
+from classifier.schema import Category, Feature, Matrix, Schema
 from classifier.training import CrossValidation, Evaluation
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#f0e442", "#000000")
@@ -44,8 +45,9 @@ def write(
     _save(plots / "feature_importances.png", _importances, evaluation.importances)
     evaluation.importances.to_csv(folder / "feature_importances.csv", index=False)
     (folder / "metadata.json").write_text(json.dumps(info, indent=2) + "\n", encoding="utf-8")
-    joblib.dump(pipeline.named_steps["scaler"], folder / "scaler.joblib")
-    card = model_card(schema, info, validation, evaluation)
+    name, first = pipeline.steps[0]
+    joblib.dump(first, folder / f"{name}.joblib")
+    card = model_card(parts.whole, schema, info, validation, evaluation)
     (folder / "model_card.md").write_text(card, encoding="utf-8")
     return card
 
@@ -129,10 +131,13 @@ def _importances(axes: Axes, importances: pd.DataFrame) -> None:
 
 CALIBRATION_BINS = 5
 
+SHOWN = 5
+"""How many categories are named of many."""
+
 CARD = """\
 # {info[model_name]} {info[model_version]}
 
-A {info[model_type]} that tells {schema.target} from {width} measurements: {classes}.
+A {info[model_type]} that tells {schema.target} from {width} features: {classes}.
 Accuracy {accuracy} on {dataset[held_out_rows]} held-out rows, {validated} in {folds}-fold cross-validation.
 
 ## How good it is
@@ -152,12 +157,13 @@ means that these rows show no use of the feature.
 
 ## What it expects
 
-| feature | minimum | mean | maximum |
-|---|---|---|---|
-{ranges}
+| feature | in training | missing |
+|---|---|---|
+{features}
 
-Outside these ranges it answers with a warning: a forest doesn't extrapolate, it repeats its outermost leaf.
-
+What lies outside is answered with a warning: a forest doesn't extrapolate, it repeats its outermost leaf. What was
+missing in some rows may be left out.
+{left_out}
 ## What it is not for
 
 - {dataset[held_out_rows]} held-out rows tell little about rare mistakes: one row is {grain:.1f} percentage points of
@@ -178,7 +184,9 @@ Trained {info[trained_at]} on {dataset[training_rows]} of the {dataset[rows]} ro
 """
 
 
-def model_card(schema: Schema, info: Mapping[str, Any], validation: CrossValidation, evaluation: Evaluation) -> str:
+def model_card(
+    table: Table, schema: Schema, info: Mapping[str, Any], validation: CrossValidation, evaluation: Evaluation
+) -> str:
     """A page of Markdown that says what the model is, how good, on what it was trained, and what it is not for."""
     dataset = info["dataset"]
     return CARD.format(
@@ -198,8 +206,47 @@ def model_card(schema: Schema, info: Mapping[str, Any], validation: CrossValidat
             [name, *(f"{row[metric]:.3f}" for metric in ("precision", "recall", "f1")), str(row["support"])]
             for name, row in evaluation.per_class.items()
         ),
-        ranges=_rows([f.name, f"{f.minimum:g}", f"{f.mean:.3g}", f"{f.maximum:g}"] for f in schema.features),
+        features=_rows([f.name, _seen(f), str(f.missing or "")] for f in schema.features),
+        left_out="".join(f"\nLeft out: {name} ({why})." for name, why in table.left_out.items()),
         parameters=_rows([name, str(value)] for name, value in info["parameters"].items()),
+    )
+
+
+def _seen(feature: Feature) -> str:
+    if isinstance(feature, Category):
+        return _commonest(dict(zip(feature.categories, feature.counts, strict=True)))
+    return f"{feature.minimum:g} to {feature.maximum:g}, mean {feature.mean:.3g}"
+
+
+def _commonest(counts: Mapping[Any, int]) -> str:
+    """The categories with their rows, the commonest first, and how many more there are."""
+    ordered = sorted(counts.items(), key=lambda one: -one[1])
+    more = f", and {len(ordered) - SHOWN} more" * (len(ordered) > SHOWN)
+    return ", ".join(f"{name} {count}" for name, count in ordered[:SHOWN]) + more
+
+
+def described(table: Table) -> str:
+    """What was found in a table, for the terminal: its classes, each feature, and what is none and why."""
+    lines = []
+    for name, column in table.features.items():
+        if is_numeric_dtype(column.dtype):
+            kind, seen = "number", f"{column.min():g} to {column.max():g}"
+        else:
+            kind, seen = "category", _commonest(column.value_counts().to_dict())
+        lines.append((str(name), kind, str(table.missing.get(str(name), "")), seen))
+    lines += [(name, "left out", "", why) for name, why in table.left_out.items()]
+    lines = [("column", "kind", "missing", "values"), *lines]
+    widths = [max(len(line[at]) for line in lines) for at in range(3)]
+    classes = _commonest(table.target.value_counts().to_dict())
+    return "\n".join(
+        [
+            f"{table.name}: {len(table)} rows; {table.target.name} is one of {len(table.classes)} classes: {classes}",
+            *(f"left out: {table.unlabelled} rows without a class" for _ in range(table.unlabelled > 0)),
+            *(
+                f"  {name:{widths[0]}}  {kind:{widths[1]}}  {missing:>{widths[2]}}  {seen}"
+                for name, kind, missing, seen in lines
+            ),
+        ]
     )
 
 

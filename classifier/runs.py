@@ -44,7 +44,7 @@ class Run:
         with self._store.translated("logging to MLflow"):
             import mlflow
 
-            mlflow.log_metrics(dict(metrics), model_id=model.model_id)
+            mlflow.log_metrics(_named(metrics), model_id=model.model_id)
 
     def log_folds(self, folds: Mapping[str, list[float]]) -> None:
         """Logs each fold's metrics as `fold_<metric>`, steps 0, 1, 2 …"""
@@ -182,3 +182,14 @@ def _view(columns: Sequence[str]) -> str:
 def _spaced(markdown: str) -> str:
     """Keeps the cells of tables apart in MLflow's descriptions, which show tables without any style."""
     return re.sub(r" \|(?= \S)", "&emsp; |", markdown)
+
+
+def _named(metrics: Mapping[str, float]) -> dict[str, float]:
+    """The metrics under names that MLflow takes: classes and features may be called anything."""
+    named: dict[str, float] = {}
+    for name, value in metrics.items():
+        plain = re.sub(r"[^\w.\- :]", "_", name)[:240]
+        while plain in named:
+            plain += "_"
+        named[plain] = value
+    return named

@@ -66,6 +66,9 @@ class Settings(BaseSettings):
     challenger_share: float = Field(
         0.0, ge=0, le=1, description="share of the callers of /predict that the challenger answers"
     )
+    unknown_categories: Annotated[Literal["warn", "refuse"], LowerCase] = Field(
+        "warn", description="a category that wasn't seen in training: answer with a warning, or refuse the row"
+    )
     host: str = Field("127.0.0.1", min_length=1, description="address to listen on; 0.0.0.0 for every interface")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 for any free one")
     follow_seconds: float = Field(2.0, ge=0.1, le=3600, description="pause between two looks at the registry")

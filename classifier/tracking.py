@@ -206,9 +206,11 @@ class Store:
         place = self.files.folder if self.files else database
         if place and not place.exists() and self.remembered():
             raise TrackingError(f"{self.shown} isn't there any more")
-        if (self.files and not self.files.has_model(self.model_name)) or (database and not database.exists()):
+        models = self.files.models() if self.files else []
+        if (self.files and self.model_name not in models) or (database and not database.exists()):
             # asking MLflow would make folders or a database, and who only reads makes none
-            raise NoModelError(f"No model has been trained yet. {HOW_TO_TRAIN}")
+            others = f" as {self.model_name}; there are {', '.join(models)} (CLASSIFIER_MODEL_NAME)" if models else ""
+            raise NoModelError(f"No model has been trained yet{others}. {HOW_TO_TRAIN}")
 
     def _no_champion(self) -> str:
         return (

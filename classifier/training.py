@@ -3,12 +3,16 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pandas.api.types import is_numeric_dtype
 from sklearn import config_context
+from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.impute import SimpleImputer
 from sklearn.inspection import permutation_importance
 from sklearn.metrics import (
     accuracy_score,
@@ -24,13 +28,11 @@ from sklearn.metrics import (
 )
 from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from classifier.data import Table
 from classifier.errors import DataError
-from classifier.schema import Feature, Matrix, Schema
-
-MODEL_TYPE = "StandardScaler + RandomForestClassifier"
+from classifier.schema import Category, Feature, Matrix, Number, Schema
 
 METRICS = (
     "accuracy",
@@ -49,6 +51,9 @@ METRICS = (
 
 RESAMPLES = 1000
 """Of the bootstrap; an interval takes half a second to three."""
+
+RARE = 0.01
+"""A category with a smaller share of the rows is a rare one."""
 
 LOWER_IS_BETTER = frozenset({"log_loss", "brier_score"})
 
@@ -111,10 +116,64 @@ class Evaluation:
 
 
 def fit(table: Table, options: ForestOptions, seed: int) -> Pipeline:
-    """StandardScaler and RandomForestClassifier in one pipeline; the same table, options and seed give the same."""
+    """Preprocessing and RandomForestClassifier in one pipeline; the same table, options and seed give the same."""
     # one thread: for a table of this size, starting threads costs more than they save
     forest = RandomForestClassifier(**vars(options), random_state=seed, n_jobs=1)
-    return Pipeline([("scaler", StandardScaler()), ("classifier", forest)]).fit(table.features, table.target)
+    steps = [preprocessing(table), ("classifier", forest)]
+    return Pipeline(steps).fit(table.features, table.target)
+
+
+def preprocessing(table: Table) -> tuple[str, StandardScaler | ColumnTransformer]:
+    """The first step of the pipeline and its name: for numbers of which none is missing a StandardScaler; else medians
+    for missing numbers, which are scaled, and a column for each category, in which those that less than `RARE` of the
+    rows have share one with those never seen."""
+    features = table.features
+    numbers = [name for name, kind in features.dtypes.items() if is_numeric_dtype(kind)]
+    categories = [name for name in features.columns if name not in numbers]
+    if not categories and not table.missing:
+        return "scaler", StandardScaler()
+    parts: list[tuple[str, Any, list[Any]]] = []
+    if numbers:
+        steps = [("imputer", SimpleImputer(strategy="median", keep_empty_features=True)), ("scaler", StandardScaler())]
+        parts.append(("numbers", Pipeline(steps), numbers))
+    if categories:
+        encoder = OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=RARE, sparse_output=False)
+        parts.append(("categories", encoder, categories))
+    return "preprocessor", ColumnTransformer(parts, verbose_feature_names_out=False)
+
+
+def model_type(pipeline: Pipeline) -> str:
+    """What the pipeline is made of, by scikit-learn's names."""
+    first = pipeline[0]
+    if isinstance(first, StandardScaler):
+        made: list[Any] = [first]
+    else:
+        made = [
+            step
+            for part in first.named_transformers_.values()
+            for step in getattr(part, "named_steps", {"": part}).values()
+        ]
+    return " + ".join(type(step).__name__ for step in (*made, pipeline[-1]))
+
+
+def sources(pipeline: Pipeline) -> NDArray[np.intp]:
+    """Of each column that the first step makes, the place of the feature it was made from: shape (columns,)."""
+    first = pipeline[0]
+    names = list(pipeline.feature_names_in_)
+    if isinstance(first, StandardScaler):
+        return np.arange(len(names))
+    places: list[int] = []
+    for part in first.named_transformers_.values():
+        widths = column_widths(part) if isinstance(part, OneHotEncoder) else [1] * len(part.feature_names_in_)
+        for name, width in zip(part.feature_names_in_, widths, strict=True):
+            places += [names.index(name)] * width
+    return np.array(places)
+
+
+def column_widths(encoder: OneHotEncoder) -> list[int]:
+    """How many columns the encoder makes of each feature: one a category, but one for all that are rare."""
+    pairs = zip(encoder.categories_, encoder.infrequent_categories_, strict=True)
+    return [len(categories) - (0 if rare is None else len(rare) - 1) for categories, rare in pairs]
 
 
 def cross_validate(table: Table, options: ForestOptions, folds: int, seed: int) -> CrossValidation:
@@ -130,7 +189,7 @@ def cross_validate(table: Table, options: ForestOptions, folds: int, seed: int) 
     probabilities = np.empty((len(table), len(table.classes)))
     splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
     for inside, outside in splitter.split(table.features, table.target):
-        part = Table(table.name, table.features.iloc[inside], table.target.iloc[inside])
+        part = table.part(inside)
         probabilities[outside] = fit(part, options, seed).predict_proba(table.features.iloc[outside])
         for metric, value in score(table.target.iloc[outside], probabilities[outside], table.classes).items():
             values[metric].append(value)
@@ -246,15 +305,17 @@ def evaluate(pipeline: Pipeline, held_out: Table, seed: int) -> Evaluation:
 
 
 def _importances(pipeline: Pipeline, held_out: Table, seed: int) -> pd.DataFrame:
-    forest = pipeline.named_steps["classifier"]
     permuted = permutation_importance(
         pipeline, held_out.features, held_out.target, scoring="accuracy", n_repeats=10, random_state=seed
     )
+    trees = np.array([tree.feature_importances_ for tree in pipeline[-1].estimators_])
+    places, names = sources(pipeline), held_out.features.columns
+    by_feature = np.stack([trees[:, places == at].sum(axis=1) for at in range(len(names))], axis=1)
     return pd.DataFrame(
         {
-            "feature": held_out.features.columns,
-            "impurity": forest.feature_importances_,
-            "impurity_std": np.std([tree.feature_importances_ for tree in forest.estimators_], axis=0),
+            "feature": names,
+            "impurity": by_feature.mean(axis=0),
+            "impurity_std": by_feature.std(axis=0),
             "permutation": permuted.importances_mean,
             "permutation_std": permuted.importances_std,
         }
@@ -262,28 +323,39 @@ def _importances(pipeline: Pipeline, held_out: Table, seed: int) -> pd.DataFrame
 
 
 def infer_schema(pipeline: Pipeline, training: Table) -> Schema:
-    """The schema that the fitted pipeline implies: ranges of the training rows, classes in the model's order.
+    """The schema that the fitted pipeline implies: ranges and categories of the training rows, classes in the model's
+    order.
 
     `lowest` and `highest` leave a factor of two to the point where the scaled value would overflow float32, in which
     the trees compare.
     """
-    scaler = pipeline.named_steps["scaler"]
-    largest = float(np.finfo(np.float32).max) / 2
-    features = []
-    for name, mean, scale in zip(training.features.columns, scaler.mean_, scaler.scale_, strict=True):
-        column = training.features[name]
-        features.append(
-            Feature(
-                name=str(name),
-                minimum=float(column.min()),
-                maximum=float(column.max()),
-                mean=float(mean),
-                lowest=max(-largest, float(mean) - largest * float(scale)),
-                highest=min(largest, float(mean) + largest * float(scale)),
-            )
-        )
     return Schema(
         target=str(training.target.name),
-        features=tuple(features),
+        features=tuple(
+            _feature(column, training.missing.get(str(name), 0)) for name, column in training.features.items()
+        ),
         classes=tuple(str(name) for name in pipeline.classes_),
+    )
+
+
+def _feature(column: pd.Series, missing: int) -> Feature:
+    name = str(column.name)
+    if not is_numeric_dtype(column.dtype):
+        counts = column.value_counts().sort_index()
+        return Category(
+            name=name, missing=missing, categories=tuple(map(str, counts.index)), counts=tuple(map(int, counts))
+        )
+    largest = float(np.finfo(np.float32).max) / 2
+    present = column.dropna()
+    # as the scaler sees it: the middle one stands where it is missing, and what never varies has a scale of 1
+    filled = column.fillna(present.median())
+    mean, scale = float(filled.mean()), float(filled.std(ddof=0)) or 1.0
+    return Number(
+        name=name,
+        missing=missing,
+        minimum=float(present.min()),
+        maximum=float(present.max()),
+        mean=float(present.mean()),
+        lowest=max(-largest, mean - largest * scale),
+        highest=min(largest, mean + largest * scale),
     )

@@ -16,6 +16,7 @@ import requests
 from sklearn.pipeline import Pipeline
 
 from classifier import data, export, journal, ports, provenance, training
+from classifier.data import Table
 from classifier.errors import NoModelError
 from classifier.journal import Move
 from classifier.release import RegisteredVersion, Release
@@ -33,7 +34,7 @@ PYTHON = sys.executable
 def info(schema: Schema) -> dict[str, Any]:
     """The provenance that a release has at the least."""
     return {
-        "model_type": training.MODEL_TYPE,
+        "model_type": "StandardScaler + RandomForestClassifier",
         "trained_at": "2026-01-01T00:00:00+00:00",
         "parameters": {},
         "metrics": {"test_accuracy": 1.0},
@@ -45,10 +46,10 @@ def info(schema: Schema) -> dict[str, Any]:
 
 
 class Trained:
-    """A fitted pipeline on Iris with what a release needs; `release` writes it as any version."""
+    """A fitted pipeline on Iris, or another table, with what a release needs; `release` writes it as any version."""
 
-    def __init__(self, trees: int = 20, seed: int = 0) -> None:
-        self.parts = data.split(data.load_iris(), 0.2, seed)
+    def __init__(self, trees: int = 20, seed: int = 0, table: Table | None = None) -> None:
+        self.parts = data.split(table or data.load_iris(), 0.2, seed)
         self.pipeline: Pipeline = training.fit(self.parts.training, training.ForestOptions(n_estimators=trees), seed)
         self.schema: Schema = training.infer_schema(self.pipeline, self.parts.training)
 

@@ -152,7 +152,7 @@ def test_a_start_without_the_store_serves_what_was_live(workspace: Workspace) ->
         meta.write_text(content)
         until(lambda: requests.get(f"{url}/health", timeout=10).json()["status"] == "healthy", 20)
     new = workspace.train("--n-estimators", "5")
-    whole = {file: file.read_bytes() for file in workspace.folder.rglob("forest.safetensors") if new in manifest(file)}
+    whole = {file: file.read_bytes() for file in workspace.folder.rglob("model.safetensors") if new in manifest(file)}
     assert len(whole) == 2
     for file, data in whole.items():
         file.write_bytes(data[:-1])

@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 from classifier.errors import InvalidInputError
 from classifier.release import Release
 from classifier.schema import Schema
-from classifier.web import arrow
+from classifier.web import arrow, wire
 from classifier.web.app import create_app
 from classifier.web.wire import TooManyRowsError
 from tests.conftest import FakeSource, Trained, until
@@ -104,9 +104,9 @@ def test_a_row_in_a_later_piece_is_named_by_its_number(client: TestClient) -> No
 
 def test_too_many_rows_are_refused_before_they_are_read(release: Release) -> None:
     """A row more than the cap is refused with the cap's number."""
-    assert len(arrow.parse_batch(stream(table(2500)), release.schema, 2500)) == 2500
+    assert len(arrow.parse_batch(stream(table(2500)), wire.Requests(release.schema, 2500))) == 2500
     with pytest.raises(TooManyRowsError, match="2499"):
-        arrow.parse_batch(stream(table(2500)), release.schema, 2499)
+        arrow.parse_batch(stream(table(2500)), wire.Requests(release.schema, 2499))
 
 
 def test_rows_are_counted_before_memory_is_asked_for(release: Release, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +115,7 @@ def test_rows_are_counted_before_memory_is_asked_for(release: Release, monkeypat
     body = stream(table(500))
     monkeypatch.setattr("classifier.web.arrow.np.empty", lambda *_: pytest.fail("memory was asked for"))
     with pytest.raises(TooManyRowsError):
-        arrow.parse_batch(body, release.schema, 499)
+        arrow.parse_batch(body, wire.Requests(release.schema, 499))
 
 
 @pytest.mark.parametrize("compression", ["zstd", "lz4"])
@@ -131,7 +131,7 @@ def test_a_flood_of_empty_record_batches_is_refused(release: Release) -> None:
     head = stream(table().schema.empty_table())[:-8]
     one = stream(table(1))[len(head) : -8]
     with pytest.raises(InvalidInputError) as caught:
-        arrow.parse_batch(head + one * (arrow.MAX_RECORD_BATCHES + 1), release.schema, 10**6)
+        arrow.parse_batch(head + one * (arrow.MAX_RECORD_BATCHES + 1), wire.Requests(release.schema, 10**6))
     assert "send larger ones" in str(caught.value.problems)
 
 
@@ -153,8 +153,8 @@ def test_damaged_streams_do_no_harm(trained: Trained, data: st.DataObject) -> No
         body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
     schema: Schema = trained.schema
     try:
-        rows = arrow.parse_batch(bytes(body), schema, 100)
+        rows = arrow.parse_batch(bytes(body), wire.Requests(schema, 100))
     except (InvalidInputError, TooManyRowsError):
         return
-    assert rows.shape[1] == 4
-    assert np.isfinite(rows).all()
+    assert rows.values.shape[1] == 4
+    assert np.isfinite(rows.values).all()

@@ -18,7 +18,7 @@ from safetensors.numpy import load as arrays_of
 from safetensors.numpy import save
 
 import promote_model
-from classifier.release import FOREST, MANIFEST, sha256
+from classifier.release import MANIFEST, MODEL, sha256
 from classifier.tracking import RELEASE
 from tests.conftest import Workspace, make_live, noticed, register, until
 from tests.test_api_process import serving, version
@@ -37,26 +37,26 @@ class Planted:
         return Path.touch, (RAN,)
 
 
-def other_forest(folder: Path, content: bytes) -> None:
-    """Puts another forest in, with its checksum."""
-    (folder / FOREST).write_bytes(content)
-    edit(folder, lambda manifest: manifest.update(files={FOREST: sha256(content)}))
+def other_model(folder: Path, content: bytes) -> None:
+    """Puts another model in, with its checksum."""
+    (folder / MODEL).write_bytes(content)
+    edit(folder, lambda manifest: manifest.update(files={MODEL: sha256(content)}))
 
 
 def put(name: str, at: int, value: float) -> Damage:
-    """Changes one number of the forest, with its checksum."""
+    """Changes one number of the model, with its checksum."""
 
     def change(folder: Path) -> None:
-        arrays = arrays_of((folder / FOREST).read_bytes())
+        arrays = arrays_of((folder / MODEL).read_bytes())
         arrays[name][at] = value
-        other_forest(folder, save(arrays))
+        other_model(folder, save(arrays))
 
     return change
 
 
 def swap_classes(folder: Path) -> None:
-    arrays = arrays_of((folder / FOREST).read_bytes())
-    other_forest(folder, save(arrays | {"leaves": np.ascontiguousarray(arrays["leaves"][:, ::-1])}))
+    arrays = arrays_of((folder / MODEL).read_bytes())
+    other_model(folder, save(arrays | {"leaves": np.ascontiguousarray(arrays["leaves"][:, ::-1])}))
 
 
 def code_beside(folder: Path) -> None:
@@ -70,7 +70,7 @@ WITH_ITS_CHECKSUM: dict[str, tuple[Damage, str]] = {
     "no scikit-learn": (lambda folder: made_with(folder, None), "made with scikit-learn unknown; here is "),
     "other probabilities": (swap_classes, "gives other probabilities than its golden rows must have"),
     "a pickle beside": (lambda folder: (folder / "model.pkl").write_bytes(pickle.dumps(Planted())), "holds model.pkl"),
-    "a pickle as forest": (lambda folder: other_forest(folder, pickle.dumps(Planted())), "the forest can't be read"),
+    "a pickle as model": (lambda folder: other_model(folder, pickle.dumps(Planted())), "the model can't be read"),
     "code beside": (code_beside, "holds code"),
     "a loop": (put("child", 0, 0), "has a child before its parent"),
     "a child outside": (put("child", 0, 2**31 - 1), "has a child outside"),
@@ -79,8 +79,8 @@ WITH_ITS_CHECKSUM: dict[str, tuple[Damage, str]] = {
 """Releases that were made so: they are registered as they are."""
 
 ALTERED: dict[str, tuple[Damage, str]] = {
-    "its forest cut": (lambda folder: os.truncate(folder / FOREST, 999), "was altered"),
-    "a bit flipped": (lambda folder: flip_last_bit(folder / FOREST), "was altered"),
+    "its model cut": (lambda folder: os.truncate(folder / MODEL, 999), "was altered"),
+    "a bit flipped": (lambda folder: flip_last_bit(folder / MODEL), "was altered"),
     "its manifest cut": (lambda folder: os.truncate(folder / MANIFEST, 999), "was altered"),
     "another in its place": (
         lambda folder: edit(folder, lambda manifest: manifest["info"].update(git_commit="another")),

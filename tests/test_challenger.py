@@ -18,7 +18,7 @@ from classifier.metrics import MAX_VERSIONS, Metrics
 from classifier.predictor import Predictor
 from classifier.record import Batch, Prediction
 from classifier.release import Release
-from classifier.schema import Schema
+from classifier.schema import Rows, Schema
 from classifier.service import Service
 from classifier.web.app import create_app
 from tests.conftest import FakeSource, Trained, Workspace, until
@@ -87,7 +87,7 @@ def test_what_is_answered_is_scored_by_both(service: Service, source: FakeSource
     for number, row in enumerate(rows[:250]):
         values = dict(zip(NAMES, row.tolist(), strict=True))
         service.record(predict(service.state().answering(b"%d" % number).predictor, values, 0))
-    service.record(predict_batch(service.live().predictor, rows[250:], 0))
+    service.record(predict_batch(service.live().predictor, Rows(rows[250:]), 0))
     score(service)
     truth = comparison.difference(live.probabilities(rows), watched.probabilities(rows))
     assert 0 < truth.changed.sum() < 300
@@ -104,7 +104,7 @@ def test_what_is_answered_is_scored_by_both(service: Service, source: FakeSource
 def test_what_comes_too_fast_is_left_out(service: Service) -> None:
     """What waits is bounded, whatever comes, and batches crowd out no single rows; the rest is counted as skipped."""
     answered = predict(service.live().predictor, ROW, 0)
-    batch = predict_batch(service.live().predictor, drawn(2 * challenger.PIECE), 0)
+    batch = predict_batch(service.live().predictor, Rows(drawn(2 * challenger.PIECE)), 0)
     events: list[Prediction | Batch] = [answered, batch] * (challenger.SINGLES + 50)
     for event in events:
         service.record(event)
@@ -191,7 +191,7 @@ def test_a_challenger_that_fails_to_answer_is_asked_no_more(
 def test_a_challenger_that_is_refused_is_a_reason(source: FakeSource, candidate: Release) -> None:
     """A damaged candidate is a reason, isn't tried at full speed, and neither health nor what counts the refusals of
     champions knows of it; a sound one takes its place."""
-    source.candidate = dataclasses.replace(candidate, forest=b"broken")
+    source.candidate = dataclasses.replace(candidate, model=b"broken")
     metrics = Metrics()
     service = Service(source, metrics, (), 30, share=1.0)
     for _ in range(5):

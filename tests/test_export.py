@@ -37,12 +37,12 @@ def test_the_compiled_forest_is_scikit_learns(seed: int, tmp_path: Path) -> None
     pipeline = training.fit(parts.training, options, seed)
     schema = training.infer_schema(pipeline, parts.training)
     made = export.write_release(tmp_path / "release", "20260101_000000", pipeline, schema, parts.training, info(schema))
-    near = export.probing_rows(pipeline, parts.training, 120_000, seed)
+    near = export.probing_rows(pipeline, schema, parts.training, 120_000, seed)
     rows = np.concatenate([near, grid(0.1, seed), grid(0.01, seed), rng.uniform(-20, 30, (40_000, 4))])
     answers = Predictor(made).probabilities(rows)
-    assert answers.tobytes() == export.expected_probabilities(pipeline, rows).tobytes(), options
+    assert answers.tobytes() == export.expected_probabilities(pipeline, schema, rows).tobytes(), options
     assert np.abs(answers.sum(axis=1) - 1).max() < 1e-6
-    assert export.check_parity(pipeline, rows, answers) == 0
+    assert export.check_parity(pipeline, schema, rows, answers) == 0
 
 
 def test_a_cut_is_the_last_value_that_goes_left() -> None:
@@ -65,26 +65,26 @@ def test_a_cut_is_the_last_value_that_goes_left() -> None:
 
 def test_probing_rows_find_a_wrong_rounding(trained: Trained, release: release.Release) -> None:
     """The rows are hard enough: an engine that rounds values to float32 before it scales them fails on them."""
-    rows = export.probing_rows(trained.pipeline, trained.parts.training, export.PARITY_ROWS, seed=0)
+    rows = export.probing_rows(trained.pipeline, trained.schema, trained.parts.training, export.PARITY_ROWS, seed=0)
     wrong = Predictor(release).probabilities(rows.astype(np.float32).astype(np.float64))
     with pytest.raises(ParityError, match=r"differs from scikit-learn.*Nothing was published"):
-        export.check_parity(trained.pipeline, rows, wrong)
+        export.check_parity(trained.pipeline, trained.schema, rows, wrong)
 
 
 @pytest.mark.parametrize("change", [2e-7, np.nan])
 def test_a_small_difference_is_found(trained: Trained, change: float) -> None:
     """A single probability that is off by twice the tolerance, or isn't a number, fails the check."""
-    rows = export.probing_rows(trained.pipeline, trained.parts.training, 100, seed=0)
-    answers = export.expected_probabilities(trained.pipeline, rows)
-    assert export.check_parity(trained.pipeline, rows, answers) == 0
+    rows = export.probing_rows(trained.pipeline, trained.schema, trained.parts.training, 100, seed=0)
+    answers = export.expected_probabilities(trained.pipeline, trained.schema, rows)
+    assert export.check_parity(trained.pipeline, trained.schema, rows, answers) == 0
     answers[57, 1] += change
     with pytest.raises(ParityError):
-        export.check_parity(trained.pipeline, rows, answers)
+        export.check_parity(trained.pipeline, trained.schema, rows, answers)
 
 
 def test_another_class_is_found(trained: Trained) -> None:
     """A class that differs fails the check."""
-    rows = export.probing_rows(trained.pipeline, trained.parts.training, 100, seed=0)
-    answers = export.expected_probabilities(trained.pipeline, rows)
+    rows = export.probing_rows(trained.pipeline, trained.schema, trained.parts.training, 100, seed=0)
+    answers = export.expected_probabilities(trained.pipeline, trained.schema, rows)
     with pytest.raises(ParityError, match=r"[1-9]\d* of 100 classes"):
-        export.check_parity(trained.pipeline, rows, answers[:, [1, 0, 2]])
+        export.check_parity(trained.pipeline, trained.schema, rows, answers[:, [1, 0, 2]])

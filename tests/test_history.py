@@ -4,7 +4,7 @@ import numpy as np
 
 from classifier.history import SIZE, History
 from classifier.record import Batch, Prediction
-from classifier.schema import Feature, Schema
+from classifier.schema import Number, Rows, Schema
 
 
 def prediction(number: int) -> Prediction:
@@ -24,10 +24,12 @@ def test_the_newest_come_first() -> None:
 
 def batch(rows: int, second: int) -> Batch:
     time = f"2026-01-01T00:00:{second:02}+00:00"
-    feature = Feature(name="x", minimum=0, maximum=1e9, mean=1, lowest=-1e9, highest=1e9)
+    feature = Number(name="x", minimum=0, maximum=1e9, mean=1, lowest=-1e9, highest=1e9)
     schema = Schema(target="kind", features=(feature,), classes=("a", "b"))
     zeros, column = np.zeros(rows, dtype=np.intp), np.arange(float(rows))
-    return Batch(f"b{second}", time, "20260101_000000", schema, column[:, None], zeros, np.ones((rows, 2)), column, 0.1)
+    return Batch(
+        f"b{second}", time, "20260101_000000", schema, Rows(column[:, None]), zeros, np.ones((rows, 2)), column, 0.1
+    )
 
 
 def test_a_batch_is_kept_row_by_row() -> None:
@@ -44,7 +46,7 @@ def test_a_batch_is_kept_row_by_row() -> None:
     assert len(history) == SIZE
     page = history.page(SIZE, 0)
     assert [page[0].prediction_id, page[1].prediction_id, page[-1].prediction_id] == ["5", "b4-1499", "b4-501"]
-    assert batch(SIZE + 500, 4).newest(SIZE).rows.base is None
+    assert batch(SIZE + 500, 4).newest(SIZE).rows.values.base is None
 
 
 def test_the_oldest_fall_out() -> None:

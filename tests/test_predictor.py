@@ -20,7 +20,7 @@ TRAINING_ONLY = {"sklearn", "scipy", "pandas", "matplotlib", "joblib", "mlflow"}
 def test_a_row_does_not_depend_on_its_neighbours(trained: Trained, release: Release) -> None:
     """A row alone, in a batch, and asked from eight threads at once gets the same probabilities."""
     predictor = Predictor(release)
-    rows = export.probing_rows(trained.pipeline, trained.parts.training, 200, seed=1)
+    rows = export.probing_rows(trained.pipeline, trained.schema, trained.parts.training, 200, seed=1)
     together = predictor.probabilities(rows)
     with ThreadPoolExecutor(8) as pool:
         alone = np.concatenate(list(pool.map(lambda row: predictor.probabilities(row[None, :]), rows)))
@@ -39,14 +39,14 @@ def test_other_golden_probabilities_are_refused(release: Release) -> None:
 
 def test_a_forest_that_is_none_is_refused(release: Release) -> None:
     """A release whose forest can't be read is refused, and the release is named."""
-    with pytest.raises(ReleaseError, match=r"release \d{8}_\d{6}: the forest can't be read"):
-        Predictor(dataclasses.replace(release, forest=release.forest[:-8]))
+    with pytest.raises(ReleaseError, match=r"release \d{8}_\d{6}: the model can't be read"):
+        Predictor(dataclasses.replace(release, model=release.model[:-8]))
 
 
 def test_a_row_alone_is_answered_the_same(trained: Trained, release: Release) -> None:
     """The way of a single row and that of many give the same bits."""
     predictor = Predictor(release)
-    rows = export.probing_rows(trained.pipeline, trained.parts.training, 200, seed=2)
+    rows = export.probing_rows(trained.pipeline, trained.schema, trained.parts.training, 200, seed=2)
     assert [predictor.answer(row) for row in rows.tolist()] == predictor.probabilities(rows).tolist()
     assert predictor.probabilities(rows[:0]).shape == (0, 3)
     with pytest.raises(ValueError, match="4 features"):

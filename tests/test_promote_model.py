@@ -203,11 +203,11 @@ def test_nothing_broken_becomes_live(three: Workspace, command: Command) -> None
     """A version whose release is damaged, in both places where it is kept, is refused, and what is live stays."""
     for manifest in three.folder.rglob("manifest.json"):
         if three.versions()[0] in manifest.read_text():
-            forest = manifest.with_name("forest.safetensors")
+            forest = manifest.with_name("model.safetensors")
             forest.write_bytes(forest.read_bytes()[:-1] + b"x")
     code, shown = command("1", "--why", "hope")
     assert (code, live(three), shown.count("\n")) == (1, "3", 1)
-    assert "forest.safetensors" in shown
+    assert "model.safetensors" in shown
 
 
 @ANYWHERE

@@ -14,7 +14,7 @@ from filelock import FileLock
 
 from classifier import export, release
 from classifier.errors import ReleaseError
-from classifier.release import FOREST, MANIFEST, Release
+from classifier.release import MANIFEST, MODEL, Release
 from tests.conftest import Trained
 
 
@@ -27,7 +27,7 @@ def folder(trained: Trained, tmp_path: Path) -> Path:
 def test_what_is_read_is_what_was_written(trained: Trained, folder: Path) -> None:
     """Forest, schema and golden rows come back to the last bit."""
     found = release.read(folder)
-    assert found.forest == export.compile_forest(trained.pipeline).to_bytes()
+    assert found.model == export.compile_pipeline(trained.pipeline, trained.schema).to_bytes()
     assert found.schema == trained.schema
     assert np.array_equal(found.golden_probabilities.sum(axis=1).round(9), np.ones(len(found.golden_rows)))
 
@@ -48,10 +48,10 @@ def flip_last_bit(file: Path) -> None:
     "damage",
     [
         shutil.rmtree,
-        lambda folder: (folder / FOREST).unlink(),
+        lambda folder: (folder / MODEL).unlink(),
         lambda folder: (folder / MANIFEST).unlink(),
-        lambda folder: flip_last_bit(folder / FOREST),
-        lambda folder: (folder / FOREST).write_bytes((folder / FOREST).read_bytes()[:-100]),
+        lambda folder: flip_last_bit(folder / MODEL),
+        lambda folder: (folder / MODEL).write_bytes((folder / MODEL).read_bytes()[:-100]),
         lambda folder: (folder / MANIFEST).write_text((folder / MANIFEST).read_text()[:-100]),
         lambda folder: (folder / MANIFEST).write_bytes(b"\x80\x04K\x01."),
         lambda folder: edit(folder, lambda manifest: manifest.update(format=1)),
@@ -63,7 +63,7 @@ def flip_last_bit(file: Path) -> None:
         lambda folder: edit(folder, lambda manifest: manifest["golden"]["rows"].append([1.0])),
         lambda folder: edit(folder, lambda manifest: manifest["golden"]["rows"].append(["1", "2", "3", "4"])),
         lambda folder: edit(folder, lambda manifest: manifest.update(model_version="../../up")),
-        lambda folder: edit(folder, lambda manifest: manifest.update(files={"../forest.safetensors": "0"})),
+        lambda folder: edit(folder, lambda manifest: manifest.update(files={"../model.safetensors": "0"})),
         lambda folder: (folder / "model.pkl").write_bytes(b"\x80\x04K\x01."),
         lambda folder: (folder / "code").mkdir(),
         lambda folder: made_with(folder, None),

@@ -16,6 +16,7 @@ from classifier.journal import Move
 from classifier.metrics import Metrics
 from classifier.record import Batch, Observer, Prediction
 from classifier.release import RegisteredVersion, Release
+from classifier.schema import Rows
 from classifier.service import Service
 from tests.conftest import FakeSource, Trained, until
 
@@ -175,7 +176,7 @@ def test_a_cold_start_serves_what_was_live_before(
     make(source)[0].look()
     source.live = other
     source.kept_releases = {
-        RegisteredVersion(other.model_version, "9", "run", "x"): dataclasses.replace(other, forest=b"broken")
+        RegisteredVersion(other.model_version, "9", "run", "x"): dataclasses.replace(other, model=b"broken")
     } | source.kept_releases
     setattr(source, where, error)
     service, _ = make(source)
@@ -278,7 +279,7 @@ def test_a_refused_release_is_not_tried_at_full_speed(release: Release, other: R
     source = FakeSource(release)
     service, metrics = make(source, pause=30)
     service.look()
-    source.live = dataclasses.replace(other, forest=b"broken")
+    source.live = dataclasses.replace(other, model=b"broken")
     for _ in range(10):
         service.look()
     assert reloads(metrics, "refused") == 1
@@ -326,7 +327,7 @@ def test_an_observer_that_fails_harms_nobody(release: Release, caplog: pytest.Lo
     service, metrics = make(FakeSource(release), Failing(), Listening())
     service.look()
     events: list[Prediction | Batch] = [predict(service.live().predictor, ROW, 0)]
-    events.append(predict_batch(service.live().predictor, np.ones((2, 4)), 0))
+    events.append(predict_batch(service.live().predictor, Rows(np.ones((2, 4))), 0))
     for event in events:
         service.record(event)
     assert told == events
@@ -352,7 +353,7 @@ def test_a_batch_is_its_rows(trained: Trained, release: Release) -> None:
     service.look()
     predictor = service.live().predictor
     rows = trained.parts.held_out.features
-    batch = predict_batch(predictor, rows.to_numpy(), 0)
+    batch = predict_batch(predictor, Rows(rows.to_numpy()), 0)
     assert [row.prediction_id for row in batch.newest(2).predictions()] == [
         f"{batch.batch_id}-{number}" for number in (28, 29)
     ]

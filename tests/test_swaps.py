@@ -31,7 +31,7 @@ def test_a_hundred_swaps_lose_and_mix_nothing(workspace: Workspace) -> None:
         made = Trained(TREES, seed).release(workspace.artifacts / model_version / RELEASE, model_version)
         predictors.append(Predictor(made))
         numbers.append(register(workspace, model_version, made.checksum))
-        assert (SWAPS - 10) * len(made.forest) > 3 * TOLERANCE
+        assert (SWAPS - 10) * len(made.model) > 3 * TOLERANCE
     drawn = np.random.default_rng(0).uniform((4, 2, 1, 0.1), (8, 4.5, 7, 2.5), (500, 4)).round(1)
     one, other = (predictor.probabilities(drawn) for predictor in predictors)
     rows = drawn[(one != other).any(axis=1)]

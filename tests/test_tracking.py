@@ -134,6 +134,13 @@ def test_a_store_that_was_never_trained_in_stays_unmade(uri: str, tmp_path: Path
     assert not list(tmp_path.iterdir())
 
 
+def test_another_name_finds_the_models_that_there_are(workspace: Workspace) -> None:
+    """Asked for a model that no one trained, a folder says which there are, and by which setting they are chosen."""
+    other = Workspace(workspace.folder, model_name="penguins").store()
+    with pytest.raises(NoModelError, match=r"yet as penguins; there are iris-classifier \(CLASSIFIER_MODEL_NAME\)"):
+        other.champion()
+
+
 def test_the_champion_is_the_one_that_mlflow_names(workspace: Workspace) -> None:
     """Read past MLflow, the champion is the version that MLflow itself says: as trained, after a second training, after
     the alias was moved back, and when it was taken away."""

@@ -62,7 +62,7 @@ def test_the_artifacts_are_those_of_the_run(trained_once: Workspace) -> None:
     folder = trained_once.artifacts / version
     files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     wanted = {"scaler.joblib", "metadata.json", "model_card.md", "feature_importances.csv"}
-    wanted |= {f"plots/{name}.png" for name in PLOTS} | {"release/manifest.json", "release/forest.safetensors"}
+    wanted |= {f"plots/{name}.png" for name in PLOTS} | {"release/manifest.json", "release/model.safetensors"}
     assert files == wanted
     (run,) = runs(trained_once)
     logged = trained_once.folder / run.info.artifact_uri
@@ -112,7 +112,7 @@ def test_the_same_seed_gives_the_same_model(workspace: Workspace) -> None:
     (first,) = workspace.versions()
     second = workspace.train("--n-estimators", "10")
     one, two = (release.read(workspace.artifacts / version / RELEASE) for version in (first, second))
-    assert one.forest == two.forest
+    assert one.model == two.model
     assert one.manifest.info.metrics == two.manifest.info.metrics
     assert one.model_version != two.model_version
 

@@ -265,7 +265,7 @@ def test_features_may_have_any_name(trained: Trained) -> None:
     requests = wire.Requests(Schema(target="kind", features=tuple(features), classes=trained.schema.classes), 10)
     row = dict.fromkeys(names, 1.0)
     assert requests.parse(json.dumps(row).encode()) == row
-    assert requests.parse_batch(json.dumps({"records": [row, row]}).encode()).shape == (2, 4)
+    assert requests.parse_batch(json.dumps({"records": [row, row]}).encode()).values.shape == (2, 4)
     assert set(requests.json_schemas("{model}")["PredictRequest"]["required"]) == set(names)
 
 

@@ -18,7 +18,7 @@ from benchmarks.load import Load, content, run
 from benchmarks.measure import spread, table
 from benchmarks.peers.start import ENGINES, ENGINES_LOCK, PEERS, Peer, environment
 from benchmarks.servers import LOAD_CORE, PROBE, ROOT, SERVER_CORE, Server, on_core, serving
-from classifier import data, export, release
+from classifier import data, export, release, training
 from classifier.predictor import Predictor
 
 CONNECTIONS = (1, 16, 64)
@@ -80,7 +80,9 @@ def prepare(workspace: Path) -> None:
     shutil.copytree(max((workspace / "artifacts").glob("*/release")), workspace / "release")
     pipeline = skops.io.load(next(workspace.rglob("model.skops")), trusted=export.TRUSTED)
     joblib.dump(pipeline, workspace / "model.joblib")
-    np.save(workspace / "rows.npy", export.probing_rows(pipeline, data.load_iris(), 100_000, seed=1))
+    table = data.load_iris()
+    schema = training.infer_schema(pipeline, table)
+    np.save(workspace / "rows.npy", export.probing_rows(pipeline, schema, table, 100_000, seed=1))
 
 
 def servers(workspace: Path, seconds: float, cycles: int) -> tuple[str, dict[str, list[float]]]:

@@ -26,7 +26,7 @@ from skl2onnx.common.data_types import DoubleTensorType
 
 from benchmarks.measure import seconds_each
 from classifier import release
-from classifier.forest import Forest
+from classifier.compiled import Forest
 from classifier.predictor import Predictor
 
 Array = NDArray[Any]
@@ -148,10 +148,12 @@ def main() -> None:
     warnings.filterwarnings("ignore", "X does not have valid feature names")
     pipeline, rows = joblib.load(workspace / "model.joblib"), np.load(workspace / "rows.npy")
     predictor = Predictor(release.read(workspace / "release"))
+    if not isinstance(predictor.compiled, Forest):
+        raise TypeError("the engines here walk forests")
     engines: dict[str, tuple[One, Many]] = {
         "this project": (predictor.answer, predictor.probabilities),
-        "the same walk by numba": compiled_by_numba(predictor.forest),
-        "bit vectors in numpy": bit_vectors(predictor.forest),
+        "the same walk by numba": compiled_by_numba(predictor.compiled),
+        "bit vectors in numpy": bit_vectors(predictor.compiled),
         "ONNX Runtime, in doubles": onnx(pipeline),
         "treelite GTIL": gtil(pipeline),
         "scikit-learn": (lambda row: pipeline.predict_proba([row])[0].tolist(), pipeline.predict_proba),

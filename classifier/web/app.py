@@ -56,9 +56,10 @@ def create_app(settings: Settings, source: Source, metrics: Metrics | None = Non
 
     @lru_cache(maxsize=4)
     def requests(schema: Schema) -> wire.Requests:
-        return wire.Requests(schema, settings.max_batch_rows)
+        known_only = settings.unknown_categories == "refuse"
+        return wire.Requests(schema, settings.max_batch_rows, known_only=known_only)
 
-    batches = Batches(service, requests, settings.max_batch_rows, settings.batch_threads)
+    batches = Batches(service, requests, settings.batch_threads)
 
     app = FastAPI(
         title="Classifier",

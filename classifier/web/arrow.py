@@ -2,13 +2,14 @@
 
 The same checks as for JSON, by column. A stream may come from anyone, and Arrow's own reader trusts it: one wrong byte
 can crash the process, and a few compressed ones announce any amount of memory. So the stream is read here, as far as a
-table of plain numbers needs it, with every place in it checked. Arrow writes the reply, and is imported for the first.
+table of plain numbers and texts needs it, with every place in it checked. Arrow writes the reply, and is imported for
+the first.
 
 The format: https://arrow.apache.org/docs/format/Columnar.html, `Message.fbs` and `Schema.fbs`.
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from classifier.errors import InvalidInputError
 from classifier.record import Batch
-from classifier.schema import Matrix, Schema
+from classifier.schema import UNKNOWN, Category, Feature, Rows, Schema
 from classifier.web import wire
 
 MEDIA_TYPE = "application/vnd.apache.arrow.stream"
@@ -29,7 +30,7 @@ MAX_RECORD_BATCHES = 10_000
 SCHEMA, RECORD_BATCH = 1, 3
 """Of the union `MessageHeader`."""
 
-INT, FLOATING_POINT = 2, 3
+INT, FLOATING_POINT, UTF8, LARGE_UTF8 = 2, 3, 5, 20
 """Of the union `Type`."""
 
 FRAME = 256
@@ -38,20 +39,21 @@ FRAME = 256
 END = b"\xff\xff\xff\xff\0\0\0\0"
 
 
-def parse_batch(body: bytes, schema: Schema, max_rows: int) -> Matrix:
-    """The stream as a matrix of shape (rows, features), in the order of the schema.
+def parse_batch(body: bytes, requests: wire.Requests) -> Rows:
+    """The stream as rows of what may be sent.
 
     Raises:
         InvalidInputError: it is no stream, or breaks the schema; the first bad row is named by its number.
         TooManyRowsError: there are more rows than the cap.
     """
+    schema, max_rows = requests.schema, requests.max_rows
     try:
         messages = _messages(body)
         columns = _columns(next(messages), schema)
         batches, rows = [], 0
         for message in messages:
-            batches.append(_read(message, columns, rows, max_rows))
-            rows += len(batches[-1])
+            batches.append(_read(message, columns, len(schema.features), rows, max_rows))
+            rows += len(batches[-1].values)
             if len(batches) > MAX_RECORD_BATCHES:
                 raise ValueError(f"it has more than {MAX_RECORD_BATCHES} record batches; send larger ones")
     except (StopIteration, struct.error, ValueError) as error:
@@ -59,9 +61,15 @@ def parse_batch(body: bytes, schema: Schema, max_rows: int) -> Matrix:
         raise _invalid("arrow_invalid", f"This can't be read as an Arrow IPC stream: {reason}") from None
     if not rows:
         raise _invalid("too_short", "The stream has no rows")
-    matrix = np.concatenate(batches)
-    _check_bounds(matrix, schema)
-    return matrix
+    absent: dict[str, Sequence[str | None]] = {
+        one.name: [None] * rows
+        for one in schema.features
+        if one.kind == "category" and one.name not in batches[0].texts
+    }
+    texts = {name: [text for batch in batches for text in batch.texts[name]] for name in batches[0].texts}
+    found = Rows(np.concatenate([batch.values for batch in batches]), absent | texts)
+    _check_values(found, schema, known_only=requests.known_only)
+    return found
 
 
 def encode_batch(batch: Batch) -> bytes:
@@ -105,11 +113,16 @@ def _frame(classes: tuple[str, ...], rows: int, said: int) -> tuple[bytes, bytes
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the stream: its name, its place in the matrix and its type."""
+    """A column of the stream: its feature, its place in the matrix, and numpy's type of its numbers, or of where its
+    texts begin and end."""
 
-    name: str
+    feature: Feature
     place: int
     kind: np.dtype[Any]
+
+    @property
+    def name(self) -> str:
+        return self.feature.name
 
 
 def _messages(body: bytes) -> Iterator[tuple["Table", memoryview]]:
@@ -140,60 +153,92 @@ def _columns(message: tuple["Table", memoryview], schema: Schema) -> list[Column
         raise ValueError("it is big-endian; send it as little-endian")
     fields = head.tables(1, most=len(names) + wire.MAX_PROBLEMS)
     given = [field.text(0) for field in fields]
-    problems = [wire.problem("missing", ["body", name], "Field required") for name in names if name not in given]
+    absent = [feature.name for feature in schema.features if feature.name not in given and not feature.missing]
+    problems = [wire.problem("missing", ["body", name], "Field required") for name in absent]
     columns = []
     for name, field in zip(given, fields, strict=True):
-        kind = _kind(field)
         if name not in names:
             problems.append(wire.problem("extra_forbidden", ["body", name], "Extra inputs are not permitted"))
-        elif given.count(name) > 1:
+            continue
+        feature = schema.features[names.index(name)]
+        kind = _kind(field, texts=feature.kind == "category")
+        if given.count(name) > 1:
             problems.append(wire.problem("duplicate_key", ["body", name], "This column stands more than once"))
+        elif kind is None and feature.kind == "category":
+            problems.append(wire.problem("string_type", ["body", name], "The column should hold plain texts, as utf8"))
         elif kind is None:
             problems.append(wire.problem("float_type", ["body", name], "The column should hold plain numbers"))
         else:
-            columns.append(Column(name, names.index(name), kind))
+            columns.append(Column(feature, names.index(name), kind))
     if problems:
         raise InvalidInputError(problems[: wire.MAX_PROBLEMS])
     return columns
 
 
-def _kind(field: "Table") -> np.dtype[Any] | None:
-    """numpy's type for a field of numbers; None for any other."""
+def _kind(field: "Table", *, texts: bool) -> np.dtype[Any] | None:
+    """numpy's type for a field of numbers, or for where the texts of a field begin and end; None for any other."""
     if field.has(4):
         return None  # a dictionary: its numbers stand for something else
-    if field.number(2, "<B") == FLOATING_POINT:
+    kind = field.number(2, "<B")
+    if texts:
+        return np.dtype("<i4" if kind == UTF8 else "<i8") if kind in (UTF8, LARGE_UTF8) else None
+    if kind == FLOATING_POINT:
         return np.dtype({0: "<f2", 1: "<f4", 2: "<f8"}[field.table(3).number(0, "<h") % 3])
-    if field.number(2, "<B") == INT:
-        kind, size = "i" if field.table(3).number(1, "<B") else "u", field.table(3).number(0, "<i")
-        return np.dtype(f"<{kind}{size // 8}") if size in (8, 16, 32, 64) else None
+    if kind == INT:
+        sign, size = "i" if field.table(3).number(1, "<B") else "u", field.table(3).number(0, "<i")
+        return np.dtype(f"<{sign}{size // 8}") if size in (8, 16, 32, 64) else None
     return None
 
 
-def _read(message: tuple["Table", memoryview], columns: list[Column], first: int, max_rows: int) -> Matrix:
+def _read(message: tuple["Table", memoryview], columns: list[Column], width: int, first: int, max_rows: int) -> Rows:
     """A record batch, of which the first row is the stream's row `first`."""
     head, body = message
     length = head.number(0, "<q")
     if head.has(3):
         raise ValueError("it is compressed; send it as it is")
-    # a node a column: how many values, how many of them null; two buffers a column: which are null, and the values
+    # a node a column: how many values, how many of them null; and its buffers: which are null, of texts where they
+    # begin and end, and the values
     nodes, buffers = head.pairs(1), head.pairs(2)
     if first + length > max_rows:  # before any memory is asked for: columns may share their bytes
         raise wire.TooManyRowsError(f"The batch has more than {max_rows} rows, the most that one may have")
-    if length < 0 or len(nodes) != len(columns) or len(buffers) != 2 * len(columns):
+    wanted = sum(3 if column.feature.kind == "category" else 2 for column in columns)
+    if length < 0 or len(nodes) != len(columns) or len(buffers) != wanted:
         raise ValueError("a record batch doesn't fit the schema")
-    values = []
-    for column, (count, nulls), which, where in zip(columns, nodes, buffers[::2], buffers[1::2], strict=True):
+    rows, texts, rest = np.full((length, width), np.nan), {}, iter(buffers)
+    for column, (count, nulls) in zip(columns, nodes, strict=True):
         if count != length:
             raise ValueError("a column is shorter than its record batch")
+        which, where = next(rest), next(rest)
+        there = np.ones(length, bool)
         if nulls:
             bits = np.unpackbits(_array(body, which, np.dtype("u1"), -(-length // 8)), bitorder="little")[:length]
-            if not bits.all():
-                raise _invalid("missing", "A value is missing", first + int(bits.argmin()), column.name)
-        values.append(_array(body, where, column.kind, length))
-    rows = np.empty((length, len(columns)))
-    for column, found in zip(columns, values, strict=True):
-        rows[:, column.place] = found
-    return rows
+            there = bits.astype(bool)
+            if not there.all() and not column.feature.missing:
+                raise _invalid("missing", "A value is missing", first + int(there.argmin()), column.name)
+        if isinstance(column.feature, Category):
+            ends = _array(body, where, column.kind, length + 1).astype(np.int64)
+            found = _texts(_part(body, *next(rest)), ends, there, first, column.name)
+            texts[column.name] = found
+            rows[:, column.place] = column.feature.codes(found)
+        else:
+            rows[there, column.place] = _array(body, where, column.kind, length)[there]
+    return Rows(rows, texts)
+
+
+def _texts(
+    data: memoryview, ends: NDArray[np.int64], there: NDArray[np.bool_], first: int, name: str
+) -> list[str | None]:
+    """The texts that stand between these places of the data; None where there is none."""
+    sizes = np.diff(ends)
+    if len(sizes) and (ends[0] < 0 or ends[-1] > len(data) or (sizes < 0).any()):
+        raise ValueError("a text ends early, or points outside of the stream")
+    if (sizes > 4 * wire.MAX_TEXT).any():
+        raise _invalid("string_too_long", "A text is too long", first + int(sizes.argmax()), name)
+    places = zip(ends[:-1].tolist(), ends[1:].tolist(), there.tolist(), strict=True)
+    try:
+        return [str(data[start:end], "utf-8") if present else None for start, end, present in places]
+    except UnicodeDecodeError:
+        raise _invalid("string_unicode", "The column holds a text that isn't UTF-8", name) from None
 
 
 def _array(body: memoryview, buffer: tuple[int, int], kind: np.dtype[Any], count: int) -> NDArray[Any]:
@@ -211,14 +256,26 @@ def _part(whole: memoryview, start: int, length: int) -> memoryview:
     return whole[start : start + length]
 
 
-def _check_bounds(rows: Matrix, schema: Schema) -> None:
-    bounds = schema.computable
-    good = (rows >= bounds.lowest) & (rows <= bounds.highest)  # of NaN neither is true
+def _check_values(rows: Rows, schema: Schema, *, known_only: bool) -> None:
+    bounds, values = schema.computable, rows.values
+    good = (values >= bounds.lowest) & (values <= bounds.highest)  # of NaN neither is true
+    good |= np.isnan(values) & np.array([feature.missing > 0 for feature in schema.features])
+    if known_only:
+        good &= ~((values == UNKNOWN) & np.array([feature.kind == "category" for feature in schema.features]))
     if not good.all():
         row = int((~good).any(axis=1).argmax())
-        names = [name for name, fits in zip(schema.feature_names, good[row], strict=True) if not fits]
-        message = "Input should be a finite number that the model can compute with"
-        raise InvalidInputError([wire.problem("out_of_bounds", ["body", row, name], message) for name in names])
+        raise InvalidInputError(
+            [_unfit(feature, row) for feature, fits in zip(schema.features, good[row], strict=True) if not fits][
+                : wire.MAX_PROBLEMS
+            ]
+        )
+
+
+def _unfit(feature: Feature, row: int) -> dict[str, object]:
+    if isinstance(feature, Category):
+        return wire.problem("unknown_category", ["body", row, feature.name], wire.UNKNOWN_CATEGORY)
+    message = "Input should be a finite number that the model can compute with"
+    return wire.problem("out_of_bounds", ["body", row, feature.name], message)
 
 
 class Table:

@@ -18,10 +18,8 @@ MEDIA_TYPES = (wire.JSON, arrow.MEDIA_TYPE)
 class Batches:
     """Answers batches in `threads` threads, until it is closed."""
 
-    def __init__(
-        self, service: Service, requests: Callable[[Schema], wire.Requests], max_rows: int, threads: int
-    ) -> None:
-        self._service, self._requests, self._max_rows = service, requests, max_rows
+    def __init__(self, service: Service, requests: Callable[[Schema], wire.Requests], threads: int) -> None:
+        self._service, self._requests = service, requests
         self._pool = ThreadPoolExecutor(threads, "batch", initializer=step_back)
 
     async def answer(self, body: bytes, media_type: str, *, explain: bool = True) -> bytes:
@@ -40,12 +38,12 @@ class Batches:
     def _answer(self, body: bytes, media_type: str, explain: bool) -> bytes:
         started = time.perf_counter()
         predictor = self._service.live().predictor
-        schema = predictor.schema
+        requests = self._requests(predictor.schema)
         if media_type == arrow.MEDIA_TYPE:
-            batch = predict_batch(predictor, arrow.parse_batch(body, schema, self._max_rows), started)
+            batch = predict_batch(predictor, arrow.parse_batch(body, requests), started)
             reply = arrow.encode_batch(batch)
         else:
-            batch = predict_batch(predictor, self._requests(schema).parse_batch(body, explain=explain), started)
+            batch = predict_batch(predictor, requests.parse_batch(body, explain=explain), started)
             reply = wire.encode_batch(batch)
         self._service.record(batch)  # only now: what can't be encoded must not be remembered
         return reply

@@ -42,7 +42,7 @@ class FastPredict:
         self, service: Service, metrics: Metrics, requests: Callable[[Schema], wire.Requests], limit: int
     ) -> None:
         self._service, self._metrics, self._requests, self.limit = service, metrics, requests, limit
-        self._prepared: tuple[Predictor, Callable[[bytes], dict[str, float]]] | None = None
+        self._prepared: tuple[Predictor, Callable[[bytes], wire.Record]] | None = None
         self._replies: list[tuple[asyncio.Transport, bytes]] = []
 
     def answer(self, headers: Sequence[tuple[bytes, bytes]], body: bytes, began: float) -> tuple[bytes, bytes] | None:

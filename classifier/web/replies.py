@@ -61,7 +61,7 @@ class ProbeReply(Reply):
 
 
 class HistoryEntry(PredictReply):
-    inputs: dict[str, float] = Field(description="the features as they were received")
+    inputs: dict[str, float | str | None] = Field(description="the features as they were received")
     latency_ms: float = Field(description="from the complete body to the finished prediction")
 
 
@@ -139,9 +139,12 @@ class MetricsReply(Reply):
 
 class ModelFeature(Reply):
     name: str
-    minimum: float = Field(description="smallest value seen in training")
-    maximum: float = Field(description="largest value seen in training")
-    mean: float
+    kind: Literal["number", "category"]
+    missing: int = Field(description="rows of the table that lack it; unless 0, it may be left out")
+    minimum: float = Field(default=0.0, description="of a number: smallest value seen in training")
+    maximum: float = Field(default=0.0, description="of a number: largest value seen in training")
+    mean: float = Field(default=0.0, description="of a number: in training")
+    categories: dict[str, int] = Field(default={}, description="of a category: category → rows in training")
     importance: float = Field(description="mean decrease in impurity; all features' sum to 1")
 
 

@@ -15,7 +15,7 @@ from classifier.answer import predict
 from classifier.history import SIZE, History
 from classifier.journal import Move
 from classifier.metrics import Metrics
-from classifier.schema import Schema
+from classifier.schema import Category, Feature, Schema
 from classifier.service import Service, State
 from classifier.settings import Settings
 from classifier.web import arrow, replies, wire
@@ -76,6 +76,12 @@ def _challenger(state: State) -> dict[str, object] | None:
         "reason": challenger.reason,
         "compared": challenger.tally and challenger.tally.summary(),
     }
+
+
+def _seen(feature: Feature) -> dict[str, object]:
+    if isinstance(feature, Category):
+        return {"categories": dict(zip(feature.categories, feature.counts, strict=True))}
+    return {"minimum": feature.minimum, "maximum": feature.maximum, "mean": feature.mean}
 
 
 WHOLE = BeforeValidator(_whole)
@@ -250,9 +256,9 @@ def insight_routes(settings: Settings, service: Service, metrics: Metrics) -> AP
                 "features": [
                     {
                         "name": feature.name,
-                        "minimum": feature.minimum,
-                        "maximum": feature.maximum,
-                        "mean": feature.mean,
+                        "kind": feature.kind,
+                        "missing": feature.missing,
+                        **_seen(feature),
                         "importance": info.feature_importances[feature.name],
                     }
                     for feature in schema.features

@@ -8,22 +8,23 @@ import itertools
 import json
 import operator
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, Literal, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Annotated, Any, Literal, NotRequired, TypeVar
 
 import numpy as np
 import orjson
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
-from pydantic_core import from_json, to_json
+from pydantic_core import PydanticCustomError, from_json, to_json
 from typing_extensions import TypedDict
 
 from classifier.errors import ClassifierError, InvalidInputError
 from classifier.record import Batch, Prediction
-from classifier.schema import Feature, Matrix, Schema
+from classifier.schema import Category, Feature, Matrix, Rows, Schema, Value, Vector
 from classifier.web import pieces
 
 T = TypeVar("T")
+Record = dict[str, Value]
 
 JSON = "application/json"
 
@@ -34,42 +35,57 @@ MAX_NAME = 64
 """A field's name that the caller made up is cut to this length before it is repeated."""
 
 
+UNKNOWN_CATEGORY = "Not one of the categories seen in training"
+
+MAX_TEXT = 200
+"""Longest category, in characters; a longer one can't have been seen in training."""
+
 MAX_NUMBER = 64
 """Longest number, in characters. A double needs 17 digits, a point, a sign and an exponent."""
 
 
 class Requests:
-    """What may be sent for one schema: the adapters that validate bodies, and the JSON schemas that document them."""
+    """What may be sent for one schema: the adapters that validate bodies, and the JSON schemas that document them.
 
-    def __init__(self, schema: Schema, max_rows: int) -> None:
-        self._features, self._max_rows = schema.feature_names, max_rows
+    `known_only`: a category that wasn't seen in training is refused, not warned of.
+    """
+
+    def __init__(self, schema: Schema, max_rows: int, *, known_only: bool = False) -> None:
+        self.schema, self.max_rows, self.known_only = schema, max_rows, known_only
+        self._features = schema.feature_names
         names = "".join(self._features)
         self._width, self._colons, self._commas = len(self._features), names.count(":"), names.count(",")
+        texts = sum(feature.kind == "category" for feature in schema.features)
+        self._has_texts, self._commas = texts > 0, self._commas + texts * MAX_TEXT
         # as short as a body can be, and less than a number that is too long besides: nothing else can be wrong with it
         shortest = json.dumps(dict.fromkeys(self._features, 0), separators=(",", ":"), ensure_ascii=False)
         self._longest_usual = len(shortest.encode()) + MAX_NUMBER
-        example = {feature.name: float(f"{feature.mean:.3g}") for feature in schema.features}
-        numbers = {feature.name: _number(feature) for feature in schema.features}
-        record = _closed("PredictRequest", numbers, [example])
+        example = {feature.name: _example(feature) for feature in schema.features}
+        values = {feature.name: _value(feature, known_only=known_only) for feature in schema.features}
+        optional = {feature.name for feature in schema.features if feature.missing}
+
+        def members(of: Mapping[str, Any]) -> dict[str, Any]:
+            return {name: NotRequired[one] if name in optional else one for name, one in of.items()}
+
+        record = _closed("PredictRequest", members(values), [example])
         columns = _closed(
             "BatchColumns",
-            {name: _some(number, max_rows) for name, number in numbers.items()},
+            members({name: _some(value, max_rows) for name, value in values.items()}),
             [{name: [value, value] for name, value in example.items()}],
         )
-        self._single = TypeAdapter[dict[str, float]](record)
-        self._columns = TypeAdapter[dict[str, dict[str, list[float]]]](
+        self._single = TypeAdapter[Record](record)
+        self._columns = TypeAdapter[dict[str, dict[str, list[Any]]]](
             _closed("BatchByColumns", {"columns": columns}, [])
         )
-        self._records = TypeAdapter[dict[str, list[dict[str, float]]]](
+        self._records = TypeAdapter[dict[str, list[Record]]](
             _closed("BatchByRecords", {"records": _some(record, max_rows)}, [])
         )
-        self._values = {
-            name: TypeAdapter[list[float]](_some(_strict(number), max_rows)) for name, number in numbers.items()
-        }
-        self._written = [json.dumps(name, ensure_ascii=False)[1:-1].encode() for name in self._features]
+        self._values = {one.name: TypeAdapter[list[Any]](_some(values[one.name], max_rows)) for one in schema.features}
+        self._required = set(self._features) - optional
+        self._written = {json.dumps(name, ensure_ascii=False)[1:-1].encode(): name for name in self._features}
         # of extra keys pydantic makes an error each, however many there are: in records they are looked for afterwards
-        open_record = _open("PredictRequest", numbers)
-        self._open_records = TypeAdapter[dict[str, list[dict[str, float]]]](
+        open_record = _open("PredictRequest", members(values))
+        self._open_records = TypeAdapter[dict[str, list[Record]]](
             _open("BatchByRecords", {"records": _some(open_record, max_rows)})
         )
 
@@ -85,35 +101,36 @@ class Requests:
         return schemas | {
             "BatchRequest": {
                 "title": "BatchRequest",
-                "description": f"Rows as columns of equal length, or as records; at most {self._max_rows}.",
+                "description": f"Rows as columns of equal length, or as records; at most {self.max_rows}.",
                 "oneOf": [{"$ref": ref_template.format(model=name)} for name in ("BatchByColumns", "BatchByRecords")],
             }
         }
 
-    def parse(self, body: bytes) -> dict[str, float]:
+    def parse(self, body: bytes) -> Record:
         """The body of `/predict` as values by feature.
 
         Raises:
             InvalidInputError: it is not JSON, or not a record of the schema.
         """
-        if len(body) > self._longest_usual:
-            self._refuse_flood(max(body.count(b":") - self._colons, body.count(b",") - self._commas), self._width)
+        long = len(body) > self._longest_usual
+        if long:
+            self._refuse_flood(max(self._members(body), body.count(b",") - self._commas), self._width)
         values = _validated(self._single, body)
-        if body.count(b":") != self._width or (len(body) > self._longest_usual and _has_a_long_number(body)):
+        if body.count(b":") != len(values) or (long and _has_a_long_number(body)):
             _check_record(_parsed_again(body), self._features, ["body"])
         return values
 
-    def parse_batch(self, body: bytes, *, explain: bool = True) -> Matrix:
-        """The body of `/predict/batch` as a matrix of shape (rows, features), in the order of the schema.
+    def parse_batch(self, body: bytes, *, explain: bool = True) -> Rows:
+        """The body of `/predict/batch` as rows.
 
         Raises:
             InvalidInputError: as `parse`; a bad row is named by its number. Columns may also differ in length. Where
                 it needn't `explain`, which takes longest, it names no problem, and there may be none.
             TooManyRowsError: there are more rows than the cap.
         """
-        # each value but the first has a comma before it, so this many rows have at least as many commas
-        if body.count(b",") >= self._max_rows * (self._width + self._commas):
-            raise TooManyRowsError(f"The batch has more than {self._max_rows} rows, the most that one may have")
+        # each number but the first has a comma before it, so this many rows have at least as many commas
+        if not self._has_texts and body.count(b",") >= self.max_rows * (self._width + self._commas):
+            raise TooManyRowsError(f"The batch has more than {self.max_rows} rows, the most that one may have")
         rows = self._parse_in_pieces(body)
         if rows is not None:
             return rows
@@ -121,74 +138,118 @@ class Requests:
             raise InvalidInputError([])
         return self._parse_whole(body)
 
-    def _parse_in_pieces(self, body: bytes) -> Matrix | None:
-        """The matrix of a batch that is good; None for one that may not be, for it takes the whole to say why."""
+    def _parse_in_pieces(self, body: bytes) -> Rows | None:
+        """The rows of a batch that is good; None for one that may not be, for it takes the whole to say why."""
         columns = pieces.columns(body, self._width)
         if columns is not None:
             return self._join_columns(columns)
         records = pieces.records(body)
         return None if records is None else self._join_records(records)
 
-    def _join_columns(self, columns: Mapping[bytes, Iterator[bytes]]) -> Matrix | None:
-        if columns.keys() != set(self._written):
+    def _join_columns(self, columns: Mapping[bytes, Iterator[bytes]]) -> Rows | None:
+        found = {self._written[written]: split for written, split in columns.items() if written in self._written}
+        if len(found) != len(columns) or not self._required <= found.keys():
             return None
-        joined = []
-        for written, adapter in zip(self._written, self._values.values(), strict=True):
-            values = []
-            for piece in columns[written]:
+        parts: list[Vector] = []
+        texts: dict[str, list[Any]] = {}
+        for feature in self.schema.features:
+            if feature.name not in found:
+                parts.append(np.empty(0))
+                continue
+            values, adapter = [], self._values[feature.name]
+            for piece in found[feature.name]:
                 try:
-                    found = adapter.validate_json(piece)
+                    part = adapter.validate_json(piece)
                 except ValidationError:
                     return None
                 if _has_a_long_number(piece):
                     return None
-                values.append(np.fromiter(found, np.float64, len(found)))
-            joined.append(np.concatenate(values))
-        if len({len(column) for column in joined}) != 1 or len(joined[0]) > self._max_rows:
+                values.append(feature.codes(part))
+                if feature.kind == "category":
+                    texts.setdefault(feature.name, []).extend(part)
+            parts.append(np.concatenate(values))
+        count = max(map(len, parts))
+        absent = [name for name in self._features if name not in found]
+        if any(len(part) != count for name, part in zip(self._features, parts, strict=True) if name not in absent):
             return None
-        return np.stack(joined, axis=1)
+        if count > self.max_rows:
+            return None
+        filled = [part if len(part) else np.full(count, np.nan) for part in parts]
+        return Rows(np.stack(filled, axis=1), texts | {name: [None] * count for name in absent})
 
-    def _join_records(self, records: Iterator[bytes]) -> Matrix | None:
-        joined, rows = [], 0
+    def _join_records(self, records: Iterator[bytes]) -> Rows | None:
+        joined: list[Matrix] = []
+        texts: dict[str, list[Any]] = {one.name: [] for one in self.schema.features if one.kind == "category"}
+        rows = 0
         for piece in records:
             try:
                 found = orjson.loads(piece)
                 # as many members as features, and each feature among them: a record has nothing else
-                if set(map(len, found)) != {self._width} or _needs_a_closer_look(piece, len(found) * self._width):
+                if not self._are_records(found) or _needs_a_closer_look(piece, sum(map(len, found))):
                     return None
                 taken = np.empty((len(found), self._width))
-                for number, (name, adapter) in enumerate(self._values.items()):
-                    values = adapter.validate_python(list(map(operator.itemgetter(name), found)))
-                    taken[:, number] = np.fromiter(values, np.float64, len(values))
-            except (ValueError, TypeError, LookupError):  # no JSON, a bad value, no record, or another field
+                for at, feature in enumerate(self.schema.features):
+                    picked = list(map(self._pick(feature), found))
+                    values = self._values[feature.name].validate_python(picked)
+                    taken[:, at] = feature.codes(values)
+                    if feature.kind == "category":
+                        texts[feature.name] += values
+            except (
+                ValueError,
+                TypeError,
+                LookupError,
+                AttributeError,
+            ):  # no JSON, a bad value, no record, other fields
                 return None
             rows += len(found)
-            if rows > self._max_rows:
+            if rows > self.max_rows:
                 return None
             joined.append(taken)
-        return np.concatenate(joined)
+        return Rows(np.concatenate(joined), texts)
 
-    def _parse_whole(self, body: bytes) -> Matrix:
+    def _are_records(self, found: list[Any]) -> bool:
+        """Whether none has another member than the features; whether all have those that are required turns out
+        when they are picked."""
+        if len(self._required) == self._width:
+            return set(map(len, found)) == {self._width}
+        return set().union(*found) <= set(self._features)
+
+    def _parse_whole(self, body: bytes) -> Rows:
         if _form(body) == "columns":
-            self._refuse_flood(body.count(b":") - self._colons, self._width + 1)
+            self._refuse_flood(self._members(body), self._width + 1)
             columns = _validated(self._columns, body)["columns"]
-            self._check_lengths(columns)
-            if _needs_a_closer_look(body, self._width + 1):
+            count = self._check_lengths(columns)
+            if _needs_a_closer_look(body, len(columns) + 1):
                 _check_record(_only_value(_parsed_again(body), "columns"), self._features, ["body", "columns"])
-            return np.ascontiguousarray(np.array([columns[name] for name in self._features], dtype=np.float64).T)
+            return self.schema.rows({name: columns.get(name, [None] * count) for name in self._features})
         records = _validated(self._open_records, body)["records"]
-        if _needs_a_closer_look(body, len(records) * self._width + 1):
+        if _needs_a_closer_look(body, sum(map(len, records)) + 1):
             for number, pairs in enumerate(_only_value(_parsed_again(body), "records")):
                 _check_record(pairs, self._features, ["body", "records", number])
-        return np.array([[record[name] for name in self._features] for record in records], dtype=np.float64)
+        return self.schema.rows({name: [record.get(name) for record in records] for name in self._features})
 
-    def _check_lengths(self, columns: Mapping[str, list[float]]) -> None:
-        first = self._features[0]
+    def _check_lengths(self, columns: Mapping[str, Sequence[Value]]) -> int:
+        """How many rows the columns have."""
+        if not columns:
+            raise InvalidInputError([problem("too_short", ["body", "columns"], "The batch has no rows")])
+        first, *_ = (name for name in self._features if name in columns)
         rows = len(columns[first])
-        for name in self._features:
-            if len(columns[name]) != rows:
-                message = f"Columns must be of equal length: {rows} in {first}, {len(columns[name])} here"
+        for name, column in columns.items():
+            if len(column) != rows:
+                message = f"Columns must be of equal length: {rows} in {first}, {len(column)} here"
                 raise InvalidInputError([problem("unequal_columns", ["body", "columns", name], message)])
+        return rows
+
+    def _pick(self, feature: Feature) -> Callable[[Record], Value]:
+        """What gets the feature out of a record. The former is twice as fast."""
+        if feature.name in self._required:
+            return operator.itemgetter(feature.name)
+        return operator.methodcaller("get", feature.name)
+
+    def _members(self, body: bytes) -> int:
+        """How many members the objects of a body have, about, and not more."""
+        # within a text a quotation mark is escaped
+        return len(_KEY.findall(body)) if self._has_texts else body.count(b":") - self._colons
 
     def _refuse_flood(self, found: int, members: int) -> None:
         """Refuses a body with far more members than it may have, before validation would name each of them."""
@@ -208,14 +269,37 @@ class TooManyRowsError(ClassifierError):
     """A batch has more rows than one request may."""
 
 
-def _number(feature: Feature) -> Any:
-    described = f"seen in training: {feature.minimum:g} to {feature.maximum:g}"
-    bounds = Field(ge=feature.lowest, le=feature.highest, allow_inf_nan=False, description=described)
-    return Annotated[float, bounds]
+def _value(feature: Feature, *, known_only: bool) -> Any:
+    """The type of a feature's value; `known_only` takes no category but those of training."""
+    value: Any
+    if isinstance(feature, Category):
+
+        def known(text: str) -> str:
+            if text not in feature.numbers:
+                raise PydanticCustomError("unknown_category", UNKNOWN_CATEGORY)
+            return text
+
+        described = f"one of {len(feature.categories)} categories"
+        limits = Field(
+            max_length=MAX_TEXT,
+            strict=True,
+            description=described if known_only else f"{described}; another is answered with a warning",
+            json_schema_extra={"enum": list(feature.categories)},
+        )
+        value = Annotated[str, limits, AfterValidator(known)] if known_only else Annotated[str, limits]
+    else:
+        described = f"seen in training: {feature.minimum:g} to {feature.maximum:g}"
+        limits = Field(ge=feature.lowest, le=feature.highest, allow_inf_nan=False, strict=True, description=described)
+        value = Annotated[float, limits]
+    return value | None if feature.missing else value
 
 
-def _strict(number: Any) -> Any:
-    return Annotated[number, Field(strict=True)]
+def _example(feature: Feature) -> Value:
+    """The category that most rows had, or the mean of the numbers with as few digits as keep it in their range."""
+    if isinstance(feature, Category):
+        return feature.categories[int(np.argmax(feature.counts))]
+    rounded = (float(f"{feature.mean:.{digits}g}") for digits in range(3, 17))
+    return next((value for value in rounded if feature.minimum <= value <= feature.maximum), feature.minimum)
 
 
 def _some(item: Any, most: int) -> Any:
@@ -285,9 +369,13 @@ def _has_a_long_number(body: bytes) -> bool:
     return _LONG_RUN in body.translate(_NUMBERS_AS_ZEROS)
 
 
+TOO_LONG = object()
+"""In place of a number that is."""
+
+
 def _parsed_again(body: bytes) -> Pairs:
-    def number(text: str) -> float | None:
-        return float(text) if len(text) <= MAX_NUMBER else None
+    def number(text: str) -> object:
+        return float(text) if len(text) <= MAX_NUMBER else TOO_LONG
 
     found: Pairs = json.loads(body, object_pairs_hook=Pairs, parse_int=number, parse_float=number)
     return found
@@ -302,7 +390,7 @@ def _check_record(pairs: Pairs, features: Sequence[str], way: list[str | int]) -
             raise InvalidInputError([problem("extra_forbidden", [*way, key], "Extra inputs are not permitted")])
         if key in seen:
             raise InvalidInputError([problem("duplicate_key", [*way, key], "This key stands more than once")])
-        if value is None or (isinstance(value, list) and None in value):
+        if value is TOO_LONG or (isinstance(value, list) and TOO_LONG in value):
             message = f"A number has at most {MAX_NUMBER} characters"
             raise InvalidInputError([problem("number_too_long", [*way, key], message)])
         seen.add(key)
@@ -318,6 +406,7 @@ def _only_value(pairs: Pairs, name: str) -> Any:
     return pairs[0][1]
 
 
+_KEY = re.compile(rb'(?<!\\)"[ \t\r\n]*:')
 _NUMBERS_AS_ZEROS = bytes.maketrans(b"123456789.eE+-", b"0" * 14)
 _LONG_RUN = b"0" * (MAX_NUMBER + 1)
 
@@ -390,8 +479,8 @@ def warnings_of(batch: Batch) -> list[dict[str, object]]:
     """The warnings of all rows, with their numbers."""
     return [
         {"row": number, "feature": warning.feature, "message": warning.message}
-        for number in batch.schema.rows_to_warn_of(batch.rows)
-        for warning in batch.schema.warnings(batch.rows[number].tolist())
+        for number in batch.schema.rows_to_warn_of(batch.rows.values)
+        for warning in batch.schema.warnings(batch.rows.values[number].tolist())
     ]
 
 
