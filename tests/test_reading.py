@@ -12,6 +12,7 @@ from classifier.data import Table
 from classifier.errors import DataError
 from classifier.reading import Wanted
 
+# Palmer penguins, https://allisonhorst.github.io/palmerpenguins, CC0
 PENGUINS = Path(__file__).parent / "data" / "penguins.csv"
 SPECIES = Wanted("species")
 ROWS = 40
