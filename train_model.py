@@ -2,7 +2,7 @@
 
 python train_model.py                        StandardScaler + RandomForest on Iris, live when it ends
 python train_model.py --n-estimators 300 --promote better --metric log_loss
-python train_model.py --data penguins.csv --target species
+python train_model.py --data penguins.csv --target species --estimator logistic-regression
 """
 
 import argparse
@@ -14,10 +14,11 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 try:
     from classifier.errors import ClassifierError, NoModelError, ReleaseError, TrackingError
+    from classifier.recipe import HYPERPARAMETERS, Recipe
     from classifier.settings import ROOT, Settings, redacted
 except ModuleNotFoundError as missing:
     sys.exit(f"train_model.py: {missing}. `. .venv/bin/activate` first, or `python run_pipeline.py`, which makes it")
@@ -36,6 +37,72 @@ COLUMNS += ("params.`n_estimators`", "params.`max_depth`")
 METRIC_CHOICES = ("accuracy", "balanced_accuracy", "f1_macro", "f1_weighted", "roc_auc_ovr", "log_loss", "brier_score")
 
 
+def absolute(text: str) -> Path:
+    return Path(text).absolute()  # now, for a folder of MLflow's makes its parent the working directory
+
+
+def whole(least: int, most: int = 10**6) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if not text.isdecimal() or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} to {most}")
+        return int(text)
+
+    return number
+
+
+def share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share between 0 and 1")
+    return value
+
+
+def positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
+def features(text: str) -> str | float:
+    if text in ("sqrt", "log2"):
+        return text
+    try:
+        return 1.0 if text in ("1", "1.0") else share(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not sqrt, log2, 1, or a share between 0 and 1") from error
+
+
+def criterion(text: str) -> str:
+    if text not in ("gini", "entropy", "log_loss"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not gini, entropy or log_loss")
+    return text
+
+
+OPTIONS: dict[str, tuple[Callable[[str], Any], str]] = {
+    "n_estimators": (whole(1), "number of trees (default: 100)"),
+    "max_iter": (whole(1), "trees of each class of gradient boosting (100), or steps of a regression (1000)"),
+    "max_depth": (whole(1), "deepest a tree may get (default: no limit)"),
+    "min_samples_split": (whole(2), "rows that a node needs to be split (default: 2)"),
+    "min_samples_leaf": (whole(1), "rows that each leaf needs (default: 1; of gradient boosting 20)"),
+    "max_features": (features, "features tried at each split: sqrt, log2, or a share of them up to 1 (default: sqrt)"),
+    "criterion": (criterion, "quality of a split: gini, entropy or log_loss (default: gini)"),
+    "max_leaf_nodes": (whole(2), "most leaves of a tree of gradient boosting (default: 31)"),
+    "learning_rate": (positive, "weight of each tree of gradient boosting (default: 0.1)"),
+    "l2_regularization": (positive, "of the leaves of gradient boosting (default: none)"),
+    "C": (positive, "inverse of the regularization of a regression (default: 1)"),
+}
+"""Hyperparameters: type, and what they are. Their defaults are scikit-learn's."""
+
+NAMES = {*OPTIONS, "class_weight"}
+
+
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         usage="python train_model.py [options]",
@@ -43,36 +110,23 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         epilog="The same seed and options give the same model. Every setting stands in README.md.",
     )
     default = "(default: %(default)s)"
-    forest = parser.add_argument_group("forest, under scikit-learn's names and meanings")
-    forest.add_argument("--n-estimators", type=whole(1), default=100, metavar="N", help=f"number of trees {default}")
-    forest.add_argument("--max-depth", type=whole(1), metavar="N", help="deepest a tree may get (default: no limit)")
-    forest.add_argument(
-        "--min-samples-split",
-        type=whole(2),
-        default=2,
-        metavar="N",
-        help=f"rows that a node needs to be split {default}",
+    model = parser.add_argument_group("model, under scikit-learn's names and meanings")
+    model.add_argument(
+        "--estimator", choices=HYPERPARAMETERS, default=Recipe.estimator, help=f"what to train {default}"
     )
-    forest.add_argument(
-        "--min-samples-leaf", type=whole(1), default=1, metavar="N", help=f"rows that each leaf needs {default}"
-    )
-    forest.add_argument(
-        "--max-features",
-        type=features,
-        default="sqrt",
-        metavar="F",
-        help=f"features tried at each split: sqrt, log2, or a share of them up to 1 {default}",
-    )
-    forest.add_argument(
-        "--criterion", choices=["gini", "entropy", "log_loss"], default="gini", help=f"quality of a split {default}"
-    )
-    forest.add_argument(
-        "--class-weight", choices=["balanced", "balanced_subsample"], help="weights for rare classes (default: none)"
-    )
+    for name, (kind, what) in OPTIONS.items():
+        model.add_argument(
+            f"--{name.replace('_', '-')}", dest=name, type=kind, metavar=name[0].upper(), help=what,
+            default=argparse.SUPPRESS,
+        )  # fmt: skip
+    model.add_argument(
+        "--class-weight", choices=["balanced", "balanced_subsample"], default=argparse.SUPPRESS,
+        help="weights for rare classes (default: none)",
+    )  # fmt: skip
 
     data = parser.add_argument_group("data and evaluation")
     data.add_argument(
-        "--data", type=Path, metavar="FILE", help="table of CSV, also compressed, or Parquet (default: Iris)"
+        "--data", type=absolute, metavar="FILE", help="table of CSV, also compressed, or Parquet (default: Iris)"
     )
     data.add_argument("--target", metavar="COLUMN", help="column of the table that is to be told from the others")
     for option, what in (
@@ -113,40 +167,18 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     if options.metric and options.promote != "better":
         parser.error("argument --metric: it is what --promote better compares; give --promote better too")
     options.metric = options.metric or "f1_macro"
+    for name in NAMES & vars(options).keys() - set(HYPERPARAMETERS[options.estimator]):
+        others = ", ".join(estimator for estimator, names in HYPERPARAMETERS.items() if name in names)
+        parser.error(f"argument --{name.replace('_', '-')}: it is for --estimator {others}, not {options.estimator}")
+    is_forest = "n_estimators" in HYPERPARAMETERS[options.estimator]
+    if getattr(options, "class_weight", None) == "balanced_subsample" and not is_forest:
+        parser.error(f"argument --class-weight: balanced_subsample is for forests; {options.estimator} takes balanced")
     if options.data and not options.target:
         parser.error("argument --data: say by --target which of its columns is to be told from the others")
     for name in ("target", "drop", "id", "categorical"):
         if getattr(options, name) and not options.data:
             parser.error(f"argument --{name}: it is about a table; name that by --data")
     return options
-
-
-def whole(least: int, most: int = 10**6) -> Callable[[str], int]:
-    def number(text: str) -> int:
-        if not text.isdecimal() or not least <= int(text) <= most:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} to {most}")
-        return int(text)
-
-    return number
-
-
-def share(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a share between 0 and 1")
-    return value
-
-
-def features(text: str) -> str | float:
-    if text in ("sqrt", "log2"):
-        return text
-    try:
-        return 1.0 if text in ("1", "1.0") else share(text)
-    except argparse.ArgumentTypeError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not sqrt, log2, 1, or a share between 0 and 1") from error
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -215,16 +247,22 @@ def train(settings: Settings, options: argparse.Namespace, step: "Steps") -> Non
         if options.data:
             print(f"\n{report.described(table)}\n", flush=True)
 
-        forest = training.ForestOptions(**{name: getattr(options, name) for name in training.ForestOptions.names()})
-        validation = training.cross_validate(parts.training, forest, options.folds, options.seed)
+        recipe = Recipe(options.estimator, {name: value for name, value in vars(options).items() if name in NAMES})
+        validation = training.cross_validate(parts.training, recipe, options.folds, options.seed)
         step.done(f"cross-validate in {options.folds} folds")
 
-        pipeline = training.fit(parts.training, forest, options.seed)
+        pipeline = training.fit(parts.training, recipe, options.seed)
         evaluation = training.evaluate(pipeline, parts.held_out, options.seed)
-        step.done(f"fit {options.n_estimators} trees and evaluate them")
+        step.done(f"fit {training.fitted(pipeline)} and evaluate them")
 
         schema = training.infer_schema(pipeline, parts.training)
-        parameters = {**vars(forest), "test_size": options.test_size, "folds": options.folds, "seed": options.seed}
+        parameters = {
+            "estimator": recipe.estimator,
+            **training.parameters(recipe),
+            "test_size": options.test_size,
+            "folds": options.folds,
+            "seed": options.seed,
+        }
         metrics = training.named_metrics(validation, evaluation)
         info = {
             "model_name": settings.model_name,
@@ -236,7 +274,11 @@ def train(settings: Settings, options: argparse.Namespace, step: "Steps") -> Non
             "metrics": metrics,
             "confusion_matrix": evaluation.confusion.tolist(),
             "feature_importances": dict(
-                zip(evaluation.importances.feature, evaluation.importances.impurity, strict=True)
+                zip(
+                    evaluation.importances.feature,
+                    evaluation.importances[evaluation.importance_kind],
+                    strict=True,
+                )
             ),
             "dataset": parts.facts(),
             "libraries": provenance.libraries(),

@@ -15,6 +15,7 @@ from benchmarks.measure import seconds_each
 from classifier import data, export, provenance, training
 from classifier.compiled import Forest
 from classifier.predictor import Predictor
+from classifier.recipe import Recipe
 from classifier.schema import Matrix
 from classifier.settings import Settings
 from classifier.tracking import Store
@@ -48,7 +49,7 @@ def fitted(trees: int, features: int) -> tuple[Pipeline, Predictor, Matrix]:
         frame = pd.DataFrame(drawn[:2000], columns=[f"x{number}" for number in range(features)])
         table = data.Table("drawn", frame, pd.Series(target[:2000].astype(str), name="kind"))
     parts = data.split(table, 0.2, seed=0)
-    pipeline = training.fit(parts.training, training.ForestOptions(n_estimators=trees), seed=0)
+    pipeline = training.fit(parts.training, Recipe(given={"n_estimators": trees}), seed=0)
     schema = training.infer_schema(pipeline, parts.training)
     info = {
         "model_type": "", "trained_at": "", "parameters": {}, "metrics": {}, "dataset": {},

@@ -30,8 +30,12 @@ from classifier.training import column_widths
 MODEL_REQUIREMENTS = ("scikit-learn", "skops", "numpy", "pandas")
 """What loading the model that MLflow keeps takes."""
 
-TRUSTED = ["sklearn.tree._tree.Tree", "numpy.dtype"]
-"""The types in such a model that skops can't vouch for by itself: a forest's, and the encoder's of categories."""
+TRUSTED = [
+    "numpy.dtype",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.tree._tree.Tree",
+]
+"""The types in such models that skops can't vouch for by itself: those of trees, and of an encoder of categories."""
 
 UNSEEN = "\0unseen"
 """A text that is no table's."""

@@ -120,7 +120,7 @@ def _calibration(axes: Axes, target: pd.Series, probabilities: Matrix, classes: 
 def _importances(axes: Axes, importances: pd.DataFrame) -> None:
     ordered = importances.iloc[::-1]
     position = np.arange(len(ordered))
-    for offset, kind, colour in ((0.2, "impurity", COLOURS[0]), (-0.2, "permutation", COLOURS[1])):
+    for offset, kind, colour in ((0.2, importances.columns[1], COLOURS[0]), (-0.2, "permutation", COLOURS[1])):
         deviation = ordered[f"{kind}_std"]
         axes.barh(position + offset, ordered[kind], 0.38, xerr=deviation, color=colour, label=kind, ecolor="0.4")
     axes.axvline(0, color="0.4", linewidth=1)

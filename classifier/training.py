@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from pandas.api.types import is_numeric_dtype
 from sklearn import config_context
 from sklearn.compose import ColumnTransformer
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.inspection import permutation_importance
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import (
     accuracy_score,
     balanced_accuracy_score,
@@ -32,6 +33,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from classifier.data import Table
 from classifier.errors import DataError
+from classifier.recipe import HYPERPARAMETERS, Recipe
 from classifier.schema import Category, Feature, Matrix, Number, Schema
 
 METRICS = (
@@ -58,21 +60,27 @@ RARE = 0.01
 LOWER_IS_BETTER = frozenset({"log_loss", "brier_score"})
 
 
-@dataclass(frozen=True)
-class ForestOptions:
-    """Hyperparameters of the forest, under scikit-learn's names."""
+ESTIMATORS: Mapping[str, type[Any]] = {
+    "random-forest": RandomForestClassifier,
+    "extra-trees": ExtraTreesClassifier,
+    "hist-gradient-boosting": HistGradientBoostingClassifier,
+    "logistic-regression": LogisticRegression,
+}
 
-    n_estimators: int = 100
-    max_depth: int | None = None
-    min_samples_split: int = 2
-    min_samples_leaf: int = 1
-    max_features: str | float = "sqrt"
-    criterion: str = "gini"
-    class_weight: str | None = None
+OWN_DEFAULTS: Mapping[str, Mapping[str, Any]] = {"logistic-regression": {"max_iter": 1000}}
+"""Where scikit-learn's don't do: its 100 steps often don't lead to the end."""
 
-    @classmethod
-    def names(cls) -> tuple[str, ...]:
-        return tuple(field.name for field in fields(cls))
+
+def estimator(recipe: Recipe, seed: int) -> Any:
+    """What the recipe says, not fitted. In one thread: for small tables starting more costs more than they save."""
+    made = ESTIMATORS[recipe.estimator](**{**OWN_DEFAULTS.get(recipe.estimator, {}), **recipe.given}, random_state=seed)
+    return made.set_params(n_jobs=1) if recipe.estimator in ("random-forest", "extra-trees") else made
+
+
+def parameters(recipe: Recipe) -> dict[str, Any]:
+    """All hyperparameters that can be chosen, with their values."""
+    values = estimator(recipe, 0).get_params()
+    return {name: values[name] for name in HYPERPARAMETERS[recipe.estimator]}
 
 
 @dataclass(frozen=True)
@@ -104,8 +112,8 @@ class Evaluation:
         per_class: class → precision, recall, f1, support.
         confusion: shape (classes, classes); row: the true class, column: the predicted one.
         probabilities: shape (held-out rows, classes).
-        importances: a row a feature: `impurity` (mean decrease, sums to 1) and `permutation` (mean loss of accuracy on
-            the held-out rows when the column is shuffled) with their deviations.
+        importances: a row a feature: what the model itself says (`importance_kind`, sums to 1) and `permutation` (mean
+            loss of accuracy on the held-out rows when the column is shuffled) with their deviations.
     """
 
     metrics: Mapping[str, float]
@@ -114,12 +122,15 @@ class Evaluation:
     probabilities: Matrix
     importances: pd.DataFrame = field(repr=False)
 
+    @property
+    def importance_kind(self) -> str:
+        """`impurity`, `gain` or `coefficient`."""
+        return str(self.importances.columns[1])
 
-def fit(table: Table, options: ForestOptions, seed: int) -> Pipeline:
-    """Preprocessing and RandomForestClassifier in one pipeline; the same table, options and seed give the same."""
-    # one thread: for a table of this size, starting threads costs more than they save
-    forest = RandomForestClassifier(**vars(options), random_state=seed, n_jobs=1)
-    steps = [preprocessing(table), ("classifier", forest)]
+
+def fit(table: Table, recipe: Recipe, seed: int) -> Pipeline:
+    """Preprocessing and classifier in one pipeline; the same table, recipe and seed give the same."""
+    steps = [preprocessing(table), ("classifier", estimator(recipe, seed))]
     return Pipeline(steps).fit(table.features, table.target)
 
 
@@ -140,6 +151,16 @@ def preprocessing(table: Table) -> tuple[str, StandardScaler | ColumnTransformer
         encoder = OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=RARE, sparse_output=False)
         parts.append(("categories", encoder, categories))
     return "preprocessor", ColumnTransformer(parts, verbose_feature_names_out=False)
+
+
+def fitted(pipeline: Pipeline) -> str:
+    """What was fitted, in words."""
+    classifier = pipeline[-1]
+    if isinstance(classifier, LogisticRegression):
+        return f"a regression in {int(classifier.n_iter_.max())} steps"
+    if isinstance(classifier, HistGradientBoostingClassifier):
+        return f"{classifier.n_iter_ * classifier.n_trees_per_iteration_} trees"
+    return f"{len(classifier.estimators_)} trees"
 
 
 def model_type(pipeline: Pipeline) -> str:
@@ -176,8 +197,8 @@ def column_widths(encoder: OneHotEncoder) -> list[int]:
     return [len(categories) - (0 if rare is None else len(rare) - 1) for categories, rare in pairs]
 
 
-def cross_validate(table: Table, options: ForestOptions, folds: int, seed: int) -> CrossValidation:
-    """Stratified k-fold on the training rows; scaler and forest are fitted inside each fold.
+def cross_validate(table: Table, recipe: Recipe, folds: int, seed: int) -> CrossValidation:
+    """Stratified k-fold on the training rows; preprocessing and classifier are fitted inside each fold.
 
     Raises:
         DataError: a class has fewer rows than there are folds.
@@ -190,7 +211,7 @@ def cross_validate(table: Table, options: ForestOptions, folds: int, seed: int) 
     splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
     for inside, outside in splitter.split(table.features, table.target):
         part = table.part(inside)
-        probabilities[outside] = fit(part, options, seed).predict_proba(table.features.iloc[outside])
+        probabilities[outside] = fit(part, recipe, seed).predict_proba(table.features.iloc[outside])
         for metric, value in score(table.target.iloc[outside], probabilities[outside], table.classes).items():
             values[metric].append(value)
     return CrossValidation(values, probabilities)
@@ -239,7 +260,7 @@ def named_metrics(validation: CrossValidation, evaluation: Evaluation) -> dict[s
         values |= {f"test_{name}_{label}": row[name] for name in ("precision", "recall", "f1")}
     for name in validation.folds:
         values |= {f"cv_{name}_mean": validation.mean(name), f"cv_{name}_std": validation.deviation(name)}
-    for kind in ("impurity", "permutation"):
+    for kind in (evaluation.importance_kind, "permutation"):
         by_feature = zip(evaluation.importances.feature, evaluation.importances[kind], strict=True)
         values |= {f"importance_{kind}_{feature}": float(value) for feature, value in by_feature}
     return values
@@ -308,18 +329,35 @@ def _importances(pipeline: Pipeline, held_out: Table, seed: int) -> pd.DataFrame
     permuted = permutation_importance(
         pipeline, held_out.features, held_out.target, scoring="accuracy", n_repeats=10, random_state=seed
     )
-    trees = np.array([tree.feature_importances_ for tree in pipeline[-1].estimators_])
+    kind, of_columns = _own_importances(pipeline[-1])
     places, names = sources(pipeline), held_out.features.columns
-    by_feature = np.stack([trees[:, places == at].sum(axis=1) for at in range(len(names))], axis=1)
+    by_feature = np.stack([of_columns[:, places == at].sum(axis=1) for at in range(len(names))], axis=1)
     return pd.DataFrame(
         {
             "feature": names,
-            "impurity": by_feature.mean(axis=0),
-            "impurity_std": by_feature.std(axis=0),
+            kind: by_feature.mean(axis=0),
+            f"{kind}_std": by_feature.std(axis=0),
             "permutation": permuted.importances_mean,
             "permutation_std": permuted.importances_std,
         }
-    ).sort_values("impurity", ascending=False, ignore_index=True)
+    ).sort_values(kind, ascending=False, ignore_index=True)
+
+
+def _own_importances(classifier: Any) -> tuple[str, Matrix]:
+    """What a classifier itself says of its columns: what that is, and shares of shape (1 or trees, columns), each row
+    of which sums to 1. Impurity is what each tree's splits took of it, gain what those of boosting took of loss, and
+    coefficient its size, the columns being scaled."""
+    if isinstance(classifier, LogisticRegression):
+        sizes = np.abs(classifier.coef_).sum(axis=0, keepdims=True)
+        return "coefficient", sizes / (sizes.sum() or 1.0)
+    if isinstance(classifier, HistGradientBoostingClassifier):
+        gains = np.zeros((1, classifier.n_features_in_))
+        for round_ in classifier._predictors:  # noqa: SLF001 scikit-learn has no other door
+            for predictor in round_:
+                inner = predictor.nodes[predictor.nodes["is_leaf"] == 0]
+                np.add.at(gains[0], inner["feature_idx"], inner["gain"])
+        return "gain", gains / (gains.sum() or 1.0)
+    return "impurity", np.array([tree.feature_importances_ for tree in classifier.estimators_])
 
 
 def infer_schema(pipeline: Pipeline, training: Table) -> Schema:

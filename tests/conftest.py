@@ -19,6 +19,7 @@ from classifier import data, export, journal, ports, provenance, training
 from classifier.data import Table
 from classifier.errors import NoModelError
 from classifier.journal import Move
+from classifier.recipe import Recipe
 from classifier.release import RegisteredVersion, Release
 from classifier.schema import Schema
 from classifier.settings import Settings, absolute_store
@@ -50,7 +51,7 @@ class Trained:
 
     def __init__(self, trees: int = 20, seed: int = 0, table: Table | None = None) -> None:
         self.parts = data.split(table or data.load_iris(), 0.2, seed)
-        self.pipeline: Pipeline = training.fit(self.parts.training, training.ForestOptions(n_estimators=trees), seed)
+        self.pipeline: Pipeline = training.fit(self.parts.training, Recipe(given={"n_estimators": trees}), seed)
         self.schema: Schema = training.infer_schema(self.pipeline, self.parts.training)
 
     def release(self, folder: Path, model_version: str = "20260101_000000") -> Release:

@@ -15,8 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
+import train_model
 from classifier import reading
 from classifier.errors import InvalidInputError
+from classifier.predictor import Predictor
 from classifier.reading import Wanted
 from classifier.release import Release
 from classifier.web import arrow
@@ -252,7 +254,8 @@ def test_what_is_wrong_with_a_table_is_a_line_each(tmp_path: Path) -> None:
     """train_model.py ends with status 1 and a line for each problem, and has published nothing."""
     (tmp_path / "table.csv").write_text("a,b,kind\n" + "1,,x\n" * 30)
     workspace = Workspace(tmp_path)
-    done = workspace.run("train_model.py", "--data", "table.csv", "--target", "kind")
+    elsewhere = f"file:{tmp_path}/store/mlruns"
+    done = workspace.run("train_model.py", "--data", "table.csv", "--target", "kind", MLFLOW_TRACKING_URI=elsewhere)
     assert done.returncode == 1
     assert [line.partition(": table.csv: ")[2] for line in done.stderr.splitlines()] == [
         "column 'b' is empty: --drop 'b'",
@@ -263,3 +266,34 @@ def test_what_is_wrong_with_a_table_is_a_line_each(tmp_path: Path) -> None:
         done = workspace.run("train_model.py", *wrong)
         assert done.returncode == 2
         assert "--" in done.stderr
+
+
+@pytest.mark.parametrize("estimator", ["extra-trees", "hist-gradient-boosting", "logistic-regression"])
+def test_every_estimator_becomes_a_release(
+    estimator: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each estimator is trained, held to scikit-learn, logged to MLflow and registered; what is fetched from there is
+    what its metadata says."""
+    workspace = Workspace(tmp_path, model_name="penguins")
+    for name, value in workspace.environment.items():
+        monkeypatch.setenv(name, value)
+    options = ["--data", str(PENGUINS), "--target", "species", "--class-weight", "balanced"]
+    assert train_model.main([*options, "--estimator", estimator]) == 0, capsys.readouterr().err
+    release = workspace.store().fetch(workspace.store().champion())
+    assert Predictor(release).schema.classes == ("Adelie", "Chinstrap", "Gentoo")
+    info = release.manifest.info
+    assert (info.parameters["estimator"], info.parameters["class_weight"]) == (estimator, "balanced")
+    assert sum(info.feature_importances.values()) == pytest.approx(1)
+    assert info.metrics["test_accuracy"] > 0.95
+
+
+def test_a_hyperparameter_of_another_estimator_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """It is said which estimators have it."""
+    for option, value, said in (
+        ("--max-features", "sqrt", "--max-features: it is for --estimator random-forest, extra-trees, not"),
+        ("--class-weight", "balanced_subsample", "--class-weight: balanced_subsample is for forests"),
+        ("--C", "0", "--C: '0' is not a number above 0"),
+    ):
+        with pytest.raises(SystemExit):
+            train_model.main(["--estimator", "logistic-regression", option, value])
+        assert said in capsys.readouterr().err

@@ -8,6 +8,7 @@ import pytest
 from classifier import data, export, release, training
 from classifier.errors import ParityError
 from classifier.predictor import Predictor
+from classifier.recipe import Recipe
 from classifier.schema import Matrix
 from tests.conftest import Trained, info
 
@@ -25,22 +26,22 @@ def test_the_compiled_forest_is_scikit_learns(seed: int, tmp_path: Path) -> None
     """Ten forests of all sizes and kinds answer 200,000 rows near their split points, on the grids of 0.1 and 0.01 and
     beyond the ranges just as scikit-learn does: no bit of a probability and so no class differs, ties included."""
     rng = np.random.default_rng(seed)
-    options = training.ForestOptions(
-        n_estimators=[1, 2, 7, 30, 100, 300][rng.integers(6)],
-        max_depth=[None, 1, 2, 5][rng.integers(4)],
-        min_samples_leaf=int(rng.integers(1, 6)),
-        max_features=SHARES[rng.integers(3)],
-        criterion=["gini", "entropy"][rng.integers(2)],
-        class_weight=[None, "balanced"][rng.integers(2)],
-    )
+    given = {
+        "n_estimators": [1, 2, 7, 30, 100, 300][rng.integers(6)],
+        "max_depth": [None, 1, 2, 5][rng.integers(4)],
+        "min_samples_leaf": int(rng.integers(1, 6)),
+        "max_features": SHARES[rng.integers(3)],
+        "criterion": ["gini", "entropy"][rng.integers(2)],
+        "class_weight": [None, "balanced"][rng.integers(2)],
+    }
     parts = data.split(data.load_iris(), 0.2, seed)
-    pipeline = training.fit(parts.training, options, seed)
+    pipeline = training.fit(parts.training, Recipe("random-forest", given), seed)
     schema = training.infer_schema(pipeline, parts.training)
     made = export.write_release(tmp_path / "release", "20260101_000000", pipeline, schema, parts.training, info(schema))
     near = export.probing_rows(pipeline, schema, parts.training, 120_000, seed)
     rows = np.concatenate([near, grid(0.1, seed), grid(0.01, seed), rng.uniform(-20, 30, (40_000, 4))])
     answers = Predictor(made).probabilities(rows)
-    assert answers.tobytes() == export.expected_probabilities(pipeline, schema, rows).tobytes(), options
+    assert answers.tobytes() == export.expected_probabilities(pipeline, schema, rows).tobytes(), given
     assert np.abs(answers.sum(axis=1) - 1).max() < 1e-6
     assert export.check_parity(pipeline, schema, rows, answers) == 0
 

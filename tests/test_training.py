@@ -7,9 +7,10 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from classifier import training
 from classifier.errors import DataError
+from classifier.recipe import Recipe
 from tests.conftest import Trained
 
-FEW = training.ForestOptions(n_estimators=5)
+FEW = Recipe(given={"n_estimators": 5})
 
 
 def test_the_same_seed_gives_the_same_model(trained: Trained) -> None:
