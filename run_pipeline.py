@@ -2,6 +2,7 @@
 
     python run_pipeline.py            environment → train → serve → test → addresses, then serves until Ctrl-C
     python run_pipeline.py --exit     the same, and stops after the tests; status 0 only if all passed
+    python run_pipeline.py --data penguins.csv --target species    the same with a table of your own
     python run_pipeline.py --check    lint, types, import rules and tests of the project itself
 
 Up to the installed environment this file lives on the standard library alone.
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import collections
 import importlib.metadata
+import json
 import os
 import re
 import shlex
@@ -50,10 +52,17 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--host", help="address to serve on (default: the setting CLASSIFIER_HOST, 127.0.0.1)")
     parser.add_argument("--port", type=int, help="port to serve on (default: the setting CLASSIFIER_PORT, 8000)")
+    parser.add_argument("--data", type=Path, metavar="FILE", help="table to train on, with --target (default: Iris)")
+    parser.add_argument("--target", metavar="COLUMN", help="its column that is to be told from the others")
+    for option in ("--drop", "--id", "--categorical"):
+        parser.add_argument(option, nargs="+", default=[], metavar="COLUMN", help="as train_model.py has it")
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--exit", action="store_true", help="stop after the tests instead of serving on")
     mode.add_argument("--check", action="store_true", help="check the project itself: lint, types, imports, tests")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if (options.data is None) != (options.target is None):
+        parser.error("--data and --target go together")
+    return options
 
 
 # -- environment
@@ -250,7 +259,7 @@ def serve_and_test(host: str, port: int, url: str, mlflow: str, exit_after: bool
         step("test", "test_api.py", "--no-server", "--url", url)
         if exit_after:
             return
-        print(addresses(url, mlflow), flush=True)
+        print(addresses(url, mlflow, example(url)), flush=True)
         print("Serving until Ctrl-C.", flush=True)
         server.follow()
         try:
@@ -278,8 +287,15 @@ def mlflow_ui(tracking_uri: str) -> str:
     )
 
 
-def addresses(url: str, mlflow: str) -> str:
-    example = '{"sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2}'
+def example(url: str) -> str:
+    """The documentation's example of a row, for a shell."""
+    with DIRECT.open(f"{url}/openapi.json", timeout=30) as reply:
+        document = json.load(reply)
+    row = document["components"]["schemas"]["PredictRequest"]["examples"][0]
+    return shlex.quote(json.dumps(row, ensure_ascii=False))
+
+
+def addresses(url: str, mlflow: str, row: str) -> str:
     text = f"""
   API         {url}
   Docs        {url}/docs
@@ -289,7 +305,7 @@ def addresses(url: str, mlflow: str) -> str:
   Model info  {url}/model/info
   MLflow UI   {mlflow}
 
-  curl -X POST {url}/predict -H 'Content-Type: application/json' -d '{example}'
+  curl -X POST {url}/predict -H 'Content-Type: application/json' -d {row}
 """
     if Path(sys.prefix) != ROOT / ".venv" or "VIRTUAL_ENV" in os.environ:
         return text
@@ -304,7 +320,7 @@ def pipeline(options: argparse.Namespace) -> None:
     from classifier.settings import Settings
 
     try:
-        settings = Settings.load()
+        settings = Settings.load(table=options.data)
     except SettingsError as error:
         raise StepError(f"settings: {error}") from None
     host = options.host or settings.host
@@ -313,7 +329,13 @@ def pipeline(options: argparse.Namespace) -> None:
         raise StepError(f"serve: {reason}")
     port = port or ports.free(host)
 
-    step("train", "train_model.py")
+    table = []
+    if options.data:
+        os.environ["CLASSIFIER_MODEL_NAME"] = settings.model_name  # for the server, too
+        table = ["--data", str(options.data.absolute()), "--target", options.target]
+    for name in ("drop", "id", "categorical"):
+        table += [f"--{name}", *getattr(options, name)] if getattr(options, name) else []
+    step("train", "train_model.py", *table)
     serve_and_test(host, port, ports.url(host, port), mlflow_ui(settings.tracking_uri), options.exit)
 
 

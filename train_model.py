@@ -8,7 +8,6 @@ python train_model.py --data penguins.csv --target species --estimator logistic-
 import argparse
 import logging
 import math
-import re
 import signal
 import sys
 import time
@@ -189,10 +188,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.getLogger("classifier").setLevel(logging.WARNING)
     step = Steps()
     try:
-        settings = Settings.load(model_name=options.model_name, tracking_uri=options.tracking_uri)
-        if options.data and "model_name" not in settings.model_fields_set:
-            named = re.sub(r"[^\w-]+", "-", options.data.name.split(".")[0]).strip("-") or "model"
-            settings = Settings.load(model_name=named, tracking_uri=options.tracking_uri)
+        settings = Settings.load(table=options.data, model_name=options.model_name, tracking_uri=options.tracking_uri)
         if options.unless_trained and (live := live_version(settings)):
             print(f"{settings.model_name} {live} is live already: nothing to train")
             return 0

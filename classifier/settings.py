@@ -87,8 +87,9 @@ class Settings(BaseSettings):
     )
 
     @classmethod
-    def load(cls, root: Path = ROOT, **options: str | None) -> "Settings":
-        """Reads the environment, then `root/.env` for what the environment leaves open; makes paths absolute.
+    def load(cls, root: Path = ROOT, *, table: Path | None = None, **options: str | None) -> "Settings":
+        """Reads the environment, then `root/.env` for what the environment leaves open; makes paths absolute. The model
+        of a `table` is named after its file where nothing names it.
 
         `options` are fields that a command line sets, None where it doesn't; they come first, and are held to the same
         bounds.
@@ -130,7 +131,10 @@ class Settings(BaseSettings):
             raise refusal(
                 setting_name("challenger_alias"), f"it is what is live ({settings.model_alias!r}); choose another"
             )
-        return settings.model_copy(update={"artifacts_dir": artifacts, "tracking_uri": store})
+        made = {"artifacts_dir": artifacts, "tracking_uri": store}
+        if table and "model_name" not in settings.model_fields_set:
+            made["model_name"] = re.sub(r"[^A-Za-z0-9_-]+", "-", table.name.split(".")[0]).strip("-_") or "model"
+        return settings.model_copy(update=made)
 
 
 def _names_in(dotenv: Path) -> tuple[bool, set[str]]:

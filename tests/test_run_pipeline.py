@@ -1,6 +1,7 @@
 """run_pipeline.py: one command, every address, nothing left behind."""
 
 import ast
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,6 +14,7 @@ import requests
 import run_pipeline
 from classifier import ports
 from tests.conftest import PYTHON, ROOT, Workspace
+from tests.test_reading import PENGUINS
 
 
 def children(marker: str) -> list[str]:
@@ -57,6 +59,19 @@ def test_it_serves_until_it_is_told_to_stop(workspace: Workspace, number: signal
         process.send_signal(number)
         assert process.wait(30) == 0
     assert not children(str(workspace.folder))
+
+
+def test_a_table_is_trained_on_and_served(tmp_path: Path) -> None:
+    """With a table it trains on that, named from wherever the pipeline was started, serves its model, which is named
+    after the file, and tests that."""
+    shutil.copy(PENGUINS, tmp_path / "birds.csv")
+    workspace = Workspace(tmp_path)
+    options = ["--exit", "--port", "0", "--data", "birds.csv", "--target", "species", "--drop", "year"]
+    done = workspace.run("run_pipeline.py", *options, CLASSIFIER_MODEL_NAME="")
+    assert done.returncode == 0, done.stderr
+    assert "  year               left out           --drop" in done.stdout
+    assert " passed, 0 failed" in done.stdout
+    assert Workspace(tmp_path, model_name="birds").store().champion().registry_version == "1"
 
 
 def test_a_port_in_use_is_said_before_anything_is_trained(empty_workspace: Workspace) -> None:

@@ -120,7 +120,22 @@ def test_settings_do_not_change(tmp_path: Path) -> None:
 def test_an_option_is_held_to_the_bounds_of_its_setting(option: str, value: str, tmp_path: Path) -> None:
     """What a command line gives is validated like the setting, and refused in one line that names the option."""
     with pytest.raises(SettingsError, match=f"^--{option.replace('_', '-')}: [^\n]+$"):
-        Settings.load(tmp_path, **{option: value})
+        Settings.load(tmp_path, table=None, **{option: value})
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [("penguins.csv", "penguins"), ("my table (1).csv.gz", "my-table-1"), ("../Ä.csv", "model"), (".csv", "model")],
+)
+def test_a_model_is_named_after_its_table(
+    file: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no one names the model of a table, the table's file does, in letters that a folder may have."""
+    monkeypatch.delenv("CLASSIFIER_MODEL_NAME", raising=False)
+    assert Settings.load(tmp_path, table=Path(file)).model_name == name
+    assert Settings.load(tmp_path, table=Path(file), model_name="mine").model_name == "mine"
+    monkeypatch.setenv("CLASSIFIER_MODEL_NAME", "theirs")
+    assert Settings.load(tmp_path, table=Path(file)).model_name == "theirs"
 
 
 def test_an_option_comes_before_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
