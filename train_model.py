@@ -241,7 +241,8 @@ def train(settings: Settings, options: argparse.Namespace, step: "Steps") -> Non
         parts = data.split(table, options.test_size, options.seed)
         step.done(f"load {table.name}: {len(parts.training)} rows to train, {len(parts.held_out)} held out")
         if options.data:
-            print(f"\n{report.described(table)}\n", flush=True)
+            suspects = training.leaks(parts.training, options.seed)
+            print("\n".join(["", report.described(table), *report.warnings(table, suspects), ""]), flush=True)
 
         recipe = Recipe(options.estimator, {name: value for name, value in vars(options).items() if name in NAMES})
         validation = training.cross_validate(parts.training, recipe, options.folds, options.seed)

@@ -131,6 +131,9 @@ def _importances(axes: Axes, importances: pd.DataFrame) -> None:
 
 CALIBRATION_BINS = 5
 
+IMBALANCED = 5
+"""How many times as many rows the commonest class has as the rarest, from which on it is said."""
+
 SHOWN = 5
 """How many categories are named of many."""
 
@@ -248,6 +251,22 @@ def described(table: Table) -> str:
             ),
         ]
     )
+
+
+def warnings(table: Table, leaks: Mapping[str, float]) -> list[str]:
+    """What somebody should know of a table before trusting a model of it: a line each."""
+    said = [
+        f"warning: {name!r} alone tells {table.target.name} in {share:.1%} of the cases: "
+        f"is it known before the class is? If not, --drop '{name}'"
+        for name, share in leaks.items()
+    ]
+    counts = table.target.value_counts()
+    if counts.max() >= IMBALANCED * counts.min():
+        said.append(
+            f"warning: the classes are not balanced, {counts.index[0]} has {counts.iloc[0]} rows and "
+            f"{counts.index[-1]} {counts.iloc[-1]}: look at the metrics by class, and try --class-weight balanced"
+        )
+    return said
 
 
 def _with_deviation(validation: CrossValidation, metric: str) -> str:

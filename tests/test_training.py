@@ -1,11 +1,13 @@
 """Training: repeatable, scaled inside the folds, and measured by the definitions."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
-from classifier import training
+from classifier import data, report, training
 from classifier.errors import DataError
 from classifier.recipe import Recipe
 from tests.conftest import Trained
@@ -122,3 +124,21 @@ def test_a_comparison_says_how_sure_it_is() -> None:
     chance = training.compare("accuracy", truth, right, almost, ["a", "b"], seed=1)
     assert (chance.ours, chance.theirs, chance.low) == (1, 0.975, 0)
     assert chance.high > 0
+
+
+def test_a_column_that_knows_the_class_is_found() -> None:
+    """A column that is made of the class is named, be it a number or a category; no column of Iris is."""
+    table = data.load_iris()
+    assert training.leaks(table, 0) == {}
+    numbers = table.target.map({"setosa": 0.1, "versicolor": 0.7, "virginica": 0.3})
+    told = replace(table, features=table.features.assign(code=numbers, short=table.target.str[:3].astype("str")))
+    assert training.leaks(told, 0) == {"code": 1.0, "short": 1.0}
+    said = report.warnings(told, {"code": 0.995})
+    assert said == [
+        (
+            "warning: 'code' alone tells species in 99.5% of the cases: is it known before the class is? "
+            "If not, --drop 'code'"
+        )
+    ]
+    few = table.part(np.arange(60))
+    assert [line[:40] for line in report.warnings(few, {})] == ["warning: the classes are not balanced, s"]
