@@ -3,6 +3,7 @@
 python train_model.py                        StandardScaler + RandomForest on Iris, live when it ends
 python train_model.py --n-estimators 300 --promote better --metric log_loss
 python train_model.py --data penguins.csv --target species --estimator logistic-regression
+python train_model.py --search 30 --metric log_loss
 """
 
 import argparse
@@ -24,14 +25,19 @@ except ModuleNotFoundError as missing:
 
 if TYPE_CHECKING:
     from classifier.data import Table
+    from classifier.quality import Evaluation
     from classifier.release import RegisteredVersion, Release
+    from classifier.runs import Run
     from classifier.schema import Schema
     from classifier.tracking import Store
-    from classifier.training import Evaluation
+    from classifier.training import CrossValidation, Tell
 
 COLUMNS = tuple(f"metrics.`{name}`" for name in ("test_accuracy", "cv_accuracy_mean", "test_f1_macro", "test_log_loss"))
 COLUMNS += ("params.`n_estimators`", "params.`max_depth`")
 """What MLflow's page of the experiment shows of each run."""
+
+QUIET = 5
+"""Seconds without a word after which it is said how far something is."""
 
 METRIC_CHOICES = ("accuracy", "balanced_accuracy", "f1_macro", "f1_weighted", "roc_auc_ovr", "log_loss", "brier_score")
 
@@ -92,7 +98,10 @@ OPTIONS: dict[str, tuple[Callable[[str], Any], str]] = {
     "min_samples_leaf": (whole(1), "rows that each leaf needs (default: 1; of gradient boosting 20)"),
     "max_features": (features, "features tried at each split: sqrt, log2, or a share of them up to 1 (default: sqrt)"),
     "criterion": (criterion, "quality of a split: gini, entropy or log_loss (default: gini)"),
-    "max_leaf_nodes": (whole(2), "most leaves of a tree of gradient boosting (default: 31)"),
+    "max_leaf_nodes": (
+        whole(2, 10**9),
+        "most leaves of a tree (default: of gradient boosting 31; of a forest, as many as keep it below 100 MB)",
+    ),
     "learning_rate": (positive, "weight of each tree of gradient boosting (default: 0.1)"),
     "l2_regularization": (positive, "of the leaves of gradient boosting (default: none)"),
     "C": (positive, "inverse of the regularization of a regression (default: 1)"),
@@ -123,6 +132,12 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         help="weights for rare classes (default: none)",
     )  # fmt: skip
 
+    model.add_argument(
+        "--search", type=whole(2, 500), metavar="N",
+        help="try N sets of hyperparameters by cross-validation, and train with the best of them by --metric; what is "
+        "given on the command line stays as it is",
+    )  # fmt: skip
+
     data = parser.add_argument_group("data and evaluation")
     data.add_argument(
         "--data", type=absolute, metavar="FILE", help="table of CSV, also compressed, or Parquet (default: Iris)"
@@ -150,7 +165,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     publishing.add_argument(
         "--metric", choices=METRIC_CHOICES, metavar="M",
-        help=f"what --promote better compares: {', '.join(METRIC_CHOICES)} (default: f1_macro)",
+        help=f"what --search and --promote better compare: {', '.join(METRIC_CHOICES)} (default: f1_macro)",
     )  # fmt: skip
     publishing.add_argument("--unless-trained", action="store_true", help="do nothing if a model is live already")
     publishing.add_argument(
@@ -163,8 +178,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     publishing.add_argument("--tracking-uri", metavar="URI", help="MLflow store (default: the setting)")
     options = parser.parse_args(argv)
-    if options.metric and options.promote != "better":
-        parser.error("argument --metric: it is what --promote better compares; give --promote better too")
+    if options.metric and options.promote != "better" and not options.search:
+        parser.error("argument --metric: it is what --search and --promote better compare; give one of them, too")
     options.metric = options.metric or "f1_macro"
     for name in NAMES & vars(options).keys() - set(HYPERPARAMETERS[options.estimator]):
         others = ", ".join(estimator for estimator, names in HYPERPARAMETERS.items() if name in names)
@@ -221,7 +236,8 @@ def live_version(settings: Settings) -> str | None:
 def train(settings: Settings, options: argparse.Namespace, step: "Steps") -> None:
     """The recipe, a call a step."""
     # a third of the whole time: what is asked for --help, or mistyped, shouldn't wait for it
-    from classifier import data, export, provenance, reading, release, report, runs, training
+    from classifier import data, export, provenance, quality, reading, release, report, runs, training
+    from classifier.estimators import bounded, fitted, hyperparameters, model_type
     from classifier.predictor import Predictor
     from classifier.tracking import RELEASE, Store
 
@@ -245,26 +261,34 @@ def train(settings: Settings, options: argparse.Namespace, step: "Steps") -> Non
             print("\n".join(["", report.described(table), *report.warnings(table, suspects), ""]), flush=True)
 
         recipe = Recipe(options.estimator, {name: value for name, value in vars(options).items() if name in NAMES})
-        validation = training.cross_validate(parts.training, recipe, options.folds, options.seed)
-        step.done(f"cross-validate in {options.folds} folds")
+        if options.search:
+            recipe, validation = search(recipe, parts.training, options, run, step)
+        else:
+            recipe = bounded(recipe, len(parts.training), len(table.classes))
+            doing = f"cross-validate in {options.folds} folds"
+            validation = training.cross_validate(
+                parts.training, recipe, options.folds, options.seed, step.during(doing)
+            )
+            step.done(doing)
 
-        pipeline = training.fit(parts.training, recipe, options.seed)
-        evaluation = training.evaluate(pipeline, parts.held_out, options.seed)
-        step.done(f"fit {training.fitted(pipeline)} and evaluate them")
+        pipeline = training.fit(parts.training, recipe, options.seed, step.during("fit"))
+        evaluation = quality.evaluate(pipeline, parts.held_out, options.seed)
+        step.done(f"fit {fitted(pipeline)} and evaluate them")
 
         schema = training.infer_schema(pipeline, parts.training)
         parameters = {
             "estimator": recipe.estimator,
-            **training.parameters(recipe),
+            **hyperparameters(recipe),
             "test_size": options.test_size,
             "folds": options.folds,
             "seed": options.seed,
+            **({"search": options.search, "search_metric": options.metric} if options.search else {}),
         }
         metrics = training.named_metrics(validation, evaluation)
         info = {
             "model_name": settings.model_name,
             "model_version": draft.model_version,
-            "model_type": training.model_type(pipeline),
+            "model_type": model_type(pipeline),
             "run_id": run.run_id,
             "trained_at": draft.started.isoformat(),
             "parameters": parameters,
@@ -278,6 +302,9 @@ def train(settings: Settings, options: argparse.Namespace, step: "Steps") -> Non
                 )
             ),
             "dataset": parts.facts(),
+            "by_class": report.of_classes(table, evaluation),
+            "left_out": dict(table.left_out),
+            "limits": report.limits(parts, schema, pipeline, options.search or 1),
             "libraries": provenance.libraries(),
             "git_commit": provenance.git_commit(ROOT),
         }
@@ -316,6 +343,28 @@ def train(settings: Settings, options: argparse.Namespace, step: "Steps") -> Non
     print(f"\nNext: {next_step(settings, options, version, live)}")
 
 
+def search(
+    recipe: Recipe, table: "Table", options: argparse.Namespace, run: "Run", step: "Steps"
+) -> tuple[Recipe, "CrossValidation"]:
+    """Tries hyperparameters by cross-validation, each a run below this one. Returns the best, and how they did."""
+    from classifier import training
+    from classifier.estimators import bounded, hyperparameters
+    from classifier.search import Search
+
+    trials = Search(recipe, options.metric, options.seed)
+    for number in range(1, options.search + 1):
+        started, candidate = time.time(), bounded(trials.ask(), len(table), len(table.classes))
+        doing = f"trial {number} of {options.search}"
+        validation = training.cross_validate(table, candidate, options.folds, options.seed, step.during(doing))
+        best = trials.tell(candidate, validation.mean(options.metric))
+        run.log_trial(number, hyperparameters(candidate), validation.summary(), started)
+        if best.number == number:
+            found = validation
+        values = f"{options.metric} {validation.mean(options.metric):.4f}, the best {best.value:.4f} of {best.number}"
+        step.done(f"{doing}: {values}")
+    return best.recipe, found
+
+
 def least_rows(folds: int, test_size: float) -> int:
     """Of a class, so that each fold and the held-out part get one."""
     return max(math.ceil(folds / (1 - test_size)), math.ceil(1 / test_size))
@@ -345,7 +394,7 @@ def promote(
     evaluation: "Evaluation",
 ) -> tuple[bool, str]:
     """Moves the alias, or leaves it, as --promote says. Returns whether it was moved, and why in words."""
-    from classifier import comparison, export, training
+    from classifier import comparison, export, quality
     from classifier.predictor import Predictor
 
     compared = ""
@@ -368,7 +417,7 @@ def promote(
                     f"({theirs_split}; here {ours_split}), so it may know these: train with the same to compare"
                 )
             probabilities = champion.probabilities(export.as_rows(champion.schema, held_out.features))
-            found = training.compare(
+            found = quality.compare(
                 options.metric,
                 held_out.target,
                 evaluation.probabilities,
@@ -382,7 +431,7 @@ def promote(
             )
             if found.low <= 0 <= found.high:
                 values += ", so it may be chance"
-            if not training.is_better(found.metric, found.ours, found.theirs):
+            if not quality.is_better(found.metric, found.ours, found.theirs):
                 return False, f"a candidate, not better: {values}"
             compared = f", better: {values}"
     store.move(store.alias, version, f"train_model.py --promote {options.promote}{compared}")
@@ -390,11 +439,21 @@ def promote(
 
 
 class Steps:
-    """Says what was done and how long it took. `reached` is what there is to show for it so far."""
+    """Says what was done and how long it took, and of what takes long how far it is. `reached` is what there is to show
+    for it so far."""
 
     def __init__(self) -> None:
         self.reached = "nothing was published"
-        self._last = time.perf_counter()
+        self._last = self._told = time.perf_counter()
+
+    def during(self, what: str) -> "Tell":
+        def tell(share: float) -> None:
+            now = time.perf_counter()
+            if now - max(self._last, self._told) >= QUIET and share < 1:
+                self._told = now
+                print(f"{now - self._last:6.0f} s  {what}: {share:.0%} so far", flush=True)
+
+        return tell
 
     def done(self, what: str) -> None:
         now = time.perf_counter()

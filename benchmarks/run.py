@@ -27,7 +27,7 @@ from typing import Any
 import requests
 from matplotlib.figure import Figure
 
-from benchmarks import bodies, engines
+from benchmarks import bodies, engines, mixed
 from benchmarks.bodies import rows, singles
 from benchmarks.load import HOST, Connection, Load, run
 from benchmarks.measure import spread, table
@@ -58,6 +58,7 @@ def main() -> None:
         one_row, throughput = single(workspace, seconds, cycles)
         parts = [
             one_row,
+            mixed.report(workspace, seconds, cycles),
             batches(workspace, seconds),
             beside_batches(workspace, seconds, cycles),
             beside_challenger(workspace, seconds, cycles),

@@ -24,6 +24,7 @@
 ;               nodes roots leaves trees classes features inputs places columns start divisor mean scale weights
 
 declare i32 @llvm.fptosi.sat.i32.f64(double)
+declare i32 @llvm.smax.i32(i32, i32)
 
 ; The columns of the row at %x: that row, or what is made of it at %room.
 define internal ptr @columns(ptr readonly %m, ptr readonly %x, ptr %room) {
@@ -103,6 +104,54 @@ made:
   ret ptr %room
 }
 
+; Where a row goes on from node %i: at itself, if that is a leaf.
+define internal i32 @next(ptr readonly %nodes, ptr readonly %x, i32 %i) alwaysinline {
+  %i.wide = zext i32 %i to i64
+  %column.at = getelementptr %node, ptr %nodes, i64 %i.wide, i32 1
+  %column = load i32, ptr %column.at
+  %child.at = getelementptr %node, ptr %nodes, i64 %i.wide, i32 2
+  %child = load i32, ptr %child.at
+  %cut.at = getelementptr %node, ptr %nodes, i64 %i.wide
+  %cut = load double, ptr %cut.at
+  %leaf = icmp slt i32 %column, 0
+  %any = call i32 @llvm.smax.i32(i32 %column, i32 0)
+  %any.wide = zext i32 %any to i64
+  %value.at = getelementptr double, ptr %x, i64 %any.wide
+  %value = load double, ptr %value.at
+  %above = fcmp ogt double %value, %cut
+  %aside = zext i1 %above to i32
+  %on = add i32 %child, %aside
+  %next = select i1 %leaf, i32 %i, i32 %on
+  ret i32 %next
+}
+
+; Adds the values of the leaf at node %i to %sums.
+define internal void @add(ptr readonly %nodes, ptr readonly %leaves, i64 %classes, i32 %i, ptr %sums) alwaysinline {
+entry:
+  %i.wide = zext i32 %i to i64
+  %leaf.at = getelementptr %node, ptr %nodes, i64 %i.wide, i32 2
+  %leaf = load i32, ptr %leaf.at
+  %leaf.wide = zext i32 %leaf to i64
+  %shares.start = mul i64 %leaf.wide, %classes
+  %shares = getelementptr double, ptr %leaves, i64 %shares.start
+  br label %class
+
+class:
+  %k = phi i64 [ 0, %entry ], [ %k.next, %class ]
+  %share.at = getelementptr double, ptr %shares, i64 %k
+  %share = load double, ptr %share.at
+  %sum.at = getelementptr double, ptr %sums, i64 %k
+  %sum = load double, ptr %sum.at
+  %sum.next = fadd double %sum, %share
+  store double %sum.next, ptr %sum.at
+  %k.next = add i64 %k, 1
+  %k.more = icmp slt i64 %k.next, %classes
+  br i1 %k.more, label %class, label %end
+
+end:
+  ret void
+}
+
 ; Rows through trees.
 define void @forest(ptr noalias readonly %m, ptr noalias readonly %rows, i64 %n, ptr noalias %out) {
 entry:
@@ -143,60 +192,110 @@ begin:
   store double %first, ptr %begin.at
   %z.next = add i64 %z, 1
   %z.more = icmp slt i64 %z.next, %classes
-  br i1 %z.more, label %begin, label %tree
+  br i1 %z.more, label %begin, label %trees.left
 
-tree:
-  %t = phi i64 [ 0, %begin ], [ %t.next, %tree.end ]
+trees.left:
+  %t = phi i64 [ 0, %begin ], [ %t.several, %add.several ], [ %t.one, %add.one ]
+  %left = sub i64 %trees, %t
+  %are.several = icmp sge i64 %left, 8
+  br i1 %are.several, label %several, label %fewer
+
+several:
+  %A.tree = add i64 %t, 0
+  %A.root.at = getelementptr i32, ptr %roots, i64 %A.tree
+  %A.root = load i32, ptr %A.root.at
+  %B.tree = add i64 %t, 1
+  %B.root.at = getelementptr i32, ptr %roots, i64 %B.tree
+  %B.root = load i32, ptr %B.root.at
+  %C.tree = add i64 %t, 2
+  %C.root.at = getelementptr i32, ptr %roots, i64 %C.tree
+  %C.root = load i32, ptr %C.root.at
+  %D.tree = add i64 %t, 3
+  %D.root.at = getelementptr i32, ptr %roots, i64 %D.tree
+  %D.root = load i32, ptr %D.root.at
+  %E.tree = add i64 %t, 4
+  %E.root.at = getelementptr i32, ptr %roots, i64 %E.tree
+  %E.root = load i32, ptr %E.root.at
+  %F.tree = add i64 %t, 5
+  %F.root.at = getelementptr i32, ptr %roots, i64 %F.tree
+  %F.root = load i32, ptr %F.root.at
+  %G.tree = add i64 %t, 6
+  %G.root.at = getelementptr i32, ptr %roots, i64 %G.tree
+  %G.root = load i32, ptr %G.root.at
+  %H.tree = add i64 %t, 7
+  %H.root.at = getelementptr i32, ptr %roots, i64 %H.tree
+  %H.root = load i32, ptr %H.root.at
+  br label %walk.several
+
+walk.several:
+  %A = phi i32 [ %A.root, %several ], [ %A.next, %walk.several ]
+  %B = phi i32 [ %B.root, %several ], [ %B.next, %walk.several ]
+  %C = phi i32 [ %C.root, %several ], [ %C.next, %walk.several ]
+  %D = phi i32 [ %D.root, %several ], [ %D.next, %walk.several ]
+  %E = phi i32 [ %E.root, %several ], [ %E.next, %walk.several ]
+  %F = phi i32 [ %F.root, %several ], [ %F.next, %walk.several ]
+  %G = phi i32 [ %G.root, %several ], [ %G.next, %walk.several ]
+  %H = phi i32 [ %H.root, %several ], [ %H.next, %walk.several ]
+  %A.next = call i32 @next(ptr %nodes, ptr %x, i32 %A)
+  %B.next = call i32 @next(ptr %nodes, ptr %x, i32 %B)
+  %C.next = call i32 @next(ptr %nodes, ptr %x, i32 %C)
+  %D.next = call i32 @next(ptr %nodes, ptr %x, i32 %D)
+  %E.next = call i32 @next(ptr %nodes, ptr %x, i32 %E)
+  %F.next = call i32 @next(ptr %nodes, ptr %x, i32 %F)
+  %G.next = call i32 @next(ptr %nodes, ptr %x, i32 %G)
+  %H.next = call i32 @next(ptr %nodes, ptr %x, i32 %H)
+  %A.way = xor i32 %A, %A.next
+  %B.way = xor i32 %B, %B.next
+  %C.way = xor i32 %C, %C.next
+  %D.way = xor i32 %D, %D.next
+  %E.way = xor i32 %E, %E.next
+  %F.way = xor i32 %F, %F.next
+  %G.way = xor i32 %G, %G.next
+  %H.way = xor i32 %H, %H.next
+  %B.ways = or i32 %A.way, %B.way
+  %C.ways = or i32 %B.ways, %C.way
+  %D.ways = or i32 %C.ways, %D.way
+  %E.ways = or i32 %D.ways, %E.way
+  %F.ways = or i32 %E.ways, %F.way
+  %G.ways = or i32 %F.ways, %G.way
+  %H.ways = or i32 %G.ways, %H.way
+  %go.on = icmp ne i32 %H.ways, 0
+  br i1 %go.on, label %walk.several, label %add.several
+
+add.several:
+  call void @add(ptr %nodes, ptr %leaves, i64 %classes, i32 %A, ptr %sums)
+  call void @add(ptr %nodes, ptr %leaves, i64 %classes, i32 %B, ptr %sums)
+  call void @add(ptr %nodes, ptr %leaves, i64 %classes, i32 %C, ptr %sums)
+  call void @add(ptr %nodes, ptr %leaves, i64 %classes, i32 %D, ptr %sums)
+  call void @add(ptr %nodes, ptr %leaves, i64 %classes, i32 %E, ptr %sums)
+  call void @add(ptr %nodes, ptr %leaves, i64 %classes, i32 %F, ptr %sums)
+  call void @add(ptr %nodes, ptr %leaves, i64 %classes, i32 %G, ptr %sums)
+  call void @add(ptr %nodes, ptr %leaves, i64 %classes, i32 %H, ptr %sums)
+  %t.several = add i64 %t, 8
+  br label %trees.left
+
+fewer:
+  %is.one = icmp sgt i64 %left, 0
+  br i1 %is.one, label %one, label %divide
+
+one:
   %root.at = getelementptr i32, ptr %roots, i64 %t
   %root = load i32, ptr %root.at
-  br label %node
+  br label %walk.one
 
-node:
-  %i = phi i32 [ %root, %tree ], [ %i.next, %step ]
-  %i.wide = sext i32 %i to i64
-  %node.column.at = getelementptr %node, ptr %nodes, i64 %i.wide, i32 1
-  %node.column = load i32, ptr %node.column.at
-  %child.at = getelementptr %node, ptr %nodes, i64 %i.wide, i32 2
-  %child = load i32, ptr %child.at
-  %in.leaf = icmp slt i32 %node.column, 0
-  br i1 %in.leaf, label %leaf, label %step
+walk.one:
+  %i = phi i32 [ %root, %one ], [ %i.next, %walk.one ]
+  %i.next = call i32 @next(ptr %nodes, ptr %x, i32 %i)
+  %i.moved = icmp ne i32 %i, %i.next
+  br i1 %i.moved, label %walk.one, label %add.one
 
-step:
-  %cut.at = getelementptr %node, ptr %nodes, i64 %i.wide
-  %cut = load double, ptr %cut.at
-  %node.column.wide = sext i32 %node.column to i64
-  %value.at = getelementptr double, ptr %x, i64 %node.column.wide
-  %value = load double, ptr %value.at
-  %above = fcmp ogt double %value, %cut
-  %aside = zext i1 %above to i32
-  %i.next = add i32 %child, %aside
-  br label %node
-
-leaf:
-  %child.wide = sext i32 %child to i64
-  %shares.start = mul i64 %child.wide, %classes
-  %shares = getelementptr double, ptr %leaves, i64 %shares.start
-  br label %add
-
-add:
-  %k = phi i64 [ 0, %leaf ], [ %k.next, %add ]
-  %share.at = getelementptr double, ptr %shares, i64 %k
-  %share = load double, ptr %share.at
-  %sum.at = getelementptr double, ptr %sums, i64 %k
-  %sum = load double, ptr %sum.at
-  %sum.next = fadd double %sum, %share
-  store double %sum.next, ptr %sum.at
-  %k.next = add i64 %k, 1
-  %k.more = icmp slt i64 %k.next, %classes
-  br i1 %k.more, label %add, label %tree.end
-
-tree.end:
-  %t.next = add i64 %t, 1
-  %t.more = icmp slt i64 %t.next, %trees
-  br i1 %t.more, label %tree, label %divide
+add.one:
+  call void @add(ptr %nodes, ptr %leaves, i64 %classes, i32 %i, ptr %sums)
+  %t.one = add i64 %t, 1
+  br label %trees.left
 
 divide:
-  %d = phi i64 [ 0, %tree.end ], [ %d.next, %divide ]
+  %d = phi i64 [ 0, %fewer ], [ %d.next, %divide ]
   %total.at = getelementptr double, ptr %sums, i64 %d
   %total = load double, ptr %total.at
   %mean = fdiv double %total, %divisor

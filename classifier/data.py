@@ -12,6 +12,9 @@ from sklearn.model_selection import train_test_split
 
 from classifier.errors import DataError
 
+PIECE = 100_000
+"""How many rows are hashed at a time."""
+
 
 @dataclass(frozen=True)
 class Table:
@@ -52,7 +55,10 @@ class Table:
     @property
     def digest(self) -> str:
         """SHA-256 of the table as CSV, in hex: the same values in the same order give the same digest."""
-        return hashlib.sha256(self.frame.to_csv(index=False).encode()).hexdigest()
+        digest, frame = hashlib.sha256(), self.frame
+        for start in range(0, len(frame), PIECE):  # the whole as a text would take as much memory as the table
+            digest.update(frame.iloc[start : start + PIECE].to_csv(index=False, header=not start).encode())
+        return digest.hexdigest()
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,9 @@ from classifier import release
 from classifier.compiled import INPUT, LEAF, NODE, NOWHERE, Compiled, Forest, Inputs, Linear, Link
 from classifier.data import Table
 from classifier.errors import ParityError
+from classifier.estimators import column_widths
 from classifier.release import TOLERANCE, Release
 from classifier.schema import Category, Matrix, Schema, Vector
-from classifier.training import column_widths
 
 MODEL_REQUIREMENTS = ("scikit-learn", "skops", "numpy", "pandas")
 """What loading the model that MLflow keeps takes."""

@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-FOREST = ("n_estimators", "max_depth", "min_samples_split", "min_samples_leaf", "max_features", "criterion")
+FOREST = (
+    "n_estimators", "max_depth", "max_leaf_nodes", "min_samples_split", "min_samples_leaf", "max_features", "criterion",
+)  # fmt: skip
 
 HYPERPARAMETERS: Mapping[str, tuple[str, ...]] = {
     "random-forest": (*FOREST, "class_weight"),

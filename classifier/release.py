@@ -60,7 +60,13 @@ class Golden(BaseModel):
 
 
 class Info(BaseModel):
-    """Provenance for people, as `metadata.json` has it and `/model/info` shows it; more keys may stand beside these."""
+    """Provenance for people, as `metadata.json` has it and `/model/info` shows it; more keys may stand beside these.
+
+    Attributes:
+        by_class: class → its rows, and how good the model is with them.
+        left_out: columns of the table that are no features, and why.
+        limits: what the model is not good for, in sentences.
+    """
 
     model_config = ConfigDict(frozen=True, extra="allow", strict=True)
 
@@ -70,6 +76,9 @@ class Info(BaseModel):
     metrics: dict[str, FiniteFloat]
     feature_importances: dict[str, FiniteFloat]
     dataset: dict[str, Any]
+    by_class: dict[str, dict[str, Any]] = {}
+    left_out: dict[str, str] = {}
+    limits: list[str] = []
     libraries: dict[str, str]
     git_commit: str
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,16 @@ from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from pandas.api.types import is_numeric_dtype
 from sklearn.calibration import calibration_curve
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import auc, roc_curve
 from sklearn.pipeline import Pipeline
 
 from classifier.data import Split, Table
+from classifier.estimators import RARE, is_forest
+from classifier.quality import Estimate, Evaluation
 from classifier.release import RegisteredVersion
-from classifier.schema import Category, Feature, Matrix, Schema
-from classifier.training import CrossValidation, Evaluation
+from classifier.schema import Category, Feature, Matrix, Number, Schema
+from classifier.training import CrossValidation
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#f0e442", "#000000")
 """Okabe and Ito's palette, distinguishable with every common colour vision."""
@@ -151,9 +155,11 @@ Accuracy {accuracy} on {dataset[held_out_rows]} held-out rows, {validated} in {f
 
 And by class, on the held-out rows:
 
-| class | precision | recall | F1 | rows |
-|---|---|---|---|---|
+| class | rows | held out | precision | recall | F1 |
+|---|---|---|---|---|---|
 {by_class}
+
+In brackets the 95 % interval: so few rows say no more than that.
 
 The confusion matrix, ROC curves, calibration and importances are drawn in `plots/`. A permutation importance below 0
 means that these rows show no use of the feature.
@@ -164,15 +170,11 @@ means that these rows show no use of the feature.
 |---|---|---|
 {features}
 
-What lies outside is answered with a warning: a forest doesn't extrapolate, it repeats its outermost leaf. What was
-missing in some rows may be left out.
+What lies outside is answered with a warning. What was missing in some rows may be left out.
 {left_out}
 ## What it is not for
 
-- {dataset[held_out_rows]} held-out rows tell little about rare mistakes: one row is {grain:.1f} percentage points of
-  accuracy.
-- It knows only the classes above, and will name one of them for anything at all.
-- Its probabilities are shares of the trees' votes: look at `plots/calibration.png` before acting on them.
+{limits}
 
 ## Hyperparameters
 
@@ -201,18 +203,78 @@ def model_card(
         accuracy=f"{evaluation.metrics['accuracy']:.4f}",
         validated=_with_deviation(validation, "accuracy"),
         folds=len(next(iter(validation.folds.values()))),
-        grain=100 / dataset["held_out_rows"],
+        limits="\n".join(f"- {limit}" for limit in info["limits"]),
         quality=_rows(
             [name, f"{value:.4f}", _with_deviation(validation, name)] for name, value in evaluation.metrics.items()
         ),
         by_class=_rows(
-            [name, *(f"{row[metric]:.3f}" for metric in ("precision", "recall", "f1")), str(row["support"])]
-            for name, row in evaluation.per_class.items()
+            [
+                name,
+                f"{facts['rows']} ({facts['share']:.1%})",
+                str(facts["held_out_rows"]),
+                *map(_with_interval, evaluation.by_class[name].estimates.values()),
+            ]
+            for name, facts in info["by_class"].items()
         ),
         features=_rows([f.name, _seen(f), str(f.missing or "")] for f in schema.features),
         left_out="".join(f"\nLeft out: {name} ({why})." for name, why in table.left_out.items()),
         parameters=_rows([name, str(value)] for name, value in info["parameters"].items()),
     )
+
+
+def _with_interval(estimate: Estimate) -> str:
+    return f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f})"
+
+
+def of_classes(table: Table, evaluation: Evaluation) -> dict[str, dict[str, Any]]:
+    """Class → how many rows of the table are of it, which share of all that is, and what the model did with those that
+    were held out."""
+    counts = table.target.value_counts()
+    return {
+        name: {
+            "rows": int(counts[name]),
+            "share": float(counts[name] / len(table)),
+            "held_out_rows": of_class.rows,
+            **{metric: asdict(estimate) for metric, estimate in of_class.estimates.items()},
+        }
+        for name, of_class in evaluation.by_class.items()
+    }
+
+
+def limits(parts: Split, schema: Schema, pipeline: Pipeline, trials: int) -> list[str]:
+    """What the model is not good for, in sentences. `trials`: of how many its hyperparameters were the best."""
+    held_out, classes = len(parts.held_out), ", ".join(schema.classes[:SHOWN])
+    more = f" and {len(schema.classes) - SHOWN} more" * (len(schema.classes) > SHOWN)
+    said = [
+        f"{held_out} held-out rows tell little of rare mistakes: one is {100 / held_out:.2g} points of accuracy.",
+        f"It knows only the classes {classes}{more}, and will name one of them for anything at all.",
+    ]
+    linear = isinstance(pipeline[-1], LogisticRegression)
+    if any(isinstance(feature, Number) for feature in schema.features):
+        said.append(
+            "Outside the ranges of its training it goes on along a straight line, which nothing has checked."
+            if linear
+            else "Outside the ranges of its training it doesn't extrapolate: it answers as at their ends."
+        )
+    if any(isinstance(feature, Category) for feature in schema.features):
+        said.append(
+            f"Categories that less than {RARE:.0%} of the training rows have are one to it, and so is any that it "
+            "hasn't seen."
+        )
+    averaged = "shares of its trees' leaves" if is_forest(pipeline[-1]) else "made of sums"
+    said.append(f"Its probabilities are {averaged}: look at plots/calibration.png before acting on them.")
+    counts = parts.whole.target.value_counts()
+    if counts.max() >= IMBALANCED * counts.min():
+        said.append(
+            f"Its classes are not balanced: {counts.index[-1]} has {counts.iloc[-1]} rows, {counts.index[0]} "
+            f"{counts.iloc[0]}. Look at the metrics by class, not only at accuracy."
+        )
+    if trials > 1:
+        said.append(
+            f"Its hyperparameters were the best of {trials} in the cross-validation, so what that says of it is a "
+            "little too good. The held-out rows had no part in it."
+        )
+    return said
 
 
 def _seen(feature: Feature) -> str:

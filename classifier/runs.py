@@ -6,6 +6,7 @@ Logs what it is handed; knows no estimator logic.
 import contextlib
 import json
 import re
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,9 @@ class Run:
     Every method raises TrackingError if the store can't take what it is given.
     """
 
-    def __init__(self, store: Store, run_id: str, experiment_id: str, model_version: str) -> None:
+    def __init__(self, store: Store, run_id: str, experiment_id: str, model_version: str, token: str) -> None:
         self._store, self.run_id, self.model_version = store, run_id, model_version
+        self._experiment_id, self._token = experiment_id, token
         ui = store.shown if store.shown.startswith("http") else UI
         self.page = f"{ui}/#/experiments/{experiment_id}/runs?workflowType=machine_learning&viewStateShareKey={VIEW}"
 
@@ -45,6 +47,28 @@ class Run:
             import mlflow
 
             mlflow.log_metrics(_named(metrics), model_id=model.model_id)
+
+    def log_trial(
+        self, number: int, parameters: Mapping[str, Any], metrics: Mapping[str, float], started: float
+    ) -> None:
+        """Logs a trial of a search as a run of its own below this one. `started`: `time.time()` when it began."""
+        with self._store.translated("logging to MLflow"):
+            from mlflow.entities import Metric, Param
+            from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+
+            client, now = self._store.connect(), int(time.time() * 1000)
+            trial = client.create_run(
+                self._experiment_id,
+                start_time=int(started * 1000),
+                tags={MLFLOW_PARENT_RUN_ID: self.run_id, TOKEN_TAG: self._token},
+                run_name=f"{self.model_version} trial {number}",
+            ).info.run_id
+            client.log_batch(
+                trial,
+                [Metric(name, value, now, 0) for name, value in _named(metrics).items()],
+                [Param(name, str(value)) for name, value in parameters.items()],
+            )
+            client.set_terminated(trial)
 
     def log_folds(self, folds: Mapping[str, list[float]]) -> None:
         """Logs each fold's metrics as `fold_<metric>`, steps 0, 1, 2 …"""
@@ -134,7 +158,7 @@ def start(store: Store, experiment: str, model_version: str, token: str, columns
             store.connect().set_experiment_tag(experiment_id, f"mlflow.sharedViewState.{VIEW}", _view(columns))
             tags = {TOKEN_TAG: token}
             active = mlflow.start_run(experiment_id=experiment_id, run_name=model_version, tags=tags)
-        run = Run(store, active.info.run_id, experiment_id, model_version)
+        run = Run(store, active.info.run_id, experiment_id, model_version, token)
         try:
             yield run
         except BaseException as error:

@@ -452,6 +452,10 @@ class Store:
             for made in client.get_run(version.run_id).outputs.model_outputs:
                 with _unless_gone():
                     client.delete_logged_model(made.model_id)
+            run = client.get_run(version.run_id)
+            trials = f"tags.`mlflow.parentRunId` = '{version.run_id}'"
+            for trial in client.search_runs([run.info.experiment_id], trials):
+                client.delete_run(trial.info.run_id)
             client.delete_run(version.run_id)
         # last: if the way here is cut, the next time finds the version again
         client.delete_model_version(self.model_name, version.registry_version)
@@ -493,14 +497,15 @@ class Store:
         """Mends what a training left that failed or was killed, and marks its run as KILLED if it is still RUNNING.
 
         Another machine may train under the same name: the run is known by the token of its draft. In a file store it
-        may not have got that tag yet, but all who train there claim their names in the same `artifacts`.
+        may not have got that tag yet, but all who train there claim their names in the same `artifacts`. The names of
+        the trials of its search begin with its own.
         """
         with self.translated(f"mending what the training {model_version} left"), self.lock():
             if self.files:
                 self.files.mend_experiments()
                 self.files.mend_runs()
             experiments = [experiment.experiment_id for experiment in self.connect().search_experiments()]
-            named = self.connect().search_runs(experiments, f"attributes.run_name = '{model_version}'")
+            named = self.connect().search_runs(experiments, f"attributes.run_name LIKE '{model_version}%'")
             runs = [run for run in named if run.data.tags.get(TOKEN_TAG, token if self.files else None) == token]
             for run in runs:
                 if run.info.status == "RUNNING":

@@ -257,6 +257,13 @@ def anywhere(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Workspa
         yield Workspace(tmp_path, f"sqlite:///{tmp_path}/mlflow.db" if request.param == "database" else None)
 
 
+def prepare(workspace: Workspace) -> None:
+    """Makes the experiment and the registered model, as a first training would."""
+    client = workspace.store().connect()
+    client.create_experiment(workspace.model_name)
+    client.create_registered_model(workspace.model_name)
+
+
 def register(workspace: Workspace, model_version: str, checksum: str) -> str:
     """Registers what is in `artifacts/<model_version>/`, with a run that holds it too, as a training would; its number
     in the registry."""

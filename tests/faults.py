@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any, NoReturn, Self
 
 import train_model
-from classifier import release, report, training
+from classifier import quality, release, report, training
 from tests.conftest import PYTHON, ROOT, Workspace
 
 QUICK = ["--n-estimators", "2", "--folds", "2"]
@@ -174,8 +174,8 @@ def _remember() -> None:
 
     vars(report)["_save"] = save
     vars(release)["datetime"] = Clock
-    for name in ("cross_validate", "fit", "evaluate"):
-        vars(training)[name] = _once(vars(training)[name])
+    for room, name in ((training, "cross_validate"), (training, "fit"), (quality, "evaluate")):
+        vars(room)[name] = _once(vars(room)[name])
 
 
 class Clock(datetime):

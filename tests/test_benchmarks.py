@@ -25,6 +25,7 @@ def test_the_benchmarks_run(tmp_path: Path) -> None:
     report = output.read_text()
     for title in (
         "One row a request",
+        "A table of 30 features",
         "Many rows a request",
         "Beside a large batch",
         "Start",

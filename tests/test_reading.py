@@ -11,9 +11,10 @@ from classifier import reading
 from classifier.data import Table
 from classifier.errors import DataError
 from classifier.reading import Wanted
+from tests.conftest import ROOT
 
 # Palmer penguins, https://allisonhorst.github.io/palmerpenguins, CC0
-PENGUINS = Path(__file__).parent / "data" / "penguins.csv"
+PENGUINS = ROOT / "examples" / "penguins.csv"
 SPECIES = Wanted("species")
 ROWS = 40
 

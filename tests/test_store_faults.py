@@ -14,7 +14,7 @@ from benchmarks.load import HOST
 from classifier.errors import TrackingError
 from classifier.loader import MAX_PAUSE
 from classifier.tracking import RELEASE
-from tests.conftest import FakeSource, Trained, Workspace, make_live, register, tracking_server, until
+from tests.conftest import FakeSource, Trained, Workspace, make_live, prepare, register, tracking_server, until
 from tests.load import load
 from tests.test_api_process import serving, version
 from tests.test_service import make
@@ -69,9 +69,7 @@ def served(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     folder = tmp_path_factory.mktemp("served")
     with tracking_server(folder) as uri, Proxy(int(uri.rpartition(":")[2])) as proxy:
         workspace = Workspace(folder, uri)
-        client = workspace.store().connect()
-        client.create_experiment("iris-classifier")
-        client.create_registered_model("iris-classifier")
+        prepare(workspace)
         for model_version in (OLD, NEW):
             made = trained.release(workspace.artifacts / model_version / RELEASE, model_version)
             register(workspace, model_version, made.checksum)

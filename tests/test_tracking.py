@@ -122,7 +122,7 @@ def test_credentials_stay_out_of_errors(uri: str, tmp_path: Path, monkeypatch: p
 
 def test_credentials_stay_out_of_the_page_of_a_run(tmp_path: Path) -> None:
     """The address of a run's page is that of the server, without user and password."""
-    run = Run(store_at("http://user:hunter2@host:5000", tmp_path), "run", "1", "20260101_000000")
+    run = Run(store_at("http://user:hunter2@host:5000", tmp_path), "run", "1", "20260101_000000", "token")
     assert run.page.startswith("http://host:5000/#/experiments/1/runs?")
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import train_model
-from classifier import data, release, training
+from classifier import data, quality, release
 from classifier.predictor import Predictor
 from classifier.tracking import RELEASE
 from tests.conftest import PYTHON, ROOT, Workspace
@@ -42,8 +42,8 @@ def test_everything_is_logged(trained_once: Workspace) -> None:
     assert (parameters["n_estimators"], parameters["max_depth"], parameters["seed"]) == ("10", "None", "42")
     assert parameters["data_sha256"] == data.load_iris().digest
     assert (parameters["data_rows"], parameters["data_features"], parameters["data_classes"]) == ("150", "4", "3")
-    expected = {f"test_{name}" for name in training.METRICS}
-    expected |= {f"cv_{name}_{kind}" for name in training.METRICS for kind in ("mean", "std")}
+    expected = {f"test_{name}" for name in quality.METRICS}
+    expected |= {f"cv_{name}_{kind}" for name in quality.METRICS for kind in ("mean", "std")}
     expected |= {f"test_{name}_{label}" for name in ("precision", "recall", "f1") for label in data.load_iris().classes}
     expected |= {f"importance_{kind}_petal_width" for kind in ("impurity", "permutation")}
     assert expected <= set(run.data.metrics)
@@ -97,6 +97,26 @@ def test_the_parts_agree(trained_once: Workspace) -> None:
     assert answers.tolist() == [made.schema.classes[index] for index in probabilities.argmax(axis=1)]
     scaler = joblib.load(trained_once.artifacts / version.model_version / "scaler.joblib")
     assert np.array_equal(scaler.mean_, pipeline.named_steps["scaler"].mean_)
+
+
+def test_the_card_speaks_of_the_table(trained_once: Workspace) -> None:
+    """Card and release say how common each class is, how good the model is with it and how sure that is, what was left
+    out, and what the model is not good for."""
+    champion = trained_once.store().champion()
+    info = trained_once.store().fetch(champion).manifest.info
+    card = (trained_once.artifacts / champion.model_version / "model_card.md").read_text()
+    (run,) = runs(trained_once)
+    assert list(info.by_class) == data.load_iris().classes
+    for name, of_class in info.by_class.items():
+        assert (of_class["rows"], of_class["share"], of_class["held_out_rows"]) == (50, 50 / 150, 10)
+        for metric in ("precision", "recall", "f1"):
+            estimate = of_class[metric]
+            assert estimate["value"] == run.data.metrics[f"test_{metric}_{name}"]
+            assert estimate["low"] < estimate["value"] <= estimate["high"] <= 1
+            assert f"{estimate['value']:.3f} ({estimate['low']:.3f} to {estimate['high']:.3f})" in card
+    assert info.left_out == {}
+    assert len(info.limits) == 4
+    assert all(f"- {limit}\n" in card for limit in info.limits)
 
 
 def test_no_pickle_is_published(trained_once: Workspace) -> None:
@@ -224,7 +244,7 @@ def test_a_stray_file_stops_no_training(workspace: Workspace) -> None:
 
 def test_what_promotion_compares_is_measured() -> None:
     """Every choice of --metric is a metric of the evaluation."""
-    assert set(train_model.METRIC_CHOICES) <= set(training.METRICS)
+    assert set(train_model.METRIC_CHOICES) <= set(quality.METRICS)
 
 
 @pytest.mark.parametrize(

@@ -148,6 +148,23 @@ class ModelFeature(Reply):
     importance: float = Field(description="as the model itself says: impurity, gain or coefficients; they sum to 1")
 
 
+class ModelEstimate(Reply):
+    """A metric on the held-out rows, and its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class ModelClass(Reply):
+    rows: int = Field(description="of the table")
+    share: float = Field(description="of all rows of the table")
+    held_out_rows: int
+    precision: ModelEstimate
+    recall: ModelEstimate
+    f1: ModelEstimate
+
+
 class ModelMove(Reply):
     number: int
     when: str = Field(description="ISO 8601, UTC")
@@ -176,6 +193,9 @@ class ModelReply(Reply):
     parameters: dict[str, Any]
     metrics: dict[str, float]
     dataset: dict[str, Any]
+    by_class: dict[str, ModelClass] = Field(description="class → how common it is, and how good the model is with it")
+    left_out: dict[str, str] = Field(description="columns of the table that are no features → why")
+    limits: list[str] = Field(description="what the model is not good for")
     libraries: dict[str, str]
     git_commit: str
     checksum: str = Field(description="SHA-256 of the release's manifest, which holds those of its files")

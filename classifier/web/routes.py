@@ -23,7 +23,10 @@ from classifier.web.batches import Batches
 from classifier.web.guard import is_json, read_body
 from classifier.web.middleware import CALLER
 
-PROVENANCE = {"model_type", "trained_at", "parameters", "metrics", "dataset", "libraries", "git_commit"}
+PROVENANCE = {
+    "model_type", "trained_at", "parameters", "metrics", "dataset", "by_class", "left_out", "limits", "libraries",
+    "git_commit",
+}  # fmt: skip
 """What `/model/info` shows of the release's provenance as it stands."""
 
 MOVES = 20
