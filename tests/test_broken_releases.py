@@ -1,6 +1,7 @@
 """Releases that must not be served: what was live goes on, health says why, and promote_model.py makes none of them
 live."""
 
+import contextlib
 import os
 import pickle
 import re
@@ -99,12 +100,8 @@ def model_version(kind: str) -> str:
     return f"20260102_{NUMBERS[kind]:0>6}"
 
 
-@pytest.fixture(scope="module")
-def registered(trained_once: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """A good version, which is live, and one of each kind. Not to be changed."""
-    folder = tmp_path_factory.mktemp("broken") / "copy"
-    shutil.copytree(trained_once.folder, folder)
-    workspace = Workspace(folder)
+def register_each_kind(workspace: Workspace) -> None:
+    """Beside the good version that is live, one of each kind."""
     (good,) = workspace.versions()
     for kind, (damage, _) in KINDS.items():
         made = workspace.artifacts / model_version(kind) / RELEASE
@@ -115,18 +112,33 @@ def registered(trained_once: Workspace, tmp_path_factory: pytest.TempPathFactory
         if kind in WITH_ITS_CHECKSUM:
             checksum = sha256((made / MANIFEST).read_bytes())
         assert register(workspace, model_version(kind), checksum) == NUMBERS[kind]
-    return workspace
+
+
+@contextlib.contextmanager
+def nothing_planted_runs(folder: Path) -> Iterator[None]:
+    """Goes into the folder for as long as the block takes, in which nothing of what is planted there may run."""
+    with contextlib.chdir(folder):
+        pickle.loads(pickle.dumps(Planted()))
+        RAN.unlink()  # so it would show
+        yield
+        assert not RAN.exists()
+
+
+@pytest.fixture(scope="module")
+def registered(trained_once: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A good version, which is live, and one of each kind. Not to be changed."""
+    folder = tmp_path_factory.mktemp("broken") / "copy"
+    shutil.copytree(trained_once.folder, folder)
+    register_each_kind(Workspace(folder))
+    return Workspace(folder)
 
 
 @pytest.fixture
-def broken(registered: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
-    """A copy of that workspace, with the working directory in it. Nothing planted in it may run."""
+def broken(registered: Workspace, tmp_path: Path) -> Iterator[Workspace]:
+    """A copy of that workspace, with the working directory in it."""
     shutil.copytree(registered.folder, tmp_path / "copy")
-    monkeypatch.chdir(tmp_path / "copy")
-    pickle.loads(pickle.dumps(Planted()))
-    RAN.unlink()  # so it would show
-    yield Workspace(tmp_path / "copy")
-    assert not RAN.exists()
+    with nothing_planted_runs(tmp_path / "copy"):
+        yield Workspace(tmp_path / "copy")
 
 
 def refused(url: str) -> int:
@@ -150,16 +162,21 @@ def check_refusal(url: str, kind: str, good: str) -> None:
     assert (reply.status_code, reply.json()["model_version"]) == (200, good)
 
 
-def test_a_running_server_keeps_what_it_has(broken: Workspace) -> None:
-    """Whatever is wrong with a new champion, what was live goes on answering, health is degraded and says why, the
-    refusal is counted, and it is tried again after growing pauses. A sound champion is served at once."""
-    good = broken.versions()[-1]
-    with serving(broken, CLASSIFIER_FOLLOW_SECONDS="0.1") as (url, _):
-        until(lambda: version(url) == good)
+def test_a_running_server_keeps_what_it_has(anywhere: Workspace) -> None:
+    """On a folder, a database and a server: whatever is wrong with a new champion, what was live goes on answering,
+    health is degraded and says why, the refusal is counted, and it is tried again after growing pauses. A sound
+    champion is served at once."""
+    good = anywhere.train("--n-estimators", "10")
+    register_each_kind(anywhere)
+    with (
+        nothing_planted_runs(anywhere.folder),
+        serving(anywhere, CLASSIFIER_FOLLOW_SECONDS="0.1") as (url, _),
+    ):
+        until(lambda: version(url) == good, 30)
 
         def check(kind: str) -> tuple[float, int]:
             before, moved = refused(url), time.monotonic()
-            make_live(broken, NUMBERS[kind])
+            make_live(anywhere, NUMBERS[kind])
             until(lambda: model_version(kind) in (health(url)["reason"] or ""))
             check_refusal(url, kind, good)
             assert refused(url) > before
@@ -170,7 +187,7 @@ def test_a_running_server_keeps_what_it_has(broken: Workspace) -> None:
         until(lambda: refused(url) >= before + 5)
         # pauses of 0.1, 0.2, 0.4 and 0.8 s, less a quarter; at full speed it would be 0.4 s in all
         assert time.monotonic() - moved > 1.1
-        make_live(broken, "1")
+        make_live(anywhere, "1")
         until(lambda: health(url)["status"] == "healthy")
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.load import content, request
 from classifier.predictor import Predictor
 from classifier.tracking import RELEASE
-from tests.conftest import Trained, Workspace, make_live, noticed, register, until
+from tests.conftest import Trained, Workspace, make_live, noticed, prepare, register, until
 from tests.load import load
 from tests.test_api_process import serving, version
 
@@ -23,14 +23,16 @@ TOLERANCE = 10 * 2**20
 """Bytes by which memory may differ between the tenth swap and the last; a release a swap would be 80 MB."""
 
 
-def test_a_hundred_swaps_lose_and_mix_nothing(workspace: Workspace) -> None:
-    """Under 32 connections of single rows and batches, a hundred swaps fail no request; every reply's probabilities are
-    those of the version that it names; and the memory after the last swap is that after the tenth."""
+def test_a_hundred_swaps_lose_and_mix_nothing(anywhere: Workspace) -> None:
+    """On a folder, a database and a server, under 32 connections of single rows and batches: a hundred swaps fail no
+    request; every reply's probabilities are those of the version that it names; and the memory after the last swap is
+    that after the tenth."""
+    prepare(anywhere)
     predictors, numbers = [], []
     for seed, model_version in enumerate(MODEL_VERSIONS):
-        made = Trained(TREES, seed).release(workspace.artifacts / model_version / RELEASE, model_version)
+        made = Trained(TREES, seed).release(anywhere.artifacts / model_version / RELEASE, model_version)
         predictors.append(Predictor(made))
-        numbers.append(register(workspace, model_version, made.checksum))
+        numbers.append(register(anywhere, model_version, made.checksum))
         assert (SWAPS - 10) * len(made.model) > 3 * TOLERANCE
     drawn = np.random.default_rng(0).uniform((4, 2, 1, 0.1), (8, 4.5, 7, 2.5), (500, 4)).round(1)
     one, other = (predictor.probabilities(drawn) for predictor in predictors)
@@ -51,13 +53,13 @@ def test_a_hundred_swaps_lose_and_mix_nothing(workspace: Workspace) -> None:
         assert reply["prediction_proba"] == (whole if sent == batch else whole[asked[sent]])
         seen[reply["model_version"], "batch" if sent == batch else "row"] += 1
 
-    make_live(workspace, numbers[0])
-    with serving(workspace, CLASSIFIER_FOLLOW_SECONDS="0.1") as (url, process):
-        until(lambda: version(url) == MODEL_VERSIONS[0])
+    make_live(anywhere, numbers[0])
+    with serving(anywhere, CLASSIFIER_FOLLOW_SECONDS="0.1") as (url, process):
+        until(lambda: version(url) == MODEL_VERSIONS[0], 30)
 
         def swap(name: str, number: str) -> int:
             """Waits until the new version answers, too; how much memory there is then."""
-            make_live(workspace, number)
+            make_live(anywhere, number)
             until(lambda: version(url) == name)
             answered = seen[name, "row"]
             until(lambda: seen[name, "row"] > answered or bool(sent.lost))
