@@ -6,6 +6,7 @@ Knows compiled models; does not know requests, versions in a registry, or who as
 import ctypes
 import functools
 import math
+import threading
 from collections.abc import Callable, Sequence
 from importlib.resources import files
 from typing import Any, Literal
@@ -35,14 +36,19 @@ class _Model(ctypes.Structure):
     )
 
 
-@functools.cache
+_compiling = threading.Lock()
+"""A start may load two models at once, and what both compiled would be kept of one only: the other would run on in
+memory that is nobody's any more."""
+
+
 def _compiled(kind: Literal["forest", "linear"]) -> tuple[Compute, Compute]:
     """What computes such a model for one row, and for many.
 
     The first keeps Python's lock: for a microsecond, giving it up costs more, and whoever took it would keep it for
     thousands. The second gives it up.
     """
-    address = _engine().get_function_address(kind)
+    with _compiling:
+        address = _engine().get_function_address(kind)
     types = (None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p)
     return ctypes.PYFUNCTYPE(*types)(address), ctypes.CFUNCTYPE(*types)(address)
 

@@ -3,6 +3,7 @@
 import dataclasses
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -60,3 +61,46 @@ def test_the_training_wing_stays_out_of_the_serving_process() -> None:
     loaded = subprocess.run([PYTHON, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
     assert "llvmlite" in loaded
     assert not TRAINING_ONLY & set(loaded)
+
+
+AT_ONCE = """
+import sys, threading
+import llvmlite.binding as llvm
+from pathlib import Path
+from classifier import release
+from classifier.predictor import Predictor
+
+made = release.read(Path(sys.argv[1]))
+compile_it, compiled = llvm.create_mcjit_compiler, []
+ready = threading.Barrier(8)
+
+def slowly(*arguments):
+    compiled.append(None)
+    threading.Event().wait(0.1)  # so that others come meanwhile
+    return compile_it(*arguments)
+
+def load():
+    ready.wait()
+    loaded.append(Predictor(made))
+
+loaded = []
+llvm.create_mcjit_compiler = slowly
+threads = [threading.Thread(target=load) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+assert len(loaded) == 8
+answers = {tuple(one.answer(made.golden_rows[0].tolist())) for one in loaded}
+assert len(answers) == 1, answers
+assert len(compiled) == 1, f"compiled {len(compiled)} times"
+"""
+
+
+def test_what_is_compiled_at_once_is_compiled_once(trained: Trained, tmp_path: Path) -> None:
+    """Models that are loaded by several threads at once, when nothing is compiled yet, share what the first compiles:
+    machine code that a second one replaced would be gone while somebody runs it."""
+    trained.release(tmp_path / "release")
+    command = [PYTHON, "-c", AT_ONCE, str(tmp_path / "release")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr or done.returncode

@@ -18,7 +18,7 @@ from classifier import comparison, journal, ports, tracking
 from classifier.errors import TrackingError
 from classifier.predictor import Predictor
 from classifier.tracking import Store
-from tests.conftest import PYTHON, Workspace, tracking_server, until
+from tests.conftest import PYTHON, Workspace, noticed, tracking_server, until
 from tests.test_api_process import serving, version
 
 
@@ -136,7 +136,7 @@ def test_a_version_becomes_live_with_its_reason(three: Workspace, command: Comma
         assert (code, live(three)) == (0, "1")
         assert "in place of 3: passed review" in shown
         until(lambda: version(url) == three.versions()[0])
-        until(lambda: requests.get(f"{url}/model/info", timeout=10).json()["journal"][0]["to"] == "1")
+        until(lambda: noticed(url, "1"), 30)
         newest, before, *_ = requests.get(f"{url}/model/info", timeout=10).json()["journal"]
         assert (newest["from"], newest["why"], newest["who"]) == ("3", "passed review", journal.whoami())
         assert before["why"] == "train_model.py --promote always"
@@ -218,7 +218,7 @@ def test_a_move_in_mlflow_is_noticed(three: Workspace, command: Command) -> None
         until(lambda: version(url) == three.versions()[2])
         three.store().connect().set_registered_model_alias(three.model_name, "champion", "2")
         until(lambda: version(url) == three.versions()[1])
-        until(lambda: requests.get(f"{url}/model/info", timeout=10).json()["journal"][0]["to"] == "2")
+        until(lambda: noticed(url, "2"), 30)
         (newest, *_) = requests.get(f"{url}/model/info", timeout=10).json()["journal"]
         assert (newest["from"], newest["who"]) == ("3", journal.NOTICED)
     three.store().connect().set_registered_model_alias(three.model_name, "challenger", "1")
