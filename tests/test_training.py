@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
-from classifier import data, quality, report, training
+from classifier import data, estimators, quality, report, training
 from classifier.errors import DataError
 from classifier.recipe import Recipe
 from tests.conftest import Trained
@@ -77,3 +77,41 @@ def test_a_column_that_knows_the_class_is_found() -> None:
     ]
     few = table.part(np.arange(60))
     assert [line[:40] for line in report.warnings(few, {})] == ["warning: the classes are not balanced, s"]
+
+
+@pytest.mark.parametrize("estimator", ["random-forest", "extra-trees"])
+def test_threads_and_parts_change_nothing(estimator: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many threads and parts a forest is fitted in, its trees, and what it answers, are the same to the last
+    bit; the share that is told only grows, and ends with all."""
+    table, recipe = data.load_iris(), Recipe(estimator, {"n_estimators": 15})
+    whole = training.fit(table, recipe, 3, threads=1)
+    monkeypatch.setattr(training, "LARGE", 100)
+    told: list[float] = []
+    parts = training.fit(table, recipe, 3, told.append, threads=4)
+    assert told == sorted(told)
+    assert (len(told) > 5, told[-1]) == (True, 1)
+    assert np.array_equal(whole.predict_proba(table.features), parts.predict_proba(table.features))
+    assert parts[-1].get_params() == whole[-1].get_params()
+    monkeypatch.setattr(training, "SMALL", 100)
+    assert training.fit(table, recipe, 3)[-1].n_jobs == 1
+    told.clear()
+    validated = training.cross_validate(table, recipe, 3, 3, told.append)
+    assert told == sorted(told)
+    assert told[-1] == 1
+    monkeypatch.undo()
+    assert np.array_equal(validated.probabilities, training.cross_validate(table, recipe, 3, 3).probabilities)
+
+
+def test_large_forests_have_a_limit() -> None:
+    """Of more rows than those of which a forest keeps within its megabytes, the leaves of its trees are limited to as
+    many as fit; a limit that is given stays, and what isn't a forest gets none."""
+    most = estimators.FOREST_BYTES // (100 * (2 * 16 + 8 * 3))
+    assert estimators.bounded(Recipe(), most, 3) == Recipe()
+    assert estimators.bounded(Recipe(), most + 1, 3).given == {"max_leaf_nodes": most}
+    assert estimators.bounded(Recipe(given={"min_samples_leaf": 10}), 10 * most, 3).given == {"min_samples_leaf": 10}
+    for other in (
+        Recipe(given={"max_leaf_nodes": 10**9}),
+        Recipe("hist-gradient-boosting"),
+        Recipe("extra-trees", {"n_estimators": 1}),
+    ):
+        assert estimators.bounded(other, most + 1, 3) == other
