@@ -73,7 +73,10 @@ def compile_pipeline(pipeline: Pipeline, schema: Schema) -> Compiled:
         thresholds, which = np.unique(nodes["cut"][asked], return_inverse=True)
         rounded = not isinstance(classifier, HistGradientBoostingClassifier)
         nodes["cut"][asked] = _cuts(thresholds, prepared.mean[column], prepared.scale[column], rounded=rounded)[which]
-    leaves = np.concatenate([leaves for _, leaves in trees])
+    # many leaves say the same, of fully grown trees nearly all: kept once, they are always in the processor's caches
+    leaves, which = np.unique(np.concatenate([leaves for _, leaves in trees]), axis=0, return_inverse=True)
+    in_leaf = nodes["feature"] == LEAF
+    nodes["child"][in_leaf] = which.ravel()[nodes["child"][in_leaf]]
     return Forest(prepared.inputs, start.astype(np.float64), nodes, roots.astype(np.int32), leaves)
 
 

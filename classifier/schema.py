@@ -1,7 +1,8 @@
 """What a model takes and gives: features with their ranges, classes by name. Knows nothing of tables, files or HTTP."""
 
 import math
-from collections.abc import Mapping, Sequence
+import operator
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
@@ -166,25 +167,40 @@ class Schema(BaseModel):
         return tuple((one.name, one.minimum, one.maximum, one.unusual) for one in self.features)
 
     @cached_property
-    def _numbers(self) -> tuple[tuple[str, Mapping[str | None, float] | None], ...]:
-        return tuple((one.name, one.numbers if isinstance(one, Category) else None) for one in self.features)
-
-    @cached_property
     def is_plain(self) -> bool:
         """Whether every feature is a number that can't be missing: values are as the model takes them."""
         return all(isinstance(one, Number) and not one.missing for one in self.features)
+
+    @cached_property
+    def _extremes(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        return tuple(one.minimum for one in self.features), tuple(one.maximum for one in self.features)
+
+    @cached_property
+    def _pick(self) -> Callable[[Mapping[str, Any]], Sequence[Any]]:
+        """What gets the values of a whole row in the order of the features."""
+        return operator.itemgetter(*self.feature_names, self.feature_names[0])  # of one name it would give no tuple
+
+    @cached_property
+    def _numbered(self) -> tuple[tuple[int, Mapping[str | None, float]], ...]:
+        """Where the categories are, and their numbers."""
+        return tuple((at, one.numbers) for at, one in enumerate(self.features) if isinstance(one, Category))
+
+    @cached_property
+    def _with_gaps(self) -> tuple[int, ...]:
+        """Where the numbers are that may be missing."""
+        return tuple(at for at, one in enumerate(self.features) if isinstance(one, Number) and one.missing)
 
     def row(self, values: Mapping[str, Any]) -> list[float]:
         """A valid row as the model takes it, in the order of the features. What isn't there is missing."""
         if self.is_plain:
             return [values[name] for name in self.feature_names]
-        found = []
-        for name, numbers in self._numbers:
-            value = values.get(name)
-            if numbers is not None:
-                found.append(numbers.get(value, UNKNOWN))
-            else:
-                found.append(math.nan if value is None else value)
+        whole = len(values) == len(self.features)
+        found: list[Any] = [*self._pick(values)[:-1]] if whole else [values.get(name) for name in self.feature_names]
+        for at, numbers in self._numbered:
+            found[at] = numbers.get(found[at], UNKNOWN)
+        for at in self._with_gaps:
+            if found[at] is None:
+                found[at] = math.nan
         return found
 
     def fits(self, values: Mapping[str, Value]) -> bool:
@@ -224,8 +240,12 @@ class Schema(BaseModel):
     def warnings(self, row: Sequence[float]) -> tuple[InputWarning, ...]:
         """A warning for each value, as the model takes it, unlike those seen in training."""
         found: tuple[InputWarning, ...] = ()
+        lows, highs = self._extremes
+        # of NaN, which is missing, neither is true
+        if not (any(map(operator.lt, row, lows)) or any(map(operator.gt, row, highs))):
+            return found
         for value, (name, minimum, maximum, said) in zip(row, self._ranges, strict=True):
-            if value < minimum or value > maximum:  # of NaN, which is missing, neither is true
+            if value < minimum or value > maximum:
                 found += (InputWarning(feature=name, message=said.format(value)),)
         return found
 
