@@ -9,6 +9,7 @@ python train_model.py --search 30 --metric log_loss
 import argparse
 import logging
 import math
+import shlex
 import signal
 import sys
 import time
@@ -340,7 +341,7 @@ def train(settings: Settings, options: argparse.Namespace, step: "Steps") -> Non
     step.reached = f"{version.model_version} is registered: {verdict}"
     store_name = redacted(settings.tracking_uri)
     print(report.summary(version, verdict, validation, evaluation, folder, store_name, run.page))
-    print(f"\nNext: {next_step(settings, options, version, live)}")
+    print(f"\nNext: {next_step(settings, version, live)}")
 
 
 def search(
@@ -370,9 +371,13 @@ def least_rows(folds: int, test_size: float) -> int:
     return max(math.ceil(folds / (1 - test_size)), math.ceil(1 / test_size))
 
 
-def next_step(settings: Settings, options: argparse.Namespace, version: "RegisteredVersion", live: bool) -> str:
-    given = f"MLFLOW_TRACKING_URI='{redacted(settings.tracking_uri)}' " if options.tracking_uri else ""
-    given += f"CLASSIFIER_MODEL_NAME='{settings.model_name}' " if options.model_name else ""
+def next_step(settings: Settings, version: "RegisteredVersion", live: bool) -> str:
+    usual = Settings.load()  # what the other scripts take, if nobody tells them
+    given = ""
+    if settings.tracking_uri != usual.tracking_uri:
+        given += f"MLFLOW_TRACKING_URI={shlex.quote(redacted(settings.tracking_uri))} "
+    if settings.model_name != usual.model_name:
+        given += f"CLASSIFIER_MODEL_NAME={shlex.quote(settings.model_name)} "
     if not live:
         return f'`{given}python promote_model.py {version.registry_version} --why "…"` makes it live.'
     return f"`{given}python api.py` serves what is live; a server of it that is running follows within seconds."

@@ -6,6 +6,7 @@ import pickle
 import re
 import signal
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import joblib
@@ -15,6 +16,8 @@ import pytest
 import train_model
 from classifier import data, quality, release
 from classifier.predictor import Predictor
+from classifier.release import RegisteredVersion
+from classifier.settings import Settings
 from classifier.tracking import RELEASE
 from tests.conftest import PYTHON, ROOT, Workspace
 
@@ -161,6 +164,21 @@ def test_a_champion_that_knows_the_held_out_rows_is_not_compared(workspace: Work
     assert "train with the same to compare" in done.stdout
     assert "Next: `python promote_model.py 2 --why" in done.stdout
     assert workspace.store().champion().model_version == first
+
+
+def test_the_next_step_names_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a training says to do next names the store and the model, where the other scripts would take others."""
+    version = RegisteredVersion("20260101_000000", "3", "run", "checksum")
+    monkeypatch.delenv("CLASSIFIER_MODEL_NAME", raising=False)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert train_model.next_step(Settings.load(), version, True).startswith("`python api.py` serves")
+    table = Settings.load(table=tmp_path / "my birds.csv", tracking_uri="http://me:hunter2@host:5000")
+    said = train_model.next_step(table, version, False)
+    assert said.startswith(
+        "`MLFLOW_TRACKING_URI=http://host:5000 CLASSIFIER_MODEL_NAME=my-birds python promote_model.py 3 --why"
+    )
+    monkeypatch.setenv("CLASSIFIER_MODEL_NAME", "my-birds")
+    assert "CLASSIFIER_MODEL_NAME" not in train_model.next_step(table, version, True)
 
 
 def test_unless_trained_trains_once(empty_workspace: Workspace) -> None:
