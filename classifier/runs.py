@@ -30,7 +30,7 @@ class Run:
 
     def __init__(self, store: Store, run_id: str, experiment_id: str, model_version: str, token: str) -> None:
         self._store, self.run_id, self.model_version = store, run_id, model_version
-        self._experiment_id, self._token = experiment_id, token
+        self.experiment_id, self._token = experiment_id, token
         ui = store.shown if store.shown.startswith("http") else UI
         self.page = f"{ui}/#/experiments/{experiment_id}/runs?workflowType=machine_learning&viewStateShareKey={VIEW}"
 
@@ -58,7 +58,7 @@ class Run:
 
             client, now = self._store.connect(), int(time.time() * 1000)
             trial = client.create_run(
-                self._experiment_id,
+                self.experiment_id,
                 start_time=int(started * 1000),
                 tags={MLFLOW_PARENT_RUN_ID: self.run_id, TOKEN_TAG: self._token},
                 run_name=f"{self.model_version} trial {number}",

@@ -7,12 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from classifier import filestore
+from classifier import filestore, runs
 from classifier.errors import ClassifierError, NoModelError, TrackingError
 from classifier.filestore import BROKEN, FileStore
-from classifier.runs import Run
 from classifier.settings import Settings
-from classifier.tracking import Store
+from classifier.tracking import TOKEN_TAG, Store
 from tests.conftest import Workspace
 
 
@@ -120,9 +119,32 @@ def test_credentials_stay_out_of_errors(uri: str, tmp_path: Path, monkeypatch: p
     assert "user" not in str(caught.value)
 
 
+@pytest.mark.parametrize("uri", ["file://{}/mlruns", "sqlite:///{}/mlflow.db"])
+def test_the_trials_of_a_dead_search_are_buried_with_it(uri: str, tmp_path: Path) -> None:
+    """A trial that was being written down when its training was killed is marked as KILLED with it."""
+    store = store_at(uri.format(tmp_path), tmp_path)
+    with runs.start(store, "iris-classifier", "20260101_000000", "token", ()) as run:
+        run.log_trial(1, {"C": 1.0}, {"cv_accuracy_mean": 0.5}, started=0)
+        client = store.connect()
+        client.create_run(run.experiment_id, run_name="20260101_000000 trial 2", tags={TOKEN_TAG: "token"})
+        client.create_run(run.experiment_id, run_name="20260101_000000 trial 2", tags={TOKEN_TAG: "of another"})
+        run.finish()
+    store.bury("20260101_000000", "token")
+    found = {
+        (one.info.run_name[16:], one.data.tags[TOKEN_TAG]): one.info.status
+        for one in client.search_runs([run.experiment_id])
+    }
+    assert found == {
+        ("", "token"): "FINISHED",
+        ("trial 1", "token"): "FINISHED",
+        ("trial 2", "token"): "KILLED",
+        ("trial 2", "of another"): "RUNNING",
+    }
+
+
 def test_credentials_stay_out_of_the_page_of_a_run(tmp_path: Path) -> None:
     """The address of a run's page is that of the server, without user and password."""
-    run = Run(store_at("http://user:hunter2@host:5000", tmp_path), "run", "1", "20260101_000000", "token")
+    run = runs.Run(store_at("http://user:hunter2@host:5000", tmp_path), "run", "1", "20260101_000000", "token")
     assert run.page.startswith("http://host:5000/#/experiments/1/runs?")
 
 
