@@ -3,9 +3,9 @@
 In a file store every operation on a file is a moment of its own; `tests.faults` says what one is. Of files that a
 training writes one after the other and reads only when all are there (a run's parameters, metrics, tags and artifacts,
 and MLflow's temporary files) the first and the last are tried: a kill between them leaves what these two leave, but for
-the number of files. That makes 200 kills of the 1,200 that are possible, each followed by a whole training; `--every-operation` does them
-all. Databases
-and servers have transactions; there a training is killed after some of its steps.
+the number of files. That makes 200 kills of the 1,200 that are possible, each followed by a whole training; with
+`--every-operation` it is all of them. Databases and servers have transactions; there a training is killed after some of
+its steps.
 """
 
 import queue
