@@ -37,6 +37,8 @@ COLUMNS = tuple(f"metrics.`{name}`" for name in ("test_accuracy", "cv_accuracy_m
 COLUMNS += ("params.`n_estimators`", "params.`max_depth`")
 """What MLflow's page of the experiment shows of each run."""
 
+WHY_LIMITED = "the forest would be too large to serve (--max-leaf-nodes sets another limit)"
+
 QUIET = 5
 """Seconds without a word after which it is said how far something is."""
 
@@ -261,15 +263,18 @@ def train(settings: Settings, options: argparse.Namespace, step: "Steps") -> Non
             suspects = training.leaks(parts.training, options.seed)
             print("\n".join(["", report.described(table), *report.warnings(table, suspects), ""]), flush=True)
 
-        recipe = Recipe(options.estimator, {name: value for name, value in vars(options).items() if name in NAMES})
+        chosen = Recipe(options.estimator, {name: value for name, value in vars(options).items() if name in NAMES})
+        recipe = bounded(chosen, len(parts.training), len(table.classes))
+        if recipe != chosen:
+            print(
+                f"         each tree gets at most {recipe.given['max_leaf_nodes']:,} leaves: {WHY_LIMITED}", flush=True
+            )
         if options.search:
             recipe, validation = search(recipe, parts.training, options, run, step)
         else:
-            recipe = bounded(recipe, len(parts.training), len(table.classes))
             doing = f"cross-validate in {options.folds} folds"
-            validation = training.cross_validate(
-                parts.training, recipe, options.folds, options.seed, step.during(doing)
-            )
+            tell = step.during(doing)
+            validation = training.cross_validate(parts.training, recipe, options.folds, options.seed, tell)
             step.done(doing)
 
         pipeline = training.fit(parts.training, recipe, options.seed, step.during("fit"))
@@ -349,12 +354,12 @@ def search(
 ) -> tuple[Recipe, "CrossValidation"]:
     """Tries hyperparameters by cross-validation, each a run below this one. Returns the best, and how they did."""
     from classifier import training
-    from classifier.estimators import bounded, hyperparameters
+    from classifier.estimators import hyperparameters
     from classifier.search import Search
 
     trials = Search(recipe, options.metric, options.seed)
     for number in range(1, options.search + 1):
-        started, candidate = time.time(), bounded(trials.ask(), len(table), len(table.classes))
+        started, candidate = time.time(), trials.ask()
         doing = f"trial {number} of {options.search}"
         validation = training.cross_validate(table, candidate, options.folds, options.seed, step.during(doing))
         best = trials.tell(candidate, validation.mean(options.metric))

@@ -261,6 +261,8 @@ def limits(parts: Split, schema: Schema, pipeline: Pipeline, trials: int) -> lis
             f"Categories that less than {RARE:.0%} of the training rows have are one to it, and so is any that it "
             "hasn't seen."
         )
+    if is_forest(pipeline[-1]) and (leaves := pipeline[-1].max_leaf_nodes):
+        said.append(f"Its trees have at most {leaves:,} leaves each: it may know less of details than the table does.")
     averaged = "shares of its trees' leaves" if is_forest(pipeline[-1]) else "made of sums"
     said.append(f"Its probabilities are {averaged}: look at plots/calibration.png before acting on them.")
     counts = parts.whole.target.value_counts()

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 import train_model
-from classifier import data, quality, release
+from classifier import data, estimators, quality, release
+from classifier.compiled import Forest
 from classifier.predictor import Predictor
 from classifier.release import RegisteredVersion
 from classifier.settings import Settings
@@ -179,6 +180,27 @@ def test_the_next_step_names_the_model(tmp_path: Path, monkeypatch: pytest.Monke
     )
     monkeypatch.setenv("CLASSIFIER_MODEL_NAME", "my-birds")
     assert "CLASSIFIER_MODEL_NAME" not in train_model.next_step(table, version, True)
+
+
+def test_a_limit_on_leaves_is_told(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where the forest would be too large to serve, its trees get fewer leaves; terminal, run, card and release say so,
+    and the compiled model stays within the bound. Who sets a limit is told nothing."""
+    monkeypatch.setattr(estimators, "FOREST_BYTES", 5600)
+    for name, value in workspace.environment.items():
+        monkeypatch.setenv(name, value)
+    assert train_model.main(["--n-estimators", "10", "--folds", "2"]) == 0
+    assert "each tree gets at most 10 leaves: the forest would be too large to serve" in capsys.readouterr().out
+    champion = workspace.store().champion()
+    made = workspace.store().fetch(champion)
+    assert made.manifest.info.parameters["max_leaf_nodes"] == 10
+    assert "at most 10 leaves each" in " ".join(made.manifest.info.limits)
+    model = Predictor(made).compiled
+    assert isinstance(model, Forest)
+    assert model.nodes.nbytes + model.leaves.nbytes < 5600
+    assert train_model.main(["--n-estimators", "10", "--folds", "2", "--max-leaf-nodes", "50"]) == 0
+    assert "each tree gets" not in capsys.readouterr().out
 
 
 def test_unless_trained_trains_once(empty_workspace: Workspace) -> None:
