@@ -17,7 +17,10 @@ import requests
 from playwright.sync_api import Browser, Locator, Page, Route, expect, sync_playwright
 
 from test_api import Api
-from tests.conftest import PYTHON, Workspace
+from tests.conftest import PYTHON, Workspace, status, until
+from tests.test_api_process import serving
+from tests.test_categories import GENTOO
+from tests.test_reading import PENGUINS
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 CHROMIUM_OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
@@ -97,6 +100,31 @@ def test_docs_predict_without_the_internet(api: Api, tab: Tab) -> None:
     expect(shown).to_contain_text(f'"model_version": "{reply["model_version"]}"')
     assert (tab.asked_elsewhere, tab.errors) == ([], [])
     assert [url for url in asked if not url.startswith(f"{api.url}/")] == []
+
+
+def test_docs_show_the_features_of_any_table(tmp_path: Path, tab: Tab) -> None:
+    """Of a model of another table /docs shows the features by their names, with their categories, and the example,
+    executed, is answered."""
+    workspace = Workspace(tmp_path, model_name="penguins")
+    table = ["--data", str(PENGUINS), "--target", "species"]
+    workspace.train(*table, "--n-estimators", "5", "--folds", "2")
+    with serving(workspace) as (url, _):
+        until(lambda: status(f"{url}/readyz") == 200, SECONDS)
+        page = tab.page
+        page.goto(f"{url}/docs")
+        predict = page.locator(".opblock").filter(has=page.locator('[data-path="/predict"]'))
+        predict.get_by_role("button", name="/predict").first.click()
+        assert json.loads(predict.locator("textarea").input_value()).keys() == GENTOO.keys()
+        with page.expect_response(f"{url}/predict") as caught:
+            predict.get_by_role("button", name="Execute").click()
+        assert caught.value.status == 200
+        predict.get_by_text("Schema", exact=True).first.click()
+        schema = predict.locator(".json-schema-2020-12").first
+        for name in GENTOO:
+            expect(schema.get_by_text(name, exact=True).first).to_be_visible()
+        schema.get_by_text("Expand all", exact=True).first.click()  # of the first feature
+        expect(schema).to_contain_text("Biscoe")
+        assert (tab.asked_elsewhere, tab.errors) == ([], [])
 
 
 # -- MLflow's pages

@@ -126,7 +126,9 @@ def prediction_routes(
     @router.post("/predict", summary="Predict one row", response_model=replies.PredictReply,
                  responses=BODY_ERRORS, openapi_extra=body_of("PredictRequest", settings.max_body_bytes))  # fmt: skip
     async def predict_one(request: Request, caller_key: CallerKey = None) -> Response:
-        """Every feature is required, as a finite JSON number. The reply names the model that answered."""
+        """Numbers are finite JSON numbers, categories texts. What was missing in training may be null or left out, all
+        else is required. The reply names the model that answered.
+        """
         body = await read_body(request, settings.max_body_bytes)
         started = time.perf_counter()
         state = service.state()
@@ -149,8 +151,8 @@ def prediction_routes(
     async def predict_many(request: Request) -> Response:
         """Rows as columns or as records; one bad row refuses them all and is named by its number, from 0.
 
-        An Arrow IPC stream, uncompressed, with a column of numbers a feature, is answered by one: the columns of the
-        reply, and the rest of it as JSON in the schema's metadata, under `batch`.
+        An Arrow IPC stream, uncompressed, with a column of numbers or texts a feature, is answered by one: the columns
+        of the reply, and the rest of it as JSON in the schema's metadata, under `batch`.
         """
         body = await read_body(request, settings.max_batch_bytes, arrow.MEDIA_TYPE)
         media_type = wire.JSON if is_json(request.headers["content-type"]) else arrow.MEDIA_TYPE
