@@ -1,10 +1,14 @@
-"""A table of 30 features, numbers and categories, some with gaps: what it costs more than Iris' four numbers."""
+"""A table of 30 features, numbers and categories, some with gaps: what it costs more than Iris' four numbers.
+
+python -m benchmarks.mixed    this table alone, in two minutes
+"""
 
 import json
 import os
 import statistics
 import subprocess
 import sys
+import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -14,7 +18,7 @@ import pandas as pd
 from benchmarks import bodies
 from benchmarks.load import Load, request, run
 from benchmarks.measure import spread, table
-from benchmarks.servers import PROBE, ROOT, serving, store
+from benchmarks.servers import LOAD_CORE, PROBE, ROOT, on_core, serving, store
 
 ROWS, NUMBERS, CATEGORIES, GAPS = 1000, 18, 12, 6
 """Every so many columns have gaps, of a tenth of the rows."""
@@ -48,16 +52,16 @@ def singles(frame: pd.DataFrame) -> list[bytes]:
     return [request("/predict", json.dumps(record).encode()) for record in present]
 
 
-def train(workspace: Path) -> None:
-    file = workspace / "mixed.csv"
-    drawn().to_csv(file, index=False)
-    command = [sys.executable, str(ROOT / "train_model.py"), "--data", str(file), "--target", "kind"]
+def train(workspace: Path, *options: str) -> None:
+    command = [sys.executable, str(ROOT / "train_model.py"), *options]
     subprocess.run(command, env=os.environ | store(workspace), check=True, capture_output=True)
 
 
 def report(workspace: Path, seconds: float, cycles: int) -> str:
     """`POST /predict` of both tables, each against the bare reply to the same bodies."""
-    train(workspace)
+    file = workspace / "mixed.csv"
+    drawn().to_csv(file, index=False)
+    train(workspace, "--data", str(file), "--target", "kind")
     sent = {"Iris": bodies.singles(bodies.rows(5000)), "30 features": singles(drawn(5000, seed=1))}
     probes = {"Iris": PROBE, "30 features": sent["30 features"][0]}
     settings = {"Iris": {}, "30 features": {"CLASSIFIER_MODEL_NAME": "mixed"}}
@@ -98,3 +102,10 @@ def report(workspace: Path, seconds: float, cycles: int) -> str:
     )
     head = ["connections", "table", "requests/s", "bare", "to bare", "of Iris'"]
     return table("A table of 30 features", remark, head, lines)
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as folder:
+        train(Path(folder))
+        on_core(LOAD_CORE)
+        report(Path(folder), seconds=1, cycles=21)

@@ -53,7 +53,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         workspace = Path(folder)
         for _ in range(2):  # two versions, to swap between
-            train(workspace)
+            mixed.train(workspace)
         on_core(LOAD_CORE)
         one_row, throughput = single(workspace, seconds, cycles)
         parts = [
@@ -85,11 +85,6 @@ def main() -> None:
     text = "\n\n".join(["# Results", remark, *parts])
     options.output.write_text(text + "\n", encoding="utf-8")
     print(f"\n{options.output} is written")
-
-
-def train(workspace: Path) -> None:
-    command = [sys.executable, str(ROOT / "train_model.py")]
-    subprocess.run(command, env=os.environ | store(workspace), check=True, capture_output=True)
 
 
 def single(workspace: Path, seconds: float, cycles: int) -> tuple[str, dict[str, list[float]]]:
