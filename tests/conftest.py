@@ -118,8 +118,8 @@ class FakeSource:
         return next(one for one in (self.live, self.candidate) if one and one.checksum == version.checksum)
 
 
-def until(condition: Callable[[], bool], seconds: float = 10) -> None:
-    """Waits for a condition that another thread or process makes true."""
+def until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    """Waits for a condition that another thread or process makes true, on however busy a machine."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it didn't come true"

@@ -36,7 +36,7 @@ def serving(workspace: Workspace, **environment: str) -> Iterator[tuple[str, "su
         ) as process,
     ):
         try:
-            until(lambda: status(f"{url}/livez") == 200, 30)
+            until(lambda: status(f"{url}/livez") == 200)
             yield url, process
         finally:
             process.terminate()
@@ -131,7 +131,7 @@ def test_a_store_that_breaks_does_not_stop_serving(workspace: Workspace) -> None
         until(lambda: requests.get(f"{url}/health", timeout=10).json()["status"] == "degraded")
         assert requests.post(f"{url}/predict", json=ROW, timeout=10).status_code == 200
         meta.write_text(content)
-        until(lambda: requests.get(f"{url}/health", timeout=10).json()["status"] == "healthy", 20)
+        until(lambda: requests.get(f"{url}/health", timeout=10).json()["status"] == "healthy")
     log = (workspace.folder / "api.log").read_text()
     assert log.count("keeping the model") < 5
 
@@ -150,7 +150,7 @@ def test_a_start_without_the_store_serves_what_was_live(workspace: Workspace) ->
         assert health["status"] == "degraded"
         assert f"{old} is served meanwhile" in health["reason"]
         meta.write_text(content)
-        until(lambda: requests.get(f"{url}/health", timeout=10).json()["status"] == "healthy", 20)
+        until(lambda: requests.get(f"{url}/health", timeout=10).json()["status"] == "healthy")
     new = workspace.train("--n-estimators", "5")
     whole = {file: file.read_bytes() for file in workspace.folder.rglob("model.safetensors") if new in manifest(file)}
     assert len(whole) == 2
@@ -158,10 +158,11 @@ def test_a_start_without_the_store_serves_what_was_live(workspace: Workspace) ->
         file.write_bytes(data[:-1])
     with serving(workspace) as (url, _):
         until(lambda: version(url) == old)
-        assert "refused" in requests.get(f"{url}/health", timeout=10).json()["reason"]
+        # on a slow machine it may lose patience with the registry first
+        until(lambda: "refused" in requests.get(f"{url}/health", timeout=10).json()["reason"])
         for file, data in whole.items():
             file.write_bytes(data)
-        until(lambda: version(url) == new, 20)
+        until(lambda: version(url) == new)
 
 
 def manifest(forest: Path) -> str:
@@ -261,7 +262,7 @@ def test_uvicorn_serves_it_too(workspace: Workspace) -> None:
         command, cwd=workspace.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
         try:
-            until(lambda: status(f"http://127.0.0.1:{port}/readyz") == 200, 30)
+            until(lambda: status(f"http://127.0.0.1:{port}/readyz") == 200)
         finally:
             process.terminate()
         assert process.stdout is not None

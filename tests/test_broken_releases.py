@@ -172,7 +172,7 @@ def test_a_running_server_keeps_what_it_has(anywhere: Workspace) -> None:
         nothing_planted_runs(anywhere.folder),
         serving(anywhere, CLASSIFIER_FOLLOW_SECONDS="0.1") as (url, _),
     ):
-        until(lambda: version(url) == good, 30)
+        until(lambda: version(url) == good)
 
         def check(kind: str) -> tuple[float, int]:
             before, moved = refused(url), time.monotonic()
@@ -197,7 +197,7 @@ def test_a_start_serves_what_was_live_before(broken: Workspace, kind: str) -> No
     make_live(broken, NUMBERS[kind])
     with serving(broken) as (url, _):
         # on a slow machine it may lose patience with the registry first
-        until(lambda: model_version(kind) in (health(url)["reason"] or ""), 30)
+        until(lambda: model_version(kind) in (health(url)["reason"] or ""))
         check_refusal(url, kind, broken.versions()[-1])
         assert refused(url) > 0
 

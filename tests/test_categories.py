@@ -244,7 +244,7 @@ def test_a_table_becomes_a_service(tmp_path: Path) -> None:
     assert re.search(r"^  sex +category +11  male 168, female 165$", trained.stdout, re.MULTILINE)
     workspace.train("--n-estimators", "5")
     with serving(penguins) as (url, _), serving(workspace) as (other, _):
-        until(lambda: status(f"{url}/readyz") == status(f"{other}/readyz") == 200, 30)
+        until(lambda: status(f"{url}/readyz") == status(f"{other}/readyz") == 200)
         done = workspace.run("test_api.py", "--no-server", "--url", url)
         assert done.returncode == 0, done.stdout
         assert "sepal_length" in requests.post(f"{other}/predict", json=GENTOO, timeout=10).text

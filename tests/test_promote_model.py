@@ -136,7 +136,7 @@ def test_a_version_becomes_live_with_its_reason(three: Workspace, command: Comma
         assert (code, live(three)) == (0, "1")
         assert "in place of 3: passed review" in shown
         until(lambda: version(url) == three.versions()[0])
-        until(lambda: noticed(url, "1"), 30)
+        until(lambda: noticed(url, "1"))
         newest, before, *_ = requests.get(f"{url}/model/info", timeout=10).json()["journal"]
         assert (newest["from"], newest["why"], newest["who"]) == ("3", "passed review", journal.whoami())
         assert before["why"] == "train_model.py --promote always"
@@ -218,7 +218,7 @@ def test_a_move_in_mlflow_is_noticed(three: Workspace, command: Command) -> None
         until(lambda: version(url) == three.versions()[2])
         three.store().connect().set_registered_model_alias(three.model_name, "champion", "2")
         until(lambda: version(url) == three.versions()[1])
-        until(lambda: noticed(url, "2"), 30)
+        until(lambda: noticed(url, "2"))
         (newest, *_) = requests.get(f"{url}/model/info", timeout=10).json()["journal"]
         assert (newest["from"], newest["who"]) == ("3", journal.NOTICED)
     three.store().connect().set_registered_model_alias(three.model_name, "challenger", "1")
@@ -469,16 +469,16 @@ def test_a_whole_life(anywhere: Workspace) -> None:
 
     versions = [anywhere.train("--n-estimators", trees) for trees in ("5", "6", "7")]
     with serving(elsewhere) as (url, _):
-        until(lambda: version(url) == versions[2], 30)
+        until(lambda: version(url) == versions[2])
         promote("--rollback")
-        until(lambda: version(url) == versions[1], 30)
+        until(lambda: version(url) == versions[1])
         promote(versions[2], "--why", "it wasn't that")
-        until(lambda: version(url) == versions[2], 30)
+        until(lambda: version(url) == versions[2])
         promote("--challenger", versions[1])
-        until(lambda: requests.get(f"{url}/model/info", timeout=10).json()["challenger"] is not None, 30)
+        until(lambda: requests.get(f"{url}/model/info", timeout=10).json()["challenger"] is not None)
         promote("--prune", "--keep", "1", "--registry")
         versions.append(anywhere.train("--n-estimators", "8"))
-        until(lambda: version(url) == versions[3], 30)
+        until(lambda: version(url) == versions[3])
         assert requests.get(f"{url}/health", timeout=10).json()["status"] == "healthy"
     left = [listed.version.model_version for listed in anywhere.store().versions()]
     assert left == [versions[3], versions[2], versions[1]]

@@ -102,18 +102,18 @@ def test_a_start_does_not_wait_for_a_store_that_stalls(store: Store) -> None:
     question has timed out, and says so; when the store answers, it serves what that says."""
     workspace, proxy, through = store
     with serving(workspace, **through) as (url, _):
-        until(lambda: version(url) == OLD, 30)
+        until(lambda: version(url) == OLD)
     make_live(workspace, "2")
     proxy.open.clear()
     with serving(workspace, **through, MLFLOW_HTTP_REQUEST_TIMEOUT="200") as (url, _):
-        until(lambda: version(url) == OLD, 30)
+        until(lambda: version(url) == OLD)
         found = health(url)
         assert found["status"] == "degraded"
         assert "hasn't answered" in found["reason"]
         assert f"{OLD} is served meanwhile" in found["reason"]
         assert requests.post(f"{url}/predict/batch", BATCH.partition(b"\r\n\r\n")[2], headers=JSON, timeout=10).ok
         proxy.open.set()
-        until(lambda: version(url) == NEW, 30)
+        until(lambda: version(url) == NEW)
         assert health(url)["status"] == "healthy"
 
 
@@ -123,11 +123,11 @@ def test_nobody_waits_for_the_store(store: Store) -> None:
     workspace, proxy, through = store
     impatient = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "1", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
     with serving(workspace, **through, **impatient) as (url, _):
-        until(lambda: version(url) == OLD, 30)
+        until(lambda: version(url) == OLD)
         with load(url, 8, [*[SHORT_WAY] * 20, *[ROUTE] * 10, BATCH]) as sent:
 
             def serves_on(status: str) -> None:
-                until(lambda: health(url)["status"] == status, 30)
+                until(lambda: health(url)["status"] == status)
                 answered = sent.answered
                 until(lambda: sent.answered > answered + 500)
 
@@ -143,7 +143,7 @@ def test_nobody_waits_for_the_store(store: Store) -> None:
             proxy.refusing = False
             serves_on("healthy")
             make_live(workspace, "2")
-            until(lambda: version(url) == NEW, 30)
+            until(lambda: version(url) == NEW)
             serves_on("healthy")
     assert sent.lost == []
 

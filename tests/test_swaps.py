@@ -55,7 +55,7 @@ def test_a_hundred_swaps_lose_and_mix_nothing(anywhere: Workspace) -> None:
 
     make_live(anywhere, numbers[0])
     with serving(anywhere, CLASSIFIER_FOLLOW_SECONDS="0.1") as (url, process):
-        until(lambda: version(url) == MODEL_VERSIONS[0], 30)
+        until(lambda: version(url) == MODEL_VERSIONS[0])
 
         def swap(name: str, number: str) -> int:
             """Waits until the new version answers, too; how much memory there is then."""

@@ -19,14 +19,14 @@ def test_an_api_elsewhere_follows_and_does_without(tmp_path: Path) -> None:
             assert done.returncode == 0, done.stderr
         old, new = training.versions()
         with serving(api, MLFLOW_TRACKING_URI=uri) as (url, _):
-            until(lambda: version(url) == new, 30)
+            until(lambda: version(url) == new)
             done = training.run("promote_model.py", "--rollback", "--why", "slower", MLFLOW_TRACKING_URI=uri)
             assert done.returncode == 0, done.stderr
-            until(lambda: version(url) == old, 30)
-            until(lambda: requests.get(f"{url}/model/info", timeout=10).json()["journal"][0]["why"] == "slower", 30)
+            until(lambda: version(url) == old)
+            until(lambda: requests.get(f"{url}/model/info", timeout=10).json()["journal"][0]["why"] == "slower")
         assert api.versions() == [old, new]
         assert (api.artifacts / old).stat().st_mode == api.artifacts.stat().st_mode
     with serving(api, MLFLOW_TRACKING_URI=uri) as (url, _):
-        until(lambda: version(url) == old, 30)
+        until(lambda: version(url) == old)
         health = requests.get(f"{url}/health", timeout=10).json()
         assert (health["status"], f"{old} is served meanwhile" in health["reason"]) == ("degraded", True)
