@@ -87,6 +87,7 @@ class Inputs:
             (bool((ends[~numbers] <= len(self.places)).all()), "has categories outside"),
             (_within(self.places, NOWHERE, MAX_COLUMNS), "has a column outside"),
             (not np.isinf(self.features["fill"]).any(), "has a filling that is no number"),
+            (self.width > 0, "makes no columns"),  # a leaf looks at the first one, too
         )
 
 

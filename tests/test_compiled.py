@@ -62,6 +62,17 @@ def test_a_model_comes_back_as_it_was(model: Compiled, trained: Trained) -> None
     assert compiled.read(real.to_bytes(), trained.schema.features, 3).to_bytes() == real.to_bytes()
 
 
+def test_a_model_without_columns_is_refused() -> None:
+    """Inputs that make no column at all are refused: a walk looks at the first one before it knows that it has ended."""
+    only = Category(name="c", categories=("x",), counts=(2,))
+    features = np.array([(np.nan, 0, 0, 1)], dtype=INPUT)
+    leaf = np.array([(0, LEAF, 0)], dtype=NODE)
+    nothing = Inputs(features, np.full(3, NOWHERE, dtype=np.int32))
+    model = Forest(nothing, np.zeros(2), leaf, np.zeros(1, dtype=np.int32), np.array([[0.5, 0.5]]))
+    with pytest.raises(ReleaseError, match="makes no columns"):
+        compiled.read(model.to_bytes(), (only,), 2)
+
+
 def put(name: str, at: int, value: float) -> Callable[[Arrays], None]:
     def change(given: Arrays) -> None:
         given[name][at] = value
