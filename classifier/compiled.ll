@@ -14,6 +14,9 @@
 ;   node   a row goes on at `child` if its value in `column` is at most `cut`, else at `child` + 1; in a leaf `column`
 ;          is -1 and `child` says which of `leaves`, double[][classes], is its own
 ;
+; Eight trees are walked side by side, so that the processor waits for eight nodes at once and not for one after the other;
+; a walk that has ended stays in its leaf until all have.
+;
 ; Sums run in the order of the trees and are divided once, at the end, as scikit-learn's are: not a bit may differ.
 ; Of a model nothing is checked here: classifier.compiled has checked every index, and that children stand behind their
 ; parents, so that every walk ends. Rows may hold anything.

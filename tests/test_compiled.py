@@ -63,7 +63,7 @@ def test_a_model_comes_back_as_it_was(model: Compiled, trained: Trained) -> None
 
 
 def test_a_model_without_columns_is_refused() -> None:
-    """Inputs that make no column at all are refused: a walk looks at the first one before it knows that it has ended."""
+    """Inputs that make no column are refused: a walk looks at the first one before it knows that it has ended."""
     only = Category(name="c", categories=("x",), counts=(2,))
     features = np.array([(np.nan, 0, 0, 1)], dtype=INPUT)
     leaf = np.array([(0, LEAF, 0)], dtype=NODE)
