@@ -7,7 +7,8 @@ import contextlib
 import json
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,12 +64,13 @@ class Run:
                 tags={MLFLOW_PARENT_RUN_ID: self.run_id, TOKEN_TAG: self._token},
                 run_name=f"{self.model_version} trial {number}",
             ).info.run_id
-            client.log_batch(
-                trial,
-                [Metric(name, value, now, 0) for name, value in _named(metrics).items()],
-                [Param(name, str(value)) for name, value in parameters.items()],
-            )
-            client.set_terminated(trial)
+            with _ended_badly(partial(client.set_terminated, trial)):
+                client.log_batch(
+                    trial,
+                    [Metric(name, value, now, 0) for name, value in _named(metrics).items()],
+                    [Param(name, str(value)) for name, value in parameters.items()],
+                )
+                client.set_terminated(trial)
 
     def log_folds(self, folds: Mapping[str, list[float]]) -> None:
         """Logs each fold's metrics as `fold_<metric>`, steps 0, 1, 2 …"""
@@ -159,12 +161,19 @@ def start(store: Store, experiment: str, model_version: str, token: str, columns
             tags = {TOKEN_TAG: token}
             active = mlflow.start_run(experiment_id=experiment_id, run_name=model_version, tags=tags)
         run = Run(store, active.info.run_id, experiment_id, model_version, token)
-        try:
+        with _ended_badly(mlflow.end_run):
             yield run
-        except BaseException as error:
-            with contextlib.suppress(Exception):  # the first failure is the one to report
-                mlflow.end_run("FAILED" if isinstance(error, Exception) else "KILLED")
-            raise
+
+
+@contextlib.contextmanager
+def _ended_badly(end: Callable[[str], object]) -> Iterator[None]:
+    """Ends a run as FAILED if the block raises, and as KILLED if it is interrupted."""
+    try:
+        yield
+    except BaseException as error:
+        with contextlib.suppress(Exception):  # the first failure is the one to report
+            end("FAILED" if isinstance(error, Exception) else "KILLED")
+        raise
 
 
 def _experiment(store: Store, name: str) -> str:

@@ -450,13 +450,14 @@ class Store:
     def _unregister(self, version: RegisteredVersion) -> None:
         client = self.connect()
         with _unless_gone():
-            for made in client.get_run(version.run_id).outputs.model_outputs:
+            run = client.get_run(version.run_id)
+            for made in run.outputs.model_outputs:
                 with _unless_gone():
                     client.delete_logged_model(made.model_id)
-            run = client.get_run(version.run_id)
             trials = f"tags.`mlflow.parentRunId` = '{version.run_id}'"
             for trial in client.search_runs([run.info.experiment_id], trials):
-                client.delete_run(trial.info.run_id)
+                with _unless_gone():
+                    client.delete_run(trial.info.run_id)
             client.delete_run(version.run_id)
         # last: if the way here is cut, the next time finds the version again
         client.delete_model_version(self.model_name, version.registry_version)
@@ -507,7 +508,13 @@ class Store:
                 self.files.mend_runs()
             experiments = [experiment.experiment_id for experiment in self.connect().search_experiments()]
             named = self.connect().search_runs(experiments, f"attributes.run_name LIKE '{model_version}%'")
-            runs = [run for run in named if run.data.tags.get(TOKEN_TAG, token if self.files else None) == token]
+            own = re.compile(rf"{model_version}( trial \d+)?")
+            runs = [
+                run
+                for run in named
+                if own.fullmatch(run.info.run_name)
+                and run.data.tags.get(TOKEN_TAG, token if self.files else None) == token
+            ]
             for run in runs:
                 if run.info.status == "RUNNING":
                     self.connect().set_terminated(run.info.run_id, "KILLED")

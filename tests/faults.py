@@ -32,7 +32,7 @@ import train_model
 from classifier import quality, release, report, training
 from tests.conftest import PYTHON, ROOT, Workspace
 
-QUICK = ["--n-estimators", "2", "--folds", "2"]
+QUICK = ["--n-estimators", "2", "--folds", "2", "--search", "2"]
 
 CHANGES = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.truncate")
 UNNAMED = (

@@ -121,17 +121,19 @@ def test_credentials_stay_out_of_errors(uri: str, tmp_path: Path, monkeypatch: p
 
 @pytest.mark.parametrize("uri", ["file://{}/mlruns", "sqlite:///{}/mlflow.db"])
 def test_the_trials_of_a_dead_search_are_buried_with_it(uri: str, tmp_path: Path) -> None:
-    """A trial that was being written down when its training was killed is marked as KILLED with it."""
+    """A trial that was being written down when its training was killed is marked as KILLED with it; what somebody else
+    named alike is left alone."""
     store = store_at(uri.format(tmp_path), tmp_path)
     with runs.start(store, "iris-classifier", "20260101_000000", "token", ()) as run:
         run.log_trial(1, {"C": 1.0}, {"cv_accuracy_mean": 0.5}, started=0)
         client = store.connect()
         client.create_run(run.experiment_id, run_name="20260101_000000 trial 2", tags={TOKEN_TAG: "token"})
         client.create_run(run.experiment_id, run_name="20260101_000000 trial 2", tags={TOKEN_TAG: "of another"})
+        client.create_run(run.experiment_id, run_name="20260101_000000 notes")
         run.finish()
     store.bury("20260101_000000", "token")
     found = {
-        (one.info.run_name[16:], one.data.tags[TOKEN_TAG]): one.info.status
+        (one.info.run_name[16:], one.data.tags.get(TOKEN_TAG)): one.info.status
         for one in client.search_runs([run.experiment_id])
     }
     assert found == {
@@ -139,6 +141,22 @@ def test_the_trials_of_a_dead_search_are_buried_with_it(uri: str, tmp_path: Path
         ("trial 1", "token"): "FINISHED",
         ("trial 2", "token"): "KILLED",
         ("trial 2", "of another"): "RUNNING",
+        ("notes", None): "RUNNING",
+    }
+
+
+def test_a_trial_that_cannot_be_logged_is_ended(tmp_path: Path) -> None:
+    """A trial whose parameters the store refuses is marked as FAILED at once, as its training is."""
+    store = store_at(f"sqlite:///{tmp_path}/mlflow.db", tmp_path)
+    with (
+        pytest.raises(TrackingError, match="logging to MLflow"),
+        runs.start(store, "iris-classifier", "20260101_000000", "token", ()) as run,
+    ):
+        run.log_trial(1, {"": 1.0}, {}, started=0)
+    found = store.connect().search_runs([run.experiment_id])
+    assert {(one.info.run_name, one.info.status) for one in found} == {
+        ("20260101_000000", "FAILED"),
+        ("20260101_000000 trial 1", "FAILED"),
     }
 
 
