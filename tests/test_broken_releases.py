@@ -184,7 +184,7 @@ def test_a_running_server_keeps_what_it_has(anywhere: Workspace) -> None:
 
         for kind in KINDS:
             check(kind)
-        so_far, since = refused(url), time.monotonic()
+        since, so_far = time.monotonic(), refused(url)
         until(lambda: refused(url) >= so_far + 4)
         # pauses of at least 0.2, 0.4 and 0.8 s, less a quarter, are whole in it; at full speed it would be 0.4 s
         assert time.monotonic() - since > 1
