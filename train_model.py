@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 try:
-    from classifier.errors import ClassifierError, NoModelError, ReleaseError, TrackingError
+    from classifier.errors import ClassifierError, NoModelError, ReleaseError, SettingsError, TrackingError
     from classifier.recipe import HYPERPARAMETERS, Recipe
     from classifier.settings import ROOT, Settings, redacted
 except ModuleNotFoundError as missing:
@@ -26,18 +26,18 @@ except ModuleNotFoundError as missing:
 
 if TYPE_CHECKING:
     from classifier.data import Table
-    from classifier.quality import Evaluation
+    from classifier.quality import Evaluation, Tell
     from classifier.release import RegisteredVersion, Release
     from classifier.runs import Run
     from classifier.schema import Schema
     from classifier.tracking import Store
-    from classifier.training import CrossValidation, Tell
+    from classifier.training import CrossValidation
 
 COLUMNS = tuple(f"metrics.`{name}`" for name in ("test_accuracy", "cv_accuracy_mean", "test_f1_macro", "test_log_loss"))
 COLUMNS += ("params.`n_estimators`", "params.`max_depth`")
 """What MLflow's page of the experiment shows of each run."""
 
-WHY_LIMITED = "the forest would be too large to serve (--max-leaf-nodes sets another limit)"
+WHY_LIMITED = "of more, the model could be too large to serve (--max-leaf-nodes sets another limit)"
 
 QUIET = 5
 """Seconds without a word after which it is said how far something is."""
@@ -103,7 +103,7 @@ OPTIONS: dict[str, tuple[Callable[[str], Any], str]] = {
     "criterion": (criterion, "quality of a split: gini, entropy or log_loss (default: gini)"),
     "max_leaf_nodes": (
         whole(2, 10**9),
-        "most leaves of a tree (default: of gradient boosting 31; of a forest, as many as keep it below 100 MB)",
+        "most leaves of a tree (default: of gradient boosting 31; and as many as take 100 MB in all trees together)",
     ),
     "learning_rate": (positive, "weight of each tree of gradient boosting (default: 0.1)"),
     "l2_regularization": (positive, "of the leaves of gradient boosting (default: none)"),
@@ -254,7 +254,7 @@ def train(settings: Settings, options: argparse.Namespace, step: "Steps") -> Non
     ):
         if options.data:
             wanted = reading.Wanted(options.target, options.drop, options.id, options.categorical)
-            table = reading.load(options.data, wanted, least_rows(options.folds, options.test_size))
+            table = reading.load(options.data, wanted, least_rows(options))
         else:
             table = data.load_iris()
         parts = data.split(table, options.test_size, options.seed)
@@ -270,7 +270,7 @@ def train(settings: Settings, options: argparse.Namespace, step: "Steps") -> Non
                 f"         each tree gets at most {recipe.given['max_leaf_nodes']:,} leaves: {WHY_LIMITED}", flush=True
             )
         if options.search:
-            recipe, validation = search(recipe, parts.training, options, run, step)
+            recipe, validation = search(chosen, parts.training, options, run, step)
         else:
             doing = f"cross-validate in {options.folds} folds"
             tell = step.during(doing)
@@ -278,7 +278,7 @@ def train(settings: Settings, options: argparse.Namespace, step: "Steps") -> Non
             step.done(doing)
 
         pipeline = training.fit(parts.training, recipe, options.seed, step.during("fit"))
-        evaluation = quality.evaluate(pipeline, parts.held_out, options.seed)
+        evaluation = quality.evaluate(pipeline, parts.held_out, options.seed, step.during("evaluate"))
         step.done(f"fit {fitted(pipeline)} and evaluate them")
 
         schema = training.infer_schema(pipeline, parts.training)
@@ -308,7 +308,7 @@ def train(settings: Settings, options: argparse.Namespace, step: "Steps") -> Non
                 )
             ),
             "dataset": parts.facts(),
-            "by_class": report.of_classes(table, evaluation),
+            "by_class": report.by_class(table, evaluation),
             "left_out": dict(table.left_out),
             "limits": report.limits(parts, schema, pipeline, options.search or 1),
             "libraries": provenance.libraries(),
@@ -342,7 +342,8 @@ def train(settings: Settings, options: argparse.Namespace, step: "Steps") -> Non
         run.finish()
         step.done("register and publish")
 
-    live, verdict = promote(store, options, version, made, schema, parts.held_out, evaluation)
+    tell = step.during("compare with the champion")
+    live, verdict = promote(store, options, version, made, schema, parts.held_out, evaluation, tell)
     step.reached = f"{version.model_version} is registered: {verdict}"
     store_name = redacted(settings.tracking_uri)
     print(report.summary(version, verdict, validation, evaluation, folder, store_name, run.page))
@@ -354,34 +355,41 @@ def search(
 ) -> tuple[Recipe, "CrossValidation"]:
     """Tries hyperparameters by cross-validation, each a run below this one. Returns the best, and how they did."""
     from classifier import training
-    from classifier.estimators import hyperparameters
+    from classifier.estimators import bounded, hyperparameters
     from classifier.search import Search
 
     trials = Search(recipe, options.metric, options.seed)
     for number in range(1, options.search + 1):
-        started, candidate = time.time(), trials.ask()
+        started = time.time()
+        candidate = bounded(trials.ask(), len(table), len(table.classes), by_hand=recipe.given)
         doing = f"trial {number} of {options.search}"
         validation = training.cross_validate(table, candidate, options.folds, options.seed, step.during(doing))
         best = trials.tell(candidate, validation.mean(options.metric))
         run.log_trial(number, hyperparameters(candidate), validation.summary(), started)
         if best.number == number:
             found = validation
-        values = f"{options.metric} {validation.mean(options.metric):.4f}, the best {best.value:.4f} of {best.number}"
-        step.done(f"{doing}: {values}")
+        value = validation.mean(options.metric)
+        step.done(f"{doing}: {options.metric} {value:.4f}, best so far {best.value:.4f} of trial {best.number}")
     return best.recipe, found
 
 
-def least_rows(folds: int, test_size: float) -> int:
-    """Of a class, so that each fold and the held-out part get one."""
+def least_rows(options: argparse.Namespace) -> int:
+    """Of a class, so that each fold and the held-out part get one; and gradient boosting, which sets rows of each class
+    aside to see when to end, two to learn from."""
+    folds: int = max(options.folds, 4) if options.estimator == "hist-gradient-boosting" else options.folds
+    test_size: float = options.test_size
     return max(math.ceil(folds / (1 - test_size)), math.ceil(1 / test_size))
 
 
 def next_step(settings: Settings, version: "RegisteredVersion", live: bool) -> str:
-    usual = Settings.load()  # what the other scripts take, if nobody tells them
+    try:
+        usual: Settings | None = Settings.load()  # what the other scripts take, if nobody tells them
+    except SettingsError:
+        usual = None  # it can't be used, and the command line said what can
     given = ""
-    if settings.tracking_uri != usual.tracking_uri:
+    if usual is None or settings.tracking_uri != usual.tracking_uri:
         given += f"MLFLOW_TRACKING_URI={shlex.quote(redacted(settings.tracking_uri))} "
-    if settings.model_name != usual.model_name:
+    if usual is None or settings.model_name != usual.model_name:
         given += f"CLASSIFIER_MODEL_NAME={shlex.quote(settings.model_name)} "
     if not live:
         return f'`{given}python promote_model.py {version.registry_version} --why "…"` makes it live.'
@@ -402,6 +410,7 @@ def promote(
     schema: "Schema",
     held_out: "Table",
     evaluation: "Evaluation",
+    tell: "Tell",
 ) -> tuple[bool, str]:
     """Moves the alias, or leaves it, as --promote says. Returns whether it was moved, and why in words."""
     from classifier import comparison, export, quality
@@ -434,6 +443,7 @@ def promote(
                 probabilities,
                 list(schema.classes),
                 options.seed,
+                tell,
             )
             values = (
                 f"{found.metric} {found.ours:.4f} against {found.theirs:.4f} of {champion.model_version} on the same "

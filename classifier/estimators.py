@@ -3,7 +3,7 @@
 Fits nothing and measures nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -27,9 +27,9 @@ from classifier.schema import Matrix
 RARE = 0.01
 """A category with a smaller share of the rows is a rare one."""
 
-FOREST_BYTES = 100 * 10**6
-"""What a compiled forest may take, unless its leaves are limited by hand. A server holds two of them during a swap, and
-scikit-learn's own takes five times as much."""
+TREES_BYTES = 100 * 10**6
+"""What all trees of a compiled model may take, unless their leaves are limited by hand. A server holds two models
+during a swap, and scikit-learn's own takes five times as much."""
 
 PIECE = 10_000
 """Of how many rows at a time the probabilities are computed."""
@@ -50,21 +50,33 @@ def estimator(recipe: Recipe, seed: int) -> Any:
     return ESTIMATORS[recipe.estimator](**{**OWN_DEFAULTS.get(recipe.estimator, {}), **recipe.given}, random_state=seed)
 
 
-def bounded(recipe: Recipe, rows: int, classes: int) -> Recipe:
-    """The recipe; for so many rows that its forest could take more than `FOREST_BYTES`, with a limit on the leaves of
-    each tree, unless it has one. A tree has at most as many leaves as rows, and not twice as many nodes as leaves."""
-    if recipe.estimator not in ("random-forest", "extra-trees") or "max_leaf_nodes" in recipe.given:
+def bounded(recipe: Recipe, rows: int, classes: int, by_hand: Collection[str] | None = None) -> Recipe:
+    """The recipe; if its trees could take more than `TREES_BYTES`, with a limit on the leaves of each, unless that was
+    chosen `by_hand` (default: all that the recipe gives was). A tree has at most as many leaves as rows, two for each
+    further level, and not twice as many nodes as leaves."""
+    if recipe.estimator == "logistic-regression":
+        return recipe
+    if "max_leaf_nodes" in (recipe.given if by_hand is None else by_hand):
         return recipe
     chosen = estimator(recipe, 0)
-    most = FOREST_BYTES // ((2 * NODE.itemsize + 8 * classes) * chosen.n_estimators)
-    if rows // chosen.min_samples_leaf <= most:
-        return recipe
-    return replace(recipe, given={**recipe.given, "max_leaf_nodes": max(2, most)})
+    if recipe.estimator == "hist-gradient-boosting":
+        trees = chosen.max_iter * (classes if classes > 2 else 1)
+    else:
+        trees = chosen.n_estimators
+    most = max(2, TREES_BYTES // ((2 * NODE.itemsize + 8 * classes) * trees))
+    leaves = min(rows // chosen.min_samples_leaf, 2 ** min(chosen.max_depth or 64, 64), chosen.max_leaf_nodes or rows)
+    return recipe if leaves <= most else replace(recipe, given={**recipe.given, "max_leaf_nodes": most})
 
 
 def is_forest(classifier: Any) -> bool:
     """Whether it is one of trees that are averaged."""
     return isinstance(classifier, RandomForestClassifier | ExtraTreesClassifier)
+
+
+def is_cut(classifier: Any) -> bool:
+    """Whether it is a forest with a tree that has as many leaves as it may."""
+    most = is_forest(classifier) and classifier.max_leaf_nodes
+    return bool(most) and any(tree.get_n_leaves() == most for tree in classifier.estimators_)
 
 
 def hyperparameters(recipe: Recipe) -> dict[str, Any]:
@@ -73,13 +85,19 @@ def hyperparameters(recipe: Recipe) -> dict[str, Any]:
     return {name: values[name] for name in HYPERPARAMETERS[recipe.estimator]}
 
 
+def cores_for(classifier: Any) -> int:
+    """How many threads should use it side by side: one a core, but one where it has threads of its own, for those of
+    several at once are in each other's way."""
+    return 1 if isinstance(classifier, HistGradientBoostingClassifier) else int(joblib.cpu_count())
+
+
 def probabilities_of(pipeline: Pipeline, features: pd.DataFrame, threads: int | None = None) -> Matrix:
-    """What scikit-learn says of each row, shape (rows, classes), by so many threads (default: one a core)."""
+    """What scikit-learn says of each row, shape (rows, classes), by so many threads (default: `cores_for`)."""
     pieces = [features.iloc[start : start + PIECE] for start in range(0, len(features), PIECE)]
     if len(pieces) < 2:
         return np.asarray(pipeline.predict_proba(features))
     work = (joblib.delayed(pipeline.predict_proba)(piece) for piece in pieces)
-    return np.concatenate(joblib.Parallel(threads or joblib.cpu_count(), prefer="threads")(work))
+    return np.concatenate(joblib.Parallel(threads or cores_for(pipeline[-1]), prefer="threads")(work))
 
 
 def preprocessing(table: Table) -> tuple[str, StandardScaler | ColumnTransformer]:
@@ -148,7 +166,8 @@ def column_widths(encoder: OneHotEncoder) -> list[int]:
 def own_importances(classifier: Any) -> tuple[str, Matrix]:
     """What a classifier itself says of its columns: what that is, and shares of shape (1 or trees, columns), each row
     of which sums to 1. Impurity is what each tree's splits took of it, gain what those of boosting took of loss, and
-    coefficient its size, the columns being scaled."""
+    coefficient its size, the columns being scaled. Trees of a single leaf ask nothing and have no say; where all are
+    such, all is 0."""
     if isinstance(classifier, LogisticRegression):
         sizes = np.abs(classifier.coef_).sum(axis=0, keepdims=True)
         return "coefficient", sizes / (sizes.sum() or 1.0)
@@ -159,4 +178,7 @@ def own_importances(classifier: Any) -> tuple[str, Matrix]:
                 inner = predictor.nodes[predictor.nodes["is_leaf"] == 0]
                 np.add.at(gains[0], inner["feature_idx"], inner["gain"])
         return "gain", gains / (gains.sum() or 1.0)
-    return "impurity", np.array([tree.feature_importances_ for tree in classifier.estimators_])
+    asking = [tree for tree in classifier.estimators_ if tree.tree_.node_count > 1]
+    if not asking:
+        return "impurity", np.zeros((1, classifier.n_features_in_))
+    return "impurity", np.array([tree.feature_importances_ for tree in asking])

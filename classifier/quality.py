@@ -1,7 +1,8 @@
 """How good a model is: metrics of probabilities, of one model or of two on the same rows. Touches no disk."""
 
+import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import joblib
@@ -25,7 +26,7 @@ from sklearn.metrics import (
 from sklearn.pipeline import Pipeline
 
 from classifier.data import Table
-from classifier.estimators import own_importances, probabilities_of, sources
+from classifier.estimators import cores_for, own_importances, probabilities_of, sources
 from classifier.schema import Matrix
 
 METRICS = (
@@ -46,15 +47,18 @@ METRICS = (
 RESAMPLES, RESAMPLED = 1000, 10**7
 """Of the bootstrap, as long as they are of fewer rows in all than the latter; never less than a tenth of the former."""
 
-PERMUTED_ROWS = 10_000
-"""Of how many rows, at the most, a feature is shuffled to see what it matters."""
+PERMUTED_ROWS, PERMUTATIONS = 10_000, 10
+"""Of how many rows, at the most, a feature is shuffled to see what it matters, and how often."""
 
 LOWER_IS_BETTER = frozenset({"log_loss", "brier_score"})
+
+Tell = Callable[[float], None]
+"""Is told now and then which share of the work is done, from any thread."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A metric from 0 to 1, and the 95 % interval in which it would lie on any number of such rows."""
+    """A metric from 0 to 1 on the rows at hand, and a 95 % confidence interval of what it is on all such rows."""
 
     value: float
     low: float
@@ -91,8 +95,8 @@ class Evaluation:
         by_class: class → what the model does with it.
         confusion: shape (classes, classes); row: the true class, column: the predicted one.
         probabilities: shape (held-out rows, classes).
-        importances: a row a feature: what the model itself says (`importance_kind`, sums to 1) and `permutation` (mean
-            loss of accuracy on the held-out rows when the column is shuffled) with their deviations.
+        importances: a row a feature: what the model itself says (`importance_kind`, sums to 1, or 0) and `permutation`
+            (mean loss of accuracy on the held-out rows when the column is shuffled) with their deviations.
     """
 
     metrics: Mapping[str, float]
@@ -113,33 +117,35 @@ def score(truth: pd.Series, probabilities: Matrix, classes: list[str]) -> dict[s
     Log loss is in nats; the Brier score is the mean over rows of the summed squared differences over classes (Brier
     1950), from 0 to 2; ROC AUC is one-vs-rest, macro. Precision of a class never predicted counts as 0.
     """
-    return {metric: _score(metric, truth, probabilities, classes) for metric in METRICS}
+    numbers = _numbered(truth, classes)
+    return {metric: _score(metric, numbers, probabilities) for metric in METRICS}
 
 
-def _score(metric: str, truth: pd.Series, probabilities: Matrix, classes: list[str]) -> float:
-    predicted = np.array(classes)[probabilities.argmax(axis=1)]
+def _numbered(truth: pd.Series, classes: list[str]) -> NDArray[np.int64]:
+    """The true classes by their places: shape (rows,). To compare texts takes ten times as long."""
+    return pd.Index(classes).get_indexer(pd.Index(truth))
+
+
+def _score(metric: str, truth: NDArray[np.int64], probabilities: Matrix) -> float:
+    predicted, labels = probabilities.argmax(axis=1), range(probabilities.shape[1])
     match metric.split("_"):
         case ["accuracy"]:
             value = accuracy_score(truth, predicted)
         case ["balanced", "accuracy"]:
             value = balanced_accuracy_score(truth, predicted)
+        case ["roc", "auc", "ovr"] if len(labels) == 2:
+            value = roc_auc_score(truth, probabilities[:, 1])
         case ["roc", "auc", "ovr"]:
-            value = _roc_auc(truth, probabilities, classes)
+            value = roc_auc_score(truth, probabilities, multi_class="ovr", labels=labels)
         case ["log", "loss"]:
-            value = log_loss(truth, probabilities, labels=classes)
+            value = log_loss(truth, probabilities, labels=labels)
         case ["brier", "score"]:
-            value = brier_score_loss(truth, probabilities, labels=classes, scale_by_half=False)
+            value = brier_score_loss(truth, probabilities, labels=labels, scale_by_half=False)
         case [kind, average]:
             value = {"precision": precision_score, "recall": recall_score, "f1": f1_score}[kind](
                 truth, predicted, average=average, zero_division=0
             )
     return float(value)
-
-
-def _roc_auc(truth: pd.Series, probabilities: Matrix, classes: list[str]) -> float:
-    if len(classes) == 2:
-        return float(roc_auc_score(truth == classes[1], probabilities[:, 1]))
-    return float(roc_auc_score(truth, probabilities, multi_class="ovr", labels=classes))
 
 
 @dataclass(frozen=True)
@@ -153,34 +159,44 @@ class Comparison:
     high: float
 
 
-def compare(metric: str, truth: pd.Series, ours: Matrix, theirs: Matrix, classes: list[str], seed: int) -> Comparison:
+def compare(
+    metric: str,
+    truth: pd.Series,
+    ours: Matrix,
+    theirs: Matrix,
+    classes: list[str],
+    seed: int,
+    tell: Tell = lambda _: None,
+) -> Comparison:
     """Compares the probabilities of two models, of shape (rows, classes) each, for the same rows.
 
     The interval is the percentile bootstrap's: both models are scored on the same samples of the rows, drawn with
     replacement within each class, so that none is without rows (Efron and Tibshirani 1993, chapters 8, 13).
     """
     rng = np.random.default_rng(seed)
-    labels = truth.to_numpy()
+    labels = _numbered(truth, classes)
     rows = [np.flatnonzero(labels == label) for label in np.unique(labels)]
     differences = []
+    resamples = max(RESAMPLES // 10, min(RESAMPLES, RESAMPLED // len(labels)))
     with config_context(skip_parameter_validation=True, assume_finite=True):
-        for _ in range(max(RESAMPLES // 10, min(RESAMPLES, RESAMPLED // len(labels)))):
+        for number in range(resamples):
             drawn = np.concatenate([rng.choice(own, len(own)) for own in rows])
-            one, other = (_score(metric, truth.iloc[drawn], shares[drawn], classes) for shares in (ours, theirs))
+            one, other = (_score(metric, labels[drawn], shares[drawn]) for shares in (ours, theirs))
             differences.append(one - other)
+            tell((number + 1) / resamples)
     low, high = np.quantile(differences, [0.025, 0.975])
-    one, other = (_score(metric, truth, shares, classes) for shares in (ours, theirs))
+    one, other = (_score(metric, labels, shares) for shares in (ours, theirs))
     return Comparison(metric, one, other, float(low), float(high))
 
 
 def is_better(metric: str, candidate: float, champion: float) -> bool:
-    """Whether the candidate beats the champion; a draw leaves the champion in place."""
-    if math.isnan(candidate):
-        return False
+    """Whether the candidate beats the champion; a draw leaves the champion in place. No number is worse than any."""
+    if math.isnan(candidate) or math.isnan(champion):
+        return not math.isnan(candidate)
     return candidate < champion if metric in LOWER_IS_BETTER else candidate > champion
 
 
-def evaluate(pipeline: Pipeline, held_out: Table, seed: int) -> Evaluation:
+def evaluate(pipeline: Pipeline, held_out: Table, seed: int, tell: Tell = lambda _: None) -> Evaluation:
     """Every metric of the fitted pipeline on rows it hasn't seen, with both kinds of feature importance."""
     classes = [str(name) for name in pipeline.classes_]
     probabilities = probabilities_of(pipeline, held_out.features)
@@ -191,7 +207,7 @@ def evaluate(pipeline: Pipeline, held_out: Table, seed: int) -> Evaluation:
         by_class=dict(zip(classes, of_classes(confusion), strict=True)),
         confusion=confusion,
         probabilities=probabilities,
-        importances=_importances(pipeline, held_out, seed),
+        importances=_importances(pipeline, held_out, seed, tell),
     )
 
 
@@ -218,14 +234,22 @@ def _proportion(hits: int, of: int) -> Estimate:
     return Estimate(float(hits / of), float(interval.low), float(interval.high))
 
 
-def _importances(pipeline: Pipeline, held_out: Table, seed: int) -> pd.DataFrame:
+def _importances(pipeline: Pipeline, held_out: Table, seed: int, tell: Tell) -> pd.DataFrame:
     sample = held_out.part(np.sort(np.random.default_rng(seed).permutation(len(held_out))[:PERMUTED_ROWS]))
+    scored = itertools.count(1)
+
+    def accuracy(model: Pipeline, features: pd.DataFrame, target: pd.Series) -> float:
+        value = float(accuracy_score(target, model.predict(features)))
+        tell(next(scored) / (PERMUTATIONS * features.shape[1] + 1))
+        return value
+
     # several threads where there is enough to do, and the same numbers by however many
-    jobs = joblib.cpu_count() if len(sample) == PERMUTED_ROWS else 1
+    jobs = cores_for(pipeline[-1]) if len(sample) == PERMUTED_ROWS else 1
     with joblib.parallel_config("threading"):
         permuted = permutation_importance(
-            pipeline, sample.features, sample.target, scoring="accuracy", n_repeats=10, random_state=seed, n_jobs=jobs
-        )
+            pipeline, sample.features, sample.target, scoring=accuracy, n_repeats=PERMUTATIONS, random_state=seed,
+            n_jobs=jobs,
+        )  # fmt: skip
     kind, of_columns = own_importances(pipeline[-1])
     places, names = sources(pipeline), held_out.features.columns
     by_feature = np.stack([of_columns[:, places == at].sum(axis=1) for at in range(len(names))], axis=1)

@@ -168,7 +168,7 @@ def _useless(column: pd.Series) -> str | None:
     present = column.dropna()
     different = present.nunique()
     if different == 1:
-        return f"a constant: always {present.iloc[0]!r}" + ", or missing" * (len(present) < len(column))
+        return f"a constant: always {present.tolist()[0]!r}" + ", or missing" * (len(present) < len(column))
     if is_numeric_dtype(column.dtype):
         in_order = len(present) > FEW and len(present) == len(column) and bool((present.diff().iloc[1:] == 1).all())
         return "an identifier: the rows' numbers" if in_order else None

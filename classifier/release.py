@@ -267,7 +267,9 @@ def _read_bounded(file: Path) -> bytes:
     except OSError as error:
         raise ReleaseError(f"{file} can't be read: {error.strerror}") from error
     if len(content) > limit:
-        raise ReleaseError(f"{file} is larger than {limit} bytes")
+        raise ReleaseError(
+            f"{file} is larger than the {limit:,} bytes that it may have: train a model of fewer trees or leaves"
+        )
     return content
 
 

@@ -19,7 +19,7 @@ from sklearn.metrics import auc, roc_curve
 from sklearn.pipeline import Pipeline
 
 from classifier.data import Split, Table
-from classifier.estimators import RARE, is_forest
+from classifier.estimators import RARE, is_cut, is_forest
 from classifier.quality import Estimate, Evaluation
 from classifier.release import RegisteredVersion
 from classifier.schema import Category, Feature, Matrix, Number, Schema
@@ -159,7 +159,7 @@ And by class, on the held-out rows:
 |---|---|---|---|---|---|
 {by_class}
 
-In brackets the 95 % interval: so few rows say no more than that.
+In brackets the 95 % confidence interval of what it is on all such rows.
 
 The confusion matrix, ROC curves, calibration and importances are drawn in `plots/`. A permutation importance below 0
 means that these rows show no use of the feature.
@@ -226,7 +226,7 @@ def _with_interval(estimate: Estimate) -> str:
     return f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f})"
 
 
-def of_classes(table: Table, evaluation: Evaluation) -> dict[str, dict[str, Any]]:
+def by_class(table: Table, evaluation: Evaluation) -> dict[str, dict[str, Any]]:
     """Class → how many rows of the table are of it, which share of all that is, and what the model did with those that
     were held out."""
     counts = table.target.value_counts()
@@ -246,7 +246,7 @@ def limits(parts: Split, schema: Schema, pipeline: Pipeline, trials: int) -> lis
     held_out, classes = len(parts.held_out), ", ".join(schema.classes[:SHOWN])
     more = f" and {len(schema.classes) - SHOWN} more" * (len(schema.classes) > SHOWN)
     said = [
-        f"{held_out} held-out rows tell little of rare mistakes: one is {100 / held_out:.2g} points of accuracy.",
+        f"Mistakes that are rarer than one in its {held_out} held-out rows can't be seen in its metrics.",
         f"It knows only the classes {classes}{more}, and will name one of them for anything at all.",
     ]
     linear = isinstance(pipeline[-1], LogisticRegression)
@@ -261,8 +261,11 @@ def limits(parts: Split, schema: Schema, pipeline: Pipeline, trials: int) -> lis
             f"Categories that less than {RARE:.0%} of the training rows have are one to it, and so is any that it "
             "hasn't seen."
         )
-    if is_forest(pipeline[-1]) and (leaves := pipeline[-1].max_leaf_nodes):
-        said.append(f"Its trees have at most {leaves:,} leaves each: it may know less of details than the table does.")
+    if is_cut(pipeline[-1]):
+        said.append(
+            f"Its trees were limited to {pipeline[-1].max_leaf_nodes:,} leaves each: it may know less of details than "
+            "the table does."
+        )
     averaged = "shares of its trees' leaves" if is_forest(pipeline[-1]) else "made of sums"
     said.append(f"Its probabilities are {averaged}: look at plots/calibration.png before acting on them.")
     counts = parts.whole.target.value_counts()

@@ -14,7 +14,9 @@ from classifier.errors import DataError
 from classifier.quality import LOWER_IS_BETTER, is_better
 from classifier.recipe import Recipe
 
-FOREST: Mapping[str, tuple[BaseDistribution, Any]] = {
+optuna.logging.set_verbosity(optuna.logging.WARNING)  # train_model.py tells of each trial itself
+
+FOREST_SPACE: Mapping[str, tuple[BaseDistribution, Any]] = {
     "max_depth": (CategoricalDistribution((None, 4, 8, 16, 32)), None),
     "min_samples_leaf": (IntDistribution(1, 32, log=True), 1),
     "max_features": (CategoricalDistribution(("sqrt", "log2", 0.5, 1.0)), "sqrt"),
@@ -22,8 +24,8 @@ FOREST: Mapping[str, tuple[BaseDistribution, Any]] = {
 }
 
 SPACES: Mapping[str, Mapping[str, tuple[BaseDistribution, Any]]] = {
-    "random-forest": FOREST,
-    "extra-trees": FOREST,
+    "random-forest": FOREST_SPACE,
+    "extra-trees": FOREST_SPACE,
     "hist-gradient-boosting": {
         "learning_rate": (FloatDistribution(0.01, 0.5, log=True), 0.1),
         "max_iter": (IntDistribution(25, 400, log=True), 100),
@@ -60,12 +62,12 @@ class Search:
         self._space = {name: axis for name, axis in SPACES[recipe.estimator].items() if name not in recipe.given}
         if not self._space:
             raise DataError(f"--search has nothing to try: {', '.join(SPACES[recipe.estimator])} are all given")
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
         direction: Literal["minimize", "maximize"] = "minimize" if metric in LOWER_IS_BETTER else "maximize"
         self._study = optuna.create_study(direction=direction, sampler=TPESampler(seed=seed))
         self._study.enqueue_trial({name: first for name, (_, first) in self._space.items()})
         self.trials: list[Trial] = []
         self.best: Trial
+        self._asked: optuna.Trial
 
     def ask(self) -> Recipe:
         """What to try next. `tell` answers it, before the next is asked."""

@@ -1,7 +1,7 @@
 """Fit and cross-validate, by all cores. Gives results back; touches no disk, no MLflow and no figure."""
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,16 +15,14 @@ from sklearn.metrics import balanced_accuracy_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.pipeline import Pipeline
 from sklearn.tree import DecisionTreeClassifier
+from sklearn.utils.class_weight import compute_sample_weight
 
 from classifier.data import Table
 from classifier.errors import DataError
-from classifier.estimators import estimator, is_forest, preprocessing, probabilities_of
-from classifier.quality import METRICS, Evaluation, score
+from classifier.estimators import cores_for, estimator, is_forest, preprocessing, probabilities_of
+from classifier.quality import METRICS, Evaluation, Tell, score
 from classifier.recipe import Recipe
 from classifier.schema import Category, Feature, Matrix, Number, Schema
-
-Tell = Callable[[float], None]
-"""Is told now and then which share of the work is done, from any thread."""
 
 LEAK, LEAK_ROWS, LEAK_FOLDS = 0.99, 10_000, 3
 """From which accuracy on a column alone is suspected of knowing the class, of how many rows at the most, in how many
@@ -36,7 +34,7 @@ cores: 150 rows take 1.4 times as long by both, 1,000 as long, 4,000 two thirds)
 
 PARTS, LARGE = 20, 20_000
 """In how many parts a forest is fitted, so that its progress can be told, if there are more rows than this: each part
-begins by looking through the rows."""
+begins by looking through the rows, and ends with the slowest tree, so none has fewer trees than there are threads."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ def fit(table: Table, recipe: Recipe, seed: int, tell: Tell = lambda _: None, th
     columns = pipeline[:-1].fit_transform(table.features)
     classifier = pipeline[-1]
     if is_forest(classifier):
-        classifier.set_params(n_jobs=threads or _cores(table))
+        classifier.set_params(n_jobs=threads or _cores(table, classifier))
         _grow(classifier, columns, table.target, tell)
         classifier.set_params(n_jobs=1)  # several threads add the trees up in any order, and so round in any
     else:
@@ -82,29 +80,36 @@ def fit(table: Table, recipe: Recipe, seed: int, tell: Tell = lambda _: None, th
     return pipeline
 
 
-def _cores(table: Table) -> int:
-    """How many are worth using."""
-    return 1 if len(table) < SMALL else int(joblib.cpu_count())
+def _cores(table: Table, classifier: Any) -> int:
+    """How many threads are worth using."""
+    return 1 if len(table) < SMALL else cores_for(classifier)
 
 
 def _grow(forest: Any, columns: Any, target: pd.Series, tell: Tell) -> None:
     """Fits a forest; one of many rows in parts, which come to the same trees."""
     trees = forest.n_estimators
-    # weights by the class are for scikit-learn a reason to warn of parts, which could be of other rows
-    parts = PARTS if len(target) > LARGE and forest.class_weight is None else 1
-    forest.set_params(warm_start=parts > 1)
-    for number in sorted({trees * part // parts for part in range(1, parts + 1)} - {0}):
-        forest.set_params(n_estimators=number).fit(columns, target)
+    # what scikit-learn itself makes of weights by class, of which it warns in parts: they could be of other rows
+    weighted = forest.class_weight
+    weights = compute_sample_weight(weighted, target) if weighted else None
+    parts = max(1, min(PARTS, trees // forest.n_jobs)) if len(target) > LARGE else 1
+    forest.set_params(warm_start=parts > 1, class_weight=None)
+    for number in (trees * part // parts for part in range(1, parts + 1)):
+        forest.set_params(n_estimators=number).fit(columns, target, weights)
         tell(number / trees)
-    forest.set_params(warm_start=False)
+    forest.set_params(warm_start=False, class_weight=weighted)
 
 
 def leaks(table: Table, seed: int) -> dict[str, float]:
     """The features of which each alone tells the class nearly always, with the balanced accuracy of a tree that sees
     nothing else, cross-validated: such a column often says what became known only with the class, or is made of it."""
-    rows = np.sort(np.random.default_rng(seed).permutation(len(table))[:LEAK_ROWS])
-    of_its_class = table.target.iloc[rows].map(table.target.iloc[rows].value_counts())
-    sample = table.part(rows[(of_its_class >= LEAK_FOLDS).to_numpy()])
+    order = np.random.default_rng(seed).permutation(len(table))
+    target = table.target.iloc[order]
+    # of the common classes no more than their share, so that the rare ones keep their rows
+    chosen = target.groupby(target).cumcount() < LEAK_ROWS // len(table.classes)
+    chosen &= target.map(target.value_counts()) >= LEAK_FOLDS
+    sample = table.part(np.sort(order[chosen.to_numpy()]))
+    if len(sample.classes) < 2:
+        return {}
     splitter = StratifiedKFold(LEAK_FOLDS, shuffle=True, random_state=seed)
     found = {}
     for name, column in sample.features.items():
@@ -127,13 +132,12 @@ def cross_validate(table: Table, recipe: Recipe, folds: int, seed: int, tell: Te
     if rarest < folds:
         raise DataError(f"{folds} folds need {folds} rows of every class, and the rarest has {rarest}: use fewer folds")
     splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
-    cores = _cores(table)
-    # gradient boosting has threads of its own, and those of several at once are in each other's way
-    at_once = 1 if recipe.estimator == "hist-gradient-boosting" else min(folds, cores)
+    cores = _cores(table, estimator(recipe, seed))
+    at_once = min(folds, cores)
     progress = Progress(folds, tell)
 
     def validated(fold: int, inside: NDArray[np.intp], outside: NDArray[np.intp]) -> Matrix:
-        fitted = fit(table.part(inside), recipe, seed, partial(progress, fold), max(1, cores // at_once))
+        fitted = fit(table.part(inside), recipe, seed, partial(progress, fold), -(-cores // at_once))
         return probabilities_of(fitted, table.features.iloc[outside], threads=1)
 
     splits = list(splitter.split(table.features, table.target))

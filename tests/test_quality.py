@@ -31,18 +31,23 @@ def test_a_table_of_two_classes_can_be_scored() -> None:
 
 
 def test_better_means_better_in_the_metrics_own_direction() -> None:
-    """More accuracy is better, less log loss is; a draw and a NaN are not."""
+    """More accuracy is better, less log loss is, and anything than a NaN; a draw and a NaN are not."""
     assert quality.is_better("accuracy", 0.9, 0.8)
     assert not quality.is_better("accuracy", 0.8, 0.9)
     assert quality.is_better("log_loss", 0.1, 0.2)
     assert not quality.is_better("log_loss", 0.2, 0.1)
     assert not quality.is_better("accuracy", 0.9, 0.9)
     assert not quality.is_better("log_loss", float("nan"), 0.2)
+    assert quality.is_better("log_loss", 0.2, float("nan"))
 
 
 def test_an_evaluation_says_everything(trained: Trained) -> None:
-    """The evaluation has every metric, every class, a confusion matrix of all rows, and importances that sum to 1."""
-    found = quality.evaluate(trained.pipeline, trained.parts.held_out, seed=0)
+    """The evaluation has every metric, every class, a confusion matrix of all rows, and importances that sum to 1, and
+    tells how far it is."""
+    told: list[float] = []
+    found = quality.evaluate(trained.pipeline, trained.parts.held_out, 0, told.append)
+    assert told == sorted(told)
+    assert (len(told), told[-1]) == (1 + 4 * quality.PERMUTATIONS, 1)
     assert set(found.metrics) == set(quality.METRICS)
     assert list(found.by_class) == ["setosa", "versicolor", "virginica"]
     assert found.confusion.sum() == 30
@@ -68,7 +73,9 @@ def test_a_comparison_says_how_sure_it_is(monkeypatch: pytest.MonkeyPatch) -> No
         assert quality.compare(metric, truth, right, guess, ["a", "b"], seed=1) == better
     almost = right.copy()
     almost[0] = almost[0][::-1]
-    chance = quality.compare("accuracy", truth, right, almost, ["a", "b"], seed=1)
+    told: list[float] = []
+    chance = quality.compare("accuracy", truth, right, almost, ["a", "b"], 1, told.append)
+    assert (len(told), told[-1]) == (200, 1)
     assert (chance.ours, chance.theirs, chance.low) == (1, 0.975, 0)
     assert chance.high > 0
 

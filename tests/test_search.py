@@ -6,7 +6,7 @@ import pytest
 
 from classifier.errors import DataError
 from classifier.recipe import HYPERPARAMETERS, Recipe
-from classifier.search import SPACES, Search
+from classifier.search import SPACES, Search, Trial
 from tests.conftest import Workspace
 from tests.test_train_model import runs
 
@@ -34,16 +34,13 @@ def test_the_first_try_is_the_recipe_itself(estimator: str) -> None:
     assert set(SPACES[estimator]) <= set(HYPERPARAMETERS[estimator])
 
 
+@pytest.mark.parametrize("values", [VALUES, (math.nan, *VALUES[1:])])
 @pytest.mark.parametrize(("metric", "number"), [("accuracy", 2), ("log_loss", 6)])
-def test_the_best_is_the_best_of_the_metric(metric: str, number: int) -> None:
+def test_the_best_is_the_best_of_the_metric(metric: str, number: int, values: tuple[float, ...]) -> None:
     """More accuracy is better, less log loss is; of equals the first is taken, and never one that is no number."""
     search = Search(Recipe(), metric, 0)
-    asked = tried(search)
-    assert (search.best.number, search.best.recipe, search.best.value) == (
-        number,
-        asked[number - 1],
-        VALUES[number - 1],
-    )
+    asked = tried(search, values)
+    assert search.best == Trial(number, asked[number - 1], values[number - 1])
 
 
 def test_nothing_left_to_try_is_said() -> None:

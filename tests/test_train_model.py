@@ -168,7 +168,8 @@ def test_a_champion_that_knows_the_held_out_rows_is_not_compared(workspace: Work
 
 
 def test_the_next_step_names_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a training says to do next names the store and the model, where the other scripts would take others."""
+    """What a training says to do next names the store and the model, where the other scripts would take others, or
+    couldn't take theirs."""
     version = RegisteredVersion("20260101_000000", "3", "run", "checksum")
     monkeypatch.delenv("CLASSIFIER_MODEL_NAME", raising=False)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
@@ -180,27 +181,32 @@ def test_the_next_step_names_the_model(tmp_path: Path, monkeypatch: pytest.Monke
     )
     monkeypatch.setenv("CLASSIFIER_MODEL_NAME", "my-birds")
     assert "CLASSIFIER_MODEL_NAME" not in train_model.next_step(table, version, True)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "nonsense://host")
+    assert train_model.next_step(table, version, False) == said
 
 
 def test_a_limit_on_leaves_is_told(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Where the forest would be too large to serve, its trees get fewer leaves; terminal, run, card and release say so,
-    and the compiled model stays within the bound. Who sets a limit is told nothing."""
-    monkeypatch.setattr(estimators, "FOREST_BYTES", 5600)
+    """Where the forest could be too large to serve, its trees get fewer leaves; terminal, run, card and release say so,
+    and the compiled model stays within the bound. Who sets a limit is told nothing, and a limit that no tree came to is
+    none to speak of."""
+    monkeypatch.setattr(estimators, "TREES_BYTES", 5600)
     for name, value in workspace.environment.items():
         monkeypatch.setenv(name, value)
     assert train_model.main(["--n-estimators", "10", "--folds", "2"]) == 0
-    assert "each tree gets at most 10 leaves: the forest would be too large to serve" in capsys.readouterr().out
+    assert "each tree gets at most 10 leaves: of more, the model could be too large" in capsys.readouterr().out
     champion = workspace.store().champion()
     made = workspace.store().fetch(champion)
     assert made.manifest.info.parameters["max_leaf_nodes"] == 10
-    assert "at most 10 leaves each" in " ".join(made.manifest.info.limits)
+    assert "limited to 10 leaves each" in " ".join(made.manifest.info.limits)
     model = Predictor(made).compiled
     assert isinstance(model, Forest)
     assert model.nodes.nbytes + model.leaves.nbytes < 5600
     assert train_model.main(["--n-estimators", "10", "--folds", "2", "--max-leaf-nodes", "50"]) == 0
     assert "each tree gets" not in capsys.readouterr().out
+    made = workspace.store().fetch(workspace.store().champion())
+    assert "leaves each" not in " ".join(made.manifest.info.limits)
 
 
 def test_unless_trained_trains_once(empty_workspace: Workspace) -> None:

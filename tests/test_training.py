@@ -3,10 +3,15 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
+import train_model
 from classifier import data, estimators, quality, report, training
+from classifier.data import Table
 from classifier.errors import DataError
 from classifier.recipe import Recipe
 from tests.conftest import Trained
@@ -62,7 +67,8 @@ def test_named_metrics_are_flat_numbers(trained: Trained) -> None:
 
 
 def test_a_column_that_knows_the_class_is_found() -> None:
-    """A column that is made of the class is named, be it a number or a category; no column of Iris is."""
+    """A column that is made of the class is named, be it a number or a category, and however rare the class; no column
+    of Iris or of noise is, and none where only one class has enough rows to tell."""
     table = data.load_iris()
     assert training.leaks(table, 0) == {}
     numbers = table.target.map({"setosa": 0.1, "versicolor": 0.7, "virginica": 0.3})
@@ -75,16 +81,29 @@ def test_a_column_that_knows_the_class_is_found() -> None:
             "If not, --drop 'code'"
         )
     ]
+    rng = np.random.default_rng(0)
+    noise = pd.DataFrame(rng.normal(size=(40_000, 2)), columns=["a", "b"])
+    rare = pd.Series(np.where(np.arange(40_000) < 7, "yes", "no"), name="rare", dtype="str")
+    assert training.leaks(Table("noise", noise, rare), 0) == {}
+    told = Table("noise", noise.assign(c=(rare == "yes").astype(float)), rare)
+    assert training.leaks(told, 0) == {"c": 1.0}
+    assert training.leaks(told.part(np.arange(5, 40_000)), 0) == {}
     few = table.part(np.arange(60))
     assert [line[:40] for line in report.warnings(few, {})] == ["warning: the classes are not balanced, s"]
 
 
+@pytest.mark.parametrize("weighted", [{}, {"class_weight": "balanced"}])
 @pytest.mark.parametrize("estimator", ["random-forest", "extra-trees"])
-def test_threads_and_parts_change_nothing(estimator: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many threads and parts a forest is fitted in, its trees, and what it answers, are the same to the last
-    bit; the share that is told only grows, and ends with all."""
-    table, recipe = data.load_iris(), Recipe(estimator, {"n_estimators": 15})
+def test_threads_and_parts_change_nothing(
+    estimator: str, weighted: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many threads and parts a forest is fitted in, its trees, and what it answers, are scikit-learn's to the
+    last bit; the share that is told only grows, and ends with all."""
+    table = data.load_iris().part(np.arange(130))
+    recipe = Recipe(estimator, {"n_estimators": 30, **weighted})
     whole = training.fit(table, recipe, 3, threads=1)
+    theirs = make_pipeline(StandardScaler(), estimators.estimator(recipe, 3)).fit(table.features, table.target)
+    assert np.array_equal(whole.predict_proba(table.features), theirs.predict_proba(table.features))
     monkeypatch.setattr(training, "LARGE", 100)
     told: list[float] = []
     parts = training.fit(table, recipe, 3, told.append, threads=4)
@@ -102,16 +121,52 @@ def test_threads_and_parts_change_nothing(estimator: str, monkeypatch: pytest.Mo
     assert np.array_equal(validated.probabilities, training.cross_validate(table, recipe, 3, 3).probabilities)
 
 
-def test_large_forests_have_a_limit() -> None:
-    """Of more rows than those of which a forest keeps within its megabytes, the leaves of its trees are limited to as
-    many as fit; a limit that is given stays, and what isn't a forest gets none."""
-    most = estimators.FOREST_BYTES // (100 * (2 * 16 + 8 * 3))
+def test_large_models_have_a_limit() -> None:
+    """Where so many rows could make trees that take more than their megabytes, their leaves are limited to as many as
+    fit; a limit that was set by hand stays, and trees that can't get so large have none."""
+    most = estimators.TREES_BYTES // (100 * (2 * 16 + 8 * 3))
     assert estimators.bounded(Recipe(), most, 3) == Recipe()
     assert estimators.bounded(Recipe(), most + 1, 3).given == {"max_leaf_nodes": most}
-    assert estimators.bounded(Recipe(given={"min_samples_leaf": 10}), 10 * most, 3).given == {"min_samples_leaf": 10}
-    for other in (
-        Recipe(given={"max_leaf_nodes": 10**9}),
-        Recipe("hist-gradient-boosting"),
-        Recipe("extra-trees", {"n_estimators": 1}),
+    boosting, small = Recipe("hist-gradient-boosting"), {"max_iter": 50, "min_samples_leaf": 5000}
+    assert estimators.bounded(boosting, 10**6, 100).given == {"max_leaf_nodes": 12}
+    for other, rows, classes in (
+        (Recipe(given={"min_samples_leaf": 10}), 10 * most, 3),
+        (Recipe(given={"max_depth": 14}), 10**6, 3),
+        (Recipe(given={"max_depth": 10**9}), most, 3),
+        (Recipe(given={"max_leaf_nodes": 10**9}), 10**6, 3),
+        (Recipe("extra-trees", {"n_estimators": 1}), 10**6, 3),
+        (boosting, 10**6, 50),
+        (replace(boosting, given=small), 10**5, 100),
+        (Recipe("logistic-regression"), 10**6, 100),
     ):
-        assert estimators.bounded(other, most + 1, 3) == other
+        assert estimators.bounded(other, rows, classes) == other
+    searched = replace(boosting, given={"max_leaf_nodes": 128, "max_iter": 400})
+    assert estimators.bounded(searched, 10**6, 100, by_hand=()).given == {"max_leaf_nodes": 3, "max_iter": 400}
+    assert estimators.bounded(searched, 10**6, 100, by_hand=("max_leaf_nodes",)) == searched
+
+
+def test_trees_that_ask_nothing_have_no_say() -> None:
+    """Importances sum to 1, as scikit-learn's do, where some trees are a single leaf, and to 0 where all are."""
+    table = data.load_iris()
+    for leaf, total in ((31, 1.0), (150, 0.0)):
+        recipe = Recipe(given={"n_estimators": 20, "min_samples_leaf": leaf, "max_features": 1.0})
+        classifier = training.fit(table.part(np.arange(100)), recipe, 0)[-1]
+        leaves = [tree.get_n_leaves() for tree in classifier.estimators_]
+        assert 1 in leaves
+        _, shares = estimators.own_importances(classifier)
+        assert shares.mean(axis=0).sum() == pytest.approx(total)
+        assert shares.mean(axis=0) == pytest.approx(classifier.feature_importances_)
+
+
+def test_boosting_has_the_rows_that_it_needs() -> None:
+    """As many rows of each class as are asked for are enough for gradient boosting, which sets some aside, in however
+    few folds."""
+    for folds in (2, 5):
+        options = train_model.parse(["--estimator", "hist-gradient-boosting", "--folds", str(folds)])
+        of_class = train_model.least_rows(options)
+        rng = np.random.default_rng(0)
+        target = pd.Series(np.where(np.arange(25_000) < of_class, "rare", "common"), name="kind", dtype="str")
+        table = Table("large", pd.DataFrame({"a": rng.normal(size=25_000)}), target)
+        parts = data.split(table, options.test_size, 0)
+        recipe = Recipe("hist-gradient-boosting", {"max_iter": 2})
+        assert training.cross_validate(parts.training, recipe, folds, 0).mean("accuracy") > 0.9

@@ -145,7 +145,7 @@ class ModelFeature(Reply):
     maximum: float = Field(default=0.0, description="of a number: largest value seen in training")
     mean: float = Field(default=0.0, description="of a number: in training")
     categories: dict[str, int] = Field(default={}, description="of a category: category → rows in training")
-    importance: float = Field(description="as the model itself says: impurity, gain or coefficients; they sum to 1")
+    importance: float = Field(description="as the model itself says: impurity, gain or coefficients; sums to 1, or 0")
 
 
 class ModelEstimate(Reply):
