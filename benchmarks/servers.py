@@ -162,7 +162,7 @@ def plain() -> Any:
 
     @app.post("/predict")
     async def predict(flower: Flower) -> Answer:
-        shares = predictor.answer([flower.sepal_length, flower.sepal_width, flower.petal_length, flower.petal_width])
+        shares, _ = predictor.answer([flower.sepal_length, flower.sepal_width, flower.petal_length, flower.petal_width])
         best = max(range(len(shares)), key=shares.__getitem__)
         answer = Answer(
             prediction=best,

@@ -18,10 +18,10 @@ def predict(predictor: Predictor, values: Mapping[str, Value], started: float) -
     was complete."""
     schema = predictor.schema
     row = schema.row(values)
-    shares = predictor.answer(row)
+    shares, is_unlike_training = predictor.answer(row)
     confidence = max(shares)
     index = shares.index(confidence)  # the first of equals, as numpy's argmax and so scikit-learn
-    label, warnings = schema.classes[index], schema.warnings(row)
+    label, warnings = schema.classes[index], schema.warnings(row) if is_unlike_training else ()
     milliseconds = (time.perf_counter() - started) * 1000
     # by position: by name it takes twice as long
     return Prediction(

@@ -2,9 +2,12 @@
 ;
 ;   void forest(const model *m, const double *rows, int64 n, double *out)
 ;   void linear(const model *m, const double *rows, int64 n, double *out)
+;   void forest_one(const model *m, const double *row, int64 one, double *out)
+;   void linear_one(const model *m, const double *row, int64 one, double *out)
 ;
 ;   rows   double[n][features], n at least 1
-;   out    double[n][classes]: `start` and
+;   out    double[n][classes], of the latter two double[classes + 1], where the last one is 1 if a value of the row is
+;          below `lows` or above `highs`, else 0: `start` and
 ;          of a forest the values of the leaves, one a tree, that a row falls into, all divided by `divisor`;
 ;          of a linear model the sum over the columns of (value - mean) / scale * weight
 ;   input  how a feature becomes columns: a number goes to `column`, or its `fill` if it is missing (NaN); a category has
@@ -23,8 +26,8 @@
 
 %input = type { double, i32, i32, i32 }
 %node = type { double, i32, i32 }
-%model = type { ptr, ptr, ptr, i64, i64, i64, ptr, ptr, i64, ptr, double, ptr, ptr, ptr }
-;               nodes roots leaves trees classes features inputs places columns start divisor mean scale weights
+%model = type { ptr, ptr, ptr, i64, i64, i64, ptr, ptr, i64, ptr, double, ptr, ptr, ptr, ptr, ptr }
+;               nodes roots leaves trees classes features inputs places columns start divisor mean scale weights lows highs
 
 declare i32 @llvm.fptosi.sat.i32.f64(double)
 declare i32 @llvm.smax.i32(i32, i32)
@@ -393,5 +396,54 @@ row.end:
   br i1 %r.more, label %row, label %end
 
 end:
+  ret void
+}
+
+; Says behind the probabilities at %out whether a value of the row at %x is outside of its range; one that is missing isn't.
+define internal void @look(ptr readonly %m, ptr readonly %x, ptr %out) {
+entry:
+  %classes.at = getelementptr %model, ptr %m, i64 0, i32 4
+  %classes = load i64, ptr %classes.at
+  %features.at = getelementptr %model, ptr %m, i64 0, i32 5
+  %features = load i64, ptr %features.at
+  %lows.at = getelementptr %model, ptr %m, i64 0, i32 14
+  %lows = load ptr, ptr %lows.at
+  %highs.at = getelementptr %model, ptr %m, i64 0, i32 15
+  %highs = load ptr, ptr %highs.at
+  br label %feature
+
+feature:
+  %f = phi i64 [ 0, %entry ], [ %f.next, %feature ]
+  %outside = phi i1 [ false, %entry ], [ %outside.next, %feature ]
+  %value.at = getelementptr double, ptr %x, i64 %f
+  %value = load double, ptr %value.at
+  %low.at = getelementptr double, ptr %lows, i64 %f
+  %low = load double, ptr %low.at
+  %high.at = getelementptr double, ptr %highs, i64 %f
+  %high = load double, ptr %high.at
+  %below = fcmp olt double %value, %low
+  %above = fcmp ogt double %value, %high
+  %either = or i1 %below, %above
+  %outside.next = or i1 %outside, %either
+  %f.next = add i64 %f, 1
+  %f.more = icmp slt i64 %f.next, %features
+  br i1 %f.more, label %feature, label %end
+
+end:
+  %said = uitofp i1 %outside.next to double
+  %said.at = getelementptr double, ptr %out, i64 %classes
+  store double %said, ptr %said.at
+  ret void
+}
+
+define void @forest_one(ptr noalias readonly %m, ptr noalias readonly %row, i64 %n, ptr noalias %out) {
+  call void @forest(ptr %m, ptr %row, i64 1, ptr %out)
+  call void @look(ptr %m, ptr %row, ptr %out)
+  ret void
+}
+
+define void @linear_one(ptr noalias readonly %m, ptr noalias readonly %row, i64 %n, ptr noalias %out) {
+  call void @linear(ptr %m, ptr %row, i64 1, ptr %out)
+  call void @look(ptr %m, ptr %row, ptr %out)
   ret void
 }

@@ -140,7 +140,7 @@ def _columns_of(encoder: OneHotEncoder, schema: Schema) -> dict[str, list[int]]:
 
 def _averaged(tree: Tree) -> tuple[NDArray[np.void], Matrix]:
     """A forest's tree: its nodes, with the thresholds as cuts, and its leaves' shares."""
-    order, nodes = _in_order(tree.children_left, tree.children_right, tree.feature, tree.threshold)
+    order, nodes = _in_order(tree.children_left, tree.children_right, tree.feature, tree.threshold, tree.n_node_samples)
     return nodes, tree.value[order[nodes["feature"] == LEAF], 0]
 
 
@@ -148,7 +148,7 @@ def _boosted(tree: NDArray[np.void], at: int, classes: int) -> tuple[NDArray[np.
     """A tree of gradient boosting for the class at this place: as `_averaged`."""
     inner = tree["is_leaf"] == 0
     left, right = (np.where(inner, tree[side].astype(np.intp), -1) for side in ("left", "right"))
-    order, nodes = _in_order(left, right, tree["feature_idx"], tree["num_threshold"])
+    order, nodes = _in_order(left, right, tree["feature_idx"], tree["num_threshold"], tree["count"])
     values = tree["value"][order[nodes["feature"] == LEAF]]
     leaves = np.zeros((len(values), classes))
     leaves[:, at] = values
@@ -156,17 +156,33 @@ def _boosted(tree: NDArray[np.void], at: int, classes: int) -> tuple[NDArray[np.
 
 
 def _in_order(
-    left: NDArray[np.intp], right: NDArray[np.intp], feature: NDArray[np.intp], threshold: Vector
+    left: NDArray[np.intp],
+    right: NDArray[np.intp],
+    feature: NDArray[np.intp],
+    threshold: Vector,
+    rows: NDArray[np.integer[Any]],
 ) -> tuple[NDArray[np.intp], NDArray[np.void]]:
-    """A tree's nodes level by level, so that siblings stand side by side and children behind their parents: in which
-    order, and what they are."""
+    """A tree's nodes in which order, and what they are: siblings side by side, behind them first what is below the one
+    that more training `rows` came to, and then what is below the other. A walk mostly goes on where it is, which takes
+    a third less of the processor's cache than level by level."""
     levels = [np.zeros(1, dtype=np.intp)]
-    while len(levels[-1]):
-        inner = levels[-1][left[levels[-1]] >= 0]
-        levels.append(np.column_stack([left[inner], right[inner]]).ravel())
-    order = np.concatenate(levels)
-    place = np.empty(len(order), dtype=np.int32)
-    place[order] = np.arange(len(order))
+    while len(inner := levels[-1][left[levels[-1]] >= 0]):
+        levels.append(np.concatenate([left[inner], right[inner]]))
+    below = np.zeros(len(left), dtype=np.int32)  # how many nodes are
+    for level in reversed(levels):
+        inner = level[left[level] >= 0]
+        below[inner] = 2 + below[left[inner]] + below[right[inner]]
+    place, start = np.zeros_like(below), np.ones_like(below)
+    for level in levels:
+        inner = level[left[level] >= 0]
+        place[left[inner]], place[right[inner]] = start[inner], start[inner] + 1
+        to_the_left = rows[left[inner]] >= rows[right[inner]]
+        more, fewer = np.where(to_the_left, (left[inner], right[inner]), (right[inner], left[inner]))
+        start[more] = start[inner] + 2
+        start[fewer] = start[more] + below[more]
+    order = np.empty(below[0] + 1, dtype=np.intp)
+    reached = np.concatenate(levels)
+    order[place[reached]] = reached
     leaf = left[order] < 0
     nodes = np.empty(len(order), dtype=NODE)
     nodes["cut"] = np.where(leaf, 0.0, threshold[order])

@@ -33,7 +33,7 @@ class _Model(ctypes.Structure):
         ("columns", ctypes.c_int64),
         ("start", ctypes.c_void_p),
         ("divisor", ctypes.c_double),
-        *((name, ctypes.c_void_p) for name in ("mean", "scale", "weights")),
+        *((name, ctypes.c_void_p) for name in ("mean", "scale", "weights", "lows", "highs")),
     )
 
 
@@ -49,9 +49,9 @@ def _compiled(kind: Literal["forest", "linear"]) -> tuple[Compute, Compute]:
     thousands. The second gives it up.
     """
     with _compiling:
-        address = _engine().get_function_address(kind)
+        one, many = (_engine().get_function_address(name) for name in (f"{kind}_one", kind))
     types = (None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p)
-    return ctypes.PYFUNCTYPE(*types)(address), ctypes.CFUNCTYPE(*types)(address)
+    return ctypes.PYFUNCTYPE(*types)(one), ctypes.CFUNCTYPE(*types)(many)
 
 
 @functools.cache  # it must live as long as what it compiled
@@ -88,7 +88,8 @@ class Predictor:
             self.compiled = model = compiled.read(release.model, release.schema.features, classes)
         except ReleaseError as error:
             raise ReleaseError(f"release {release.model_version}: {error}") from error
-        arrays: dict[str, NDArray[Any]] = {"start": model.start}
+        seen = self.schema.seen
+        arrays: dict[str, NDArray[Any]] = {"start": model.start, "lows": seen.lowest, "highs": seen.highest}
         numbers: dict[str, float] = {"classes": classes, "features": features, "columns": model.inputs.width}
         if not model.inputs.are_plain:
             arrays |= {"inputs": model.inputs.features, "places": model.inputs.places}
@@ -99,7 +100,7 @@ class Predictor:
             arrays |= {"mean": model.mean, "scale": model.scale, "weights": model.weights}
         self._model = _Model(**numbers, **{name: array.ctypes.data for name, array in arrays.items()})
         self._at = ctypes.addressof(self._model)
-        self._pack, self._shares = struct.Struct(f"{features}d").pack, ctypes.c_double * classes
+        self._pack, self._shares = struct.Struct(f"{features}d").pack, ctypes.c_double * (classes + 1)
         self._one, self._many = _compiled("forest" if isinstance(model, Forest) else "linear")
         self._softmax = release.link == "softmax"
         expected = release.golden_probabilities
@@ -109,11 +110,13 @@ class Predictor:
                 f"release {release.model_version} gives other probabilities than its golden rows must have"
             )
 
-    def answer(self, row: Sequence[float]) -> list[float]:
-        """One row as `Schema.row` makes it → one probability a class."""
-        shares = self._shares()
-        self._one(self._at, self._pack(*row), 1, shares)  # a third of the time that ctypes takes
-        return _softmax(shares[:]) if self._softmax else shares[:]
+    def answer(self, row: Sequence[float]) -> tuple[list[float], bool]:
+        """One row as `Schema.row` makes it → one probability a class, and whether `Schema.warnings` has something to
+        say of it."""
+        out = self._shares()
+        self._one(self._at, self._pack(*row), 1, out)  # a third of the time that ctypes takes
+        *shares, unlike_training = out
+        return _softmax(shares) if self._softmax else shares, unlike_training > 0
 
     def probabilities(self, rows: Matrix) -> Matrix:
         """Rows of shape (n, features) → probabilities of shape (n, classes), float64. Other threads run on."""

@@ -1,8 +1,7 @@
 """What a model takes and gives: features with their ranges, classes by name. Knows nothing of tables, files or HTTP."""
 
 import math
-import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
@@ -172,15 +171,6 @@ class Schema(BaseModel):
         return all(isinstance(one, Number) and not one.missing for one in self.features)
 
     @cached_property
-    def _extremes(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        return tuple(one.minimum for one in self.features), tuple(one.maximum for one in self.features)
-
-    @cached_property
-    def _pick(self) -> Callable[[Mapping[str, Any]], Sequence[Any]]:
-        """What gets the values of a whole row in the order of the features."""
-        return operator.itemgetter(*self.feature_names, self.feature_names[0])  # of one name it would give no tuple
-
-    @cached_property
     def _numbered(self) -> tuple[tuple[int, Mapping[str | None, float]], ...]:
         """Where the categories are, and their numbers."""
         return tuple((at, one.numbers) for at, one in enumerate(self.features) if isinstance(one, Category))
@@ -194,8 +184,7 @@ class Schema(BaseModel):
         """A valid row as the model takes it, in the order of the features. What isn't there is missing."""
         if self.is_plain:
             return [values[name] for name in self.feature_names]
-        whole = len(values) == len(self.features)
-        found: list[Any] = [*self._pick(values)[:-1]] if whole else [values.get(name) for name in self.feature_names]
+        found: list[Any] = list(map(values.get, self.feature_names))
         for at, numbers in self._numbered:
             found[at] = numbers.get(found[at], UNKNOWN)
         for at in self._with_gaps:
@@ -240,12 +229,8 @@ class Schema(BaseModel):
     def warnings(self, row: Sequence[float]) -> tuple[InputWarning, ...]:
         """A warning for each value, as the model takes it, unlike those seen in training."""
         found: tuple[InputWarning, ...] = ()
-        lows, highs = self._extremes
-        # of NaN, which is missing, neither is true
-        if not (any(map(operator.lt, row, lows)) or any(map(operator.gt, row, highs))):
-            return found
         for value, (name, minimum, maximum, said) in zip(row, self._ranges, strict=True):
-            if value < minimum or value > maximum:
+            if value < minimum or value > maximum:  # of NaN, which is missing, neither is true
                 found += (InputWarning(feature=name, message=said.format(value)),)
         return found
 
@@ -257,4 +242,4 @@ class Schema(BaseModel):
 
 
 def _bounds(pairs: Sequence[tuple[float, float]]) -> Bounds:
-    return Bounds(*np.array(pairs).T)
+    return Bounds(*np.ascontiguousarray(np.array(pairs).T))  # each in one piece, for compiled code reads them

@@ -80,8 +80,9 @@ def test_what_is_served_is_what_scikit_learn_says(table: Table, estimator: str, 
     rows = export.probing_rows(pipeline, schema, parts.training, 1500, seed)
     answers = predictor.probabilities(rows)
     export.check_parity(pipeline, schema, rows, answers)
-    alone = [predictor.answer(row) for row in rows[:50].tolist()]
+    alone, unlike_training = zip(*map(predictor.answer, rows[:50].tolist()), strict=True)
     assert np.abs(answers[:50] - alone).max() <= (0 if made.link == "mean" else 1e-15)
+    assert list(unlike_training) == [bool(schema.warnings(row)) for row in rows[:50].tolist()]
     received = schema.rows({str(name): values.astype(object).where(values.notna(), None).tolist()
                             for name, values in table.features.items()})  # fmt: skip
     assert np.array_equal([schema.row(record) for record in schema.inputs(received)], received.values, equal_nan=True)

@@ -27,6 +27,7 @@ from classifier.web.wire import Requests, TooManyRowsError
 from tests.conftest import FakeSource, Trained, Workspace, status, until
 from tests.test_api_process import serving
 from tests.test_arrow import post, stream
+from tests.test_pieces import PUT
 from tests.test_reading import PENGUINS
 from tests.test_service import ROW
 from tests.test_web import SETTINGS
@@ -38,6 +39,18 @@ GENTOO = {
 STREAM = stream(pa.Table.from_pylist([{"island": "Dream", "sex": None, "year": 2007.0}, GENTOO]))
 ODD = ['Bis"coe', "a, b", "x]", "{y}", "},{", "\\", "z: [1, 2]", "länge \U0001f427", "\n", "9" * 100, ""]
 """Texts that are hard to find the end of."""
+ODD_BYTES = [
+    b"null",
+    b"true",
+    b"NaN",
+    b"\xc3\xa4",
+    b"\xff",
+    b"\\ud800",
+    b"\\ud83d\\ude00",
+    b'"sex":"male",',
+    b"0" * 70,
+    b"x" * 201,
+]
 
 
 @pytest.fixture(scope="module")
@@ -218,6 +231,33 @@ def test_pieces_accept_nothing_more(penguins: Release, data: st.DataObject) -> N
         whole = bodies._parse_whole(bytes(body))
         assert np.array_equal(found.values, whole.values, equal_nan=True)
         assert found.texts == whole.texts
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    number=st.floats(allow_nan=False, allow_infinity=False).map(repr)
+    | st.integers(0, 10**28).map(lambda drawn: f"{drawn // 10**25}.{drawn % 10**25:025}"),
+    edits=st.lists(st.tuples(st.integers(0, 200), st.integers(0, 4), st.sampled_from([*PUT, *ODD_BYTES])), max_size=3),
+    text=st.sampled_from(["female", "", "Mars", "x" * 200, "x" * 201, "\U0001f427" * 200, "\U0001f427" * 201]),
+    known_only=st.booleans(),
+)
+def test_the_short_validation_accepts_nothing_more(
+    penguins: Release, number: str, edits: list[tuple[int, int, bytes]], text: str, known_only: bool
+) -> None:
+    """Whatever bytes are put into a good row: what msgspec accepts pydantic does too, with the same values; and of any
+    double, however it is written, both read the same."""
+    bodies = Requests(penguins.schema, 10, known_only=known_only)
+    body = bytearray(
+        json.dumps(GENTOO | {"sex": text, "body_mass_g": "*"}, ensure_ascii=False).replace('"*"', number).encode()
+    )
+    for at, cut, put in edits:
+        body[at : at + cut] = put
+    try:
+        values = bodies.parse(bytes(body))
+    except InvalidInputError:
+        return
+    assert values == bodies._single.validate_json(bytes(body))
+    assert all(type(value) is not int for value in values.values())
 
 
 @settings(max_examples=300, deadline=None)

@@ -161,7 +161,7 @@ def test_a_challenger_that_fails_to_answer_is_asked_no_more(
     everyone = SETTINGS.model_copy(update={"challenger_share": 1.0})
     answer = Predictor.answer
 
-    def fail(self: Predictor, row: Sequence[float]) -> list[float]:
+    def fail(self: Predictor, row: Sequence[float]) -> tuple[list[float], bool]:
         if self.model_version == candidate.model_version:
             raise ZeroDivisionError("by zero")
         return answer(self, row)

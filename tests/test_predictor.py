@@ -48,7 +48,7 @@ def test_a_row_alone_is_answered_the_same(trained: Trained, release: Release) ->
     """The way of a single row and that of many give the same bits."""
     predictor = Predictor(release)
     rows = export.probing_rows(trained.pipeline, trained.schema, trained.parts.training, 200, seed=2)
-    assert [predictor.answer(row) for row in rows.tolist()] == predictor.probabilities(rows).tolist()
+    assert [predictor.answer(row)[0] for row in rows.tolist()] == predictor.probabilities(rows).tolist()
     assert predictor.probabilities(rows[:0]).shape == (0, 3)
     with pytest.raises(ValueError, match="4 features"):
         predictor.probabilities(rows[:, :3])
@@ -91,7 +91,7 @@ for thread in threads:
 for thread in threads:
     thread.join()
 assert len(loaded) == 8
-answers = {tuple(one.answer(made.golden_rows[0].tolist())) for one in loaded}
+answers = {tuple(one.answer(made.golden_rows[0].tolist())[0]) for one in loaded}
 assert len(answers) == 1, answers
 assert len(compiled) == 1, f"compiled {len(compiled)} times"
 """

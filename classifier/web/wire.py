@@ -1,7 +1,8 @@
 """Bodies: the way from bytes to values and back.
 
 One pydantic model of the request, made from the schema of the model that is served, validates the body and is the
-documentation's schema too. Knows JSON; knows nothing of routes or status codes. `replies` documents what goes out.
+documentation's schema too. For a single row msgspec is asked first, which takes a third of the time and accepts nothing
+that the other wouldn't. Knows JSON; knows nothing of routes or status codes. `replies` documents what goes out.
 """
 
 import itertools
@@ -11,6 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, NotRequired, TypeVar
 
+import msgspec
 import numpy as np
 import orjson
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError, with_config
@@ -74,6 +76,8 @@ class Requests:
             [{name: [value, value] for name, value in example.items()}],
         )
         self._single = TypeAdapter[Record](record)
+        fast = members({feature.name: _fast_value(feature, known_only=known_only) for feature in schema.features})
+        self._decode: Callable[[bytes], Record] = msgspec.json.Decoder(_any_typed_dict("FastRequest", fast)).decode
         self._columns = TypeAdapter[dict[str, dict[str, list[Any]]]](
             _closed("BatchByColumns", {"columns": columns}, [])
         )
@@ -117,8 +121,15 @@ class Requests:
             commas = body.count(b",") - self._commas
             if max(colons, commas) > self._width + MAX_PROBLEMS:  # to count members takes longer than to validate them
                 self._refuse_flood(max(self._members(body), commas), self._width)
+        may_be_odd = long and _has_a_long_number(body)
+        try:
+            values = self._decode(body)
+            if colons == len(values) and not may_be_odd:  # keys that it doesn't know it passes over, whatever they are
+                return values
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            pass  # what is wrong, the next line says
         values = _validated(self._single, body)
-        if colons != len(values) or (long and _has_a_long_number(body)):
+        if colons != len(values) or may_be_odd:
             _check_record(_parsed_again(body), self._features, ["body"])
         return values
 
@@ -296,6 +307,18 @@ def _value(feature: Feature, *, known_only: bool) -> Any:
     return value | None if feature.missing else value
 
 
+def _fast_value(feature: Feature, *, known_only: bool) -> Any:
+    """The same for msgspec."""
+    value: Any
+    if not isinstance(feature, Category):
+        value = Annotated[float, msgspec.Meta(ge=feature.lowest, le=feature.highest)]
+    elif known_only:
+        value = Literal[feature.categories]
+    else:
+        value = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
+    return value | None if feature.missing else value
+
+
 def _example(feature: Feature) -> Value:
     """The category that most rows had, or the mean of the numbers with as few digits as keep it in their range."""
     if isinstance(feature, Category):
@@ -321,8 +344,12 @@ def _open(name: str, fields: dict[str, Any]) -> Any:
 
 
 def _typed_dict(name: str, fields: dict[str, Any], config: ConfigDict) -> Any:
+    return with_config(config)(_any_typed_dict(name, fields))
+
+
+def _any_typed_dict(name: str, fields: dict[str, Any]) -> Any:
     # a type checker knows TypedDicts only where the source spells them out, and this one's keys come with the model
-    return with_config(config)(TypedDict(name, fields))  # type: ignore[operator]
+    return TypedDict(name, fields)  # type: ignore[operator]
 
 
 def _validated(adapter: TypeAdapter[T], body: bytes) -> T:
