@@ -268,7 +268,7 @@ def _read_bounded(file: Path) -> bytes:
         raise ReleaseError(f"{file} can't be read: {error.strerror}") from error
     if len(content) > limit:
         raise ReleaseError(
-            f"{file} is larger than the {limit:,} bytes that it may have: train a model of fewer trees or leaves"
+            f"{file} is larger than the {limit:,} bytes that it may have: train with fewer trees, leaves or categories"
         )
     return content
 

@@ -76,6 +76,16 @@ def test_a_damaged_release_is_refused(folder: Path, damage: Callable[[Path], obj
         release.read(folder)
 
 
+@pytest.mark.parametrize("name", [MANIFEST, MODEL])
+def test_an_endless_file_is_not_read_to_its_end(folder: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is larger than its limit is refused, and it is said what makes it smaller."""
+    monkeypatch.setitem(release.MAX_BYTES, name, 100)
+    with pytest.raises(
+        ReleaseError, match=rf"{name} is larger than the 100 bytes .* fewer trees, leaves or categories"
+    ):
+        release.read(folder)
+
+
 def made_with(folder: Path, version: str | None) -> None:
     """Says that it was made with this scikit-learn; None: with none that it names."""
     edit(folder, lambda manifest: manifest["info"].update(libraries={"scikit-learn": version} if version else {}))
