@@ -498,9 +498,9 @@ class Store:
     def bury(self, model_version: str, token: str) -> None:
         """Mends what a training left that failed or was killed, and marks its run as KILLED if it is still RUNNING.
 
-        Another machine may train under the same name: the run is known by the token of its draft. In a file store it
-        may not have got that tag yet, but all who train there claim their names in the same `artifacts`. The names of
-        the trials of its search begin with its own.
+        Another machine may train under the same name: the run is known by the token of its draft. In a file store that
+        tag may be missing yet, or empty, but all who train there claim their names in the same `artifacts`. The names
+        of the trials of its search begin with its own.
         """
         with self.translated(f"mending what the training {model_version} left"), self.lock():
             if self.files:
@@ -513,7 +513,7 @@ class Store:
                 run
                 for run in named
                 if own.fullmatch(run.info.run_name)
-                and run.data.tags.get(TOKEN_TAG, token if self.files else None) == token
+                and (run.data.tags.get(TOKEN_TAG) or (token if self.files else None)) == token
             ]
             for run in runs:
                 if run.info.status == "RUNNING":

@@ -32,7 +32,9 @@ import train_model
 from classifier import quality, release, report, training
 from tests.conftest import PYTHON, ROOT, Workspace
 
-QUICK = ["--n-estimators", "2", "--folds", "2", "--search", "2"]
+QUICK = ["--n-estimators", "2", "--folds", "2"]
+OPTIONS = {"train": QUICK, "search": [*QUICK, "--search", "2"]}
+"""Task of a child → what it trains with."""
 
 CHANGES = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.truncate")
 UNNAMED = (
@@ -153,7 +155,7 @@ def main() -> None:
         _go_to(Path(folder))
         _remember()
         with contextlib.redirect_stdout(sys.stderr):
-            assert train_model.main(QUICK) == 0
+            assert train_model.main(OPTIONS["search"]) == 0
             seen(Workspace(Path(folder)))
         os.chdir(ROOT)
     print("ready", flush=True)
@@ -233,7 +235,7 @@ def _work(folder: Path, task: str, fault: dict[str, Any], pipes: list[int]) -> N
         else:
             operations = Operations(str(folder), **fault)
             sys.addaudithook(operations)
-            status = train_model.main(QUICK)
+            status = train_model.main(OPTIONS[task])
             said = [vars(point) for point in operations.points]
         with os.fdopen(report, "w", encoding="utf-8") as stream:
             json.dump(said, stream)
@@ -302,8 +304,8 @@ class Nursery:
         return self._ask(workspace, "train", fault=fault, number=number, opened=opened)
 
     def train_until(self, workspace: Workspace, seconds: float) -> Ended:
-        """Trains, and kills the training after so many seconds."""
-        return self._ask(workspace, "train", seconds=seconds, fault="", number=0, opened=False)
+        """Searches and trains, and is killed after so many seconds."""
+        return self._ask(workspace, "search", seconds=seconds, fault="", number=0, opened=False)
 
     def look(self, workspace: Workspace) -> dict[str, Any]:
         """What `seen` sees."""

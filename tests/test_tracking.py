@@ -145,6 +145,17 @@ def test_the_trials_of_a_dead_search_are_buried_with_it(uri: str, tmp_path: Path
     }
 
 
+def test_a_run_whose_token_was_just_being_written_is_buried(tmp_path: Path) -> None:
+    """In a folder a kill may leave the file of a run's token there and empty: it is taken for the dead one's."""
+    store = store_at(f"file://{tmp_path}/mlruns", tmp_path)
+    client = store.connect()
+    experiment = client.create_experiment("iris-classifier")
+    run = client.create_run(experiment, run_name="20260101_000000 trial 1", tags={TOKEN_TAG: "token"}).info
+    (tmp_path / "mlruns" / experiment / run.run_id / "tags" / TOKEN_TAG).write_text("")
+    store.bury("20260101_000000", "token")
+    assert client.get_run(run.run_id).info.status == "KILLED"
+
+
 def test_a_trial_that_cannot_be_logged_is_ended(tmp_path: Path) -> None:
     """A trial whose parameters the store refuses is marked as FAILED at once, as its training is."""
     store = store_at(f"sqlite:///{tmp_path}/mlflow.db", tmp_path)
