@@ -50,7 +50,9 @@ class Server:
         inherited = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
         own = os.sched_getaffinity(0)
         on_core(SERVER_CORE)  # what is started stays where its parent was
-        self._said = tempfile.TemporaryFile()  # noqa: SIM115 closed when the server has stopped
+        with contextlib.ExitStack() as files:
+            self._said = files.enter_context(tempfile.TemporaryFile())
+            self._files = files.pop_all()  # closed when the server has stopped
         self.process = subprocess.Popen(
             command, cwd=folder, env=inherited | environment, stdout=self._said, stderr=self._said,
             start_new_session=True,
@@ -98,7 +100,7 @@ class Server:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
-            self._said.close()
+            self._files.close()
 
 
 @contextmanager

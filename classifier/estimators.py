@@ -163,6 +163,19 @@ def column_widths(encoder: OneHotEncoder) -> list[int]:
     return [len(categories) - (0 if rare is None else len(rare) - 1) for categories, rare in pairs]
 
 
+def boosted_trees(classifier: HistGradientBoostingClassifier) -> list[tuple[NDArray[np.void], int]]:
+    """The nodes of each tree of gradient boosting, and the place of the class that it speaks of, in the order in which
+    they are added up."""
+    rounds = classifier._predictors  # noqa: SLF001 no public attribute holds the fitted trees (scikit-learn 1.9)
+    return [(predictor.nodes, at) for trees in rounds for at, predictor in enumerate(trees)]
+
+
+def boosted_start(classifier: HistGradientBoostingClassifier) -> NDArray[np.float64]:
+    """What gradient boosting adds its trees to: one value a class, of two classes one in all."""
+    start = classifier._baseline_prediction  # noqa: SLF001 no public attribute holds the fitted start (scikit-learn 1.9)
+    return np.asarray(start, dtype=np.float64).ravel()
+
+
 def own_importances(classifier: Any) -> tuple[str, Matrix]:
     """What a classifier itself says of its columns: what that is, and shares of shape (1 or trees, columns), each row
     of which sums to 1. Impurity is what each tree's splits took of it, gain what those of boosting took of loss, and
@@ -173,10 +186,9 @@ def own_importances(classifier: Any) -> tuple[str, Matrix]:
         return "coefficient", sizes / (sizes.sum() or 1.0)
     if isinstance(classifier, HistGradientBoostingClassifier):
         gains = np.zeros((1, classifier.n_features_in_))
-        for round_ in classifier._predictors:  # noqa: SLF001 scikit-learn has no other door
-            for predictor in round_:
-                inner = predictor.nodes[predictor.nodes["is_leaf"] == 0]
-                np.add.at(gains[0], inner["feature_idx"], inner["gain"])
+        for nodes, _ in boosted_trees(classifier):
+            inner = nodes[nodes["is_leaf"] == 0]
+            np.add.at(gains[0], inner["feature_idx"], inner["gain"])
         return "gain", gains / (gains.sum() or 1.0)
     asking = [tree for tree in classifier.estimators_ if tree.tree_.node_count > 1]
     if not asking:

@@ -23,7 +23,7 @@ from classifier import release
 from classifier.compiled import INPUT, LEAF, NODE, NOWHERE, Compiled, Forest, Inputs, Linear, Link
 from classifier.data import Table
 from classifier.errors import ParityError
-from classifier.estimators import column_widths
+from classifier.estimators import boosted_start, boosted_trees, column_widths
 from classifier.release import TOLERANCE, Release
 from classifier.schema import Category, Matrix, Schema, Vector
 
@@ -54,9 +54,8 @@ def compile_pipeline(pipeline: Pipeline, schema: Schema) -> Compiled:
             weights, start = np.column_stack([np.zeros(len(weights)), weights]), np.append(0.0, start)
         return Linear(prepared.inputs, start, prepared.mean, prepared.scale, np.ascontiguousarray(weights))
     if isinstance(classifier, HistGradientBoostingClassifier):
-        own = [(predictor, at) for round_ in classifier._predictors for at, predictor in enumerate(round_)]  # noqa: SLF001 scikit-learn has no other door
-        trees = [_boosted(predictor.nodes, at if classes > 2 else 1, classes) for predictor, at in own]
-        baseline = classifier._baseline_prediction.ravel()  # noqa: SLF001 scikit-learn has no other door
+        trees = [_boosted(nodes, at if classes > 2 else 1, classes) for nodes, at in boosted_trees(classifier)]
+        baseline = boosted_start(classifier)
         start = baseline if classes > 2 else np.append(0.0, baseline)
     else:
         trees = [_averaged(estimator.tree_) for estimator in classifier.estimators_]
@@ -269,8 +268,7 @@ def _thresholds(pipeline: Pipeline) -> dict[int, Vector]:
     if isinstance(classifier, LogisticRegression):
         return {}
     if isinstance(classifier, HistGradientBoostingClassifier):
-        trees = [predictor.nodes for round_ in classifier._predictors for predictor in round_]  # noqa: SLF001 scikit-learn has no other door
-        trees = [tree[tree["is_leaf"] == 0] for tree in trees]
+        trees = [nodes[nodes["is_leaf"] == 0] for nodes, _ in boosted_trees(classifier)]
         pairs = [(tree["feature_idx"], tree["num_threshold"]) for tree in trees]
     else:
         pairs = [(one.tree_.feature, one.tree_.threshold) for one in classifier.estimators_]

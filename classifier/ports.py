@@ -1,6 +1,7 @@
 """Addresses to listen on: is one free, and how is it reached? Standard library only."""
 
 import errno
+import ipaddress
 import socket
 
 
@@ -26,8 +27,13 @@ def free(host: str) -> int:
 
 def url(host: str, port: int) -> str:
     """How a client on this machine reaches a server that listens on `host`."""
-    reached = {"0.0.0.0": "localhost", "127.0.0.1": "localhost", "::": "[::1]"}.get(host, host)  # noqa: S104 it is replaced here, not listened on
-    return f"http://{f'[{reached}]' if ':' in reached and '[' not in reached else reached}:{port}"
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return f"http://{host}:{port}"  # a name
+    if address.version == 6:
+        return f"http://[{'::1' if address.is_unspecified else host}]:{port}"
+    return f"http://{'localhost' if address.is_unspecified or host == '127.0.0.1' else host}:{port}"
 
 
 def _listening(host: str, port: int) -> socket.socket:

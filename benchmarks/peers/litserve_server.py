@@ -5,12 +5,14 @@ from typing import Any
 
 import litserve
 import numpy as np
+from typing_extensions import override
 
 from benchmarks.peers.model import BATCHING, MAX_BATCH, WAIT, load
 
 
 class Iris(litserve.LitAPI):
-    def setup(self, device: str) -> None:  # noqa: ARG002 LitServe gives it
+    @override
+    def setup(self, device: str) -> None:
         self.predict_proba = load()
 
     def decode_request(self, request: dict[str, list[float]]) -> list[float]:

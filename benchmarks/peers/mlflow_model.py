@@ -3,15 +3,18 @@
 from typing import Any
 
 import mlflow
+from typing_extensions import override
 
 from benchmarks.peers.model import load
 
 
 class Compiled(mlflow.pyfunc.PythonModel):
-    def load_context(self, context: Any) -> None:  # noqa: ARG002 MLflow gives it by this name
+    @override
+    def load_context(self, context: Any) -> None:
         self.predict_proba = load()
 
-    def predict(self, context: Any, model_input: Any) -> Any:  # noqa: ARG002 MLflow gives it by this name
+    @override
+    def predict(self, context: Any, model_input: Any) -> Any:
         return self.predict_proba(model_input)
 
 

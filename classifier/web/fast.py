@@ -63,7 +63,7 @@ class FastPredict:
                 predictor = state.answering(_first(headers, CALLER)).predictor
             prediction = predict(predictor, parse(body), started)
             reply = wire.encode_prediction(prediction)
-        except Exception:  # noqa: BLE001 whatever it is, the route meets it again, answers 500 and logs it
+        except Exception:  # noqa: BLE001 the route does it all again, and refuses or reports whatever fails
             return None
         self._service.record(prediction)
         request_id = id_from(headers)
@@ -220,7 +220,7 @@ class FastBatch:
             if message["type"] != "http.request":
                 raise ConnectionError("the caller is gone")
             reply = await self._batches.answer(whole, media_type.decode(), explain=False)
-        except Exception:  # noqa: BLE001 whatever it is, the route meets it again, and refuses or answers 500 and logs it
+        except Exception:  # noqa: BLE001 the route does it all again, and refuses or reports whatever fails
             if message["type"] == "http.request":
                 message = {"type": "http.request", "body": whole, "more_body": False}
             replayed = iter([message])

@@ -18,7 +18,7 @@ import orjson
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import PydanticCustomError, from_json, to_json
-from typing_extensions import TypedDict
+from typing_extensions import TypedDict, override
 
 from classifier.errors import ClassifierError, InvalidInputError
 from classifier.record import Batch, Prediction
@@ -274,7 +274,8 @@ class Requests:
 class InOrder(GenerateJsonSchema):
     """pydantic sorts every key of a schema, those of the examples too; the features have an order of their own."""
 
-    def sort(self, value: JsonSchemaValue, parent_key: str | None = None) -> JsonSchemaValue:  # noqa: ARG002 the method that this overrides has it
+    @override
+    def sort(self, value: JsonSchemaValue, parent_key: str | None = None) -> JsonSchemaValue:
         return value
 
 
@@ -348,8 +349,7 @@ def _typed_dict(name: str, fields: dict[str, Any], config: ConfigDict) -> Any:
 
 
 def _any_typed_dict(name: str, fields: dict[str, Any]) -> Any:
-    # a type checker knows TypedDicts only where the source spells them out, and this one's keys come with the model
-    return TypedDict(name, fields)  # type: ignore[operator]
+    return TypedDict(name, fields)  # type: ignore[operator]  # mypy wants the keys in the source; these come with a model
 
 
 def _validated(adapter: TypeAdapter[T], body: bytes) -> T:
