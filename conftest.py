@@ -11,8 +11,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--every-operation",
         action="store_true",
-        help="kill trainings at each of their file operations, and not at the first and the last of each kind",
+        help="kill, and fill the disk, at each file operation of a training, not only at the first and last of a kind",
     )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--every-operation"):
+        for item in items:
+            item.add_marker(pytest.mark.timeout(7200), append=False)
 
 
 @pytest.fixture(scope="session")

@@ -292,16 +292,16 @@ class Nursery:
         self.pid = self._process.pid
         assert self._read() == "ready\n"
 
-    def points(self, workspace: Workspace) -> list[Point]:
+    def points(self, workspace: Workspace, task: str = "train") -> list[Point]:
         """Where a training can meet a fault; it is done, too."""
-        ended = self._ask(workspace, "train", fault="", number=0, opened=False)
+        ended = self._ask(workspace, task, fault="", number=0, opened=False)
         assert ended.status == 0, ended.err
         return [Point(**point) for point in ended.report]
 
-    def train(self, workspace: Workspace, fault: str = "", at: Point | None = None) -> Ended:
+    def train(self, workspace: Workspace, fault: str = "", at: Point | None = None, task: str = "train") -> Ended:
         """Trains, and has the training meet the fault at that point."""
         number, opened = (at.number, at.opened) if at else (0, False)
-        return self._ask(workspace, "train", fault=fault, number=number, opened=opened)
+        return self._ask(workspace, task, fault=fault, number=number, opened=opened)
 
     def train_until(self, workspace: Workspace, seconds: float) -> Ended:
         """Searches and trains, and is killed after so many seconds."""
