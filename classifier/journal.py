@@ -52,13 +52,18 @@ _MOVE = TypeAdapter(Move)
 
 
 def read(entries: Mapping[str, str]) -> list[Move]:
-    """The moves in their order, from texts by key. What isn't an entry is passed over, and so is one that was cut."""
+    """The moves in their order, from texts by key. What isn't an entry is passed over, and so is one that was cut, and
+    one that was noticed although it is written down: who shares only a database with others may write while they do."""
     found = []
     for key, text in entries.items():
         if key.startswith(PREFIX):
             with contextlib.suppress(ValidationError):
                 found.append((key, _MOVE.validate_json(text, strict=True)))
-    return [move for _, move in sorted(found, key=lambda entry: (entry[1].number, entry[0]))]
+    moves: list[Move] = []
+    for _, move in sorted(found, key=lambda entry: (entry[1].number, entry[1].who == NOTICED, entry[0])):
+        if move.who != NOTICED or last_to(moves, move.alias) != move.to:
+            moves.append(move)
+    return moves
 
 
 def entry(move: Move) -> tuple[str, str]:

@@ -81,6 +81,22 @@ def test_a_move_that_nobody_wrote_down_is_noticed() -> None:
     assert (missing.number, missing.origin, missing.to, missing.who) == (3, "2", "7", journal.NOTICED)
 
 
+def test_a_move_that_is_written_down_twice_is_told_once() -> None:
+    """Where servers share only a database, two may notice a move at once, or one notices it while who made it writes it
+    down: it is told once, by who made it if that is known, and the next one follows."""
+    moves = played("1", "2", "3")
+    noticed = journal.unwritten(moves[:2], "champion", "3")
+    assert noticed is not None
+    for _ in range(10):  # keys are random
+        assert journal.read(dict(journal.entry(move) for move in [noticed, *moves])) == moves
+    entries = dict(journal.entry(move) for move in [*moves[:2], noticed, noticed])
+    assert len(entries) == 4
+    moves = [*moves[:2], noticed]
+    assert journal.read(entries) == moves
+    back = journal.next_move(moves, "champion", "2", journal.NOTICED, "why")
+    assert journal.read(entries | dict([journal.entry(back)])) == [*moves, back]
+
+
 def test_a_reason_is_one_line_of_bounded_length() -> None:
     """However long a reason, and however many lines it has, its entry fits into a tag of any store."""
     move = journal.next_move([], "champion", "1", "me", "line\n\tline " + "ü" * 10_000)
