@@ -49,9 +49,11 @@ class Connection:
         """Takes what has arrived. The whole reply once it is complete.
 
         Raises:
-            RuntimeError: its status isn't 200.
+            RuntimeError: its status isn't 200, or it ends too early.
         """
         data = self.socket.recv(2**20)
+        if not data and self._received:
+            raise RuntimeError(f"the server closed the connection in the middle of {self._received[0][:500]!r}")
         self._received.append(data)
         if self._missing < 0:
             head, there, rest = b"".join(self._received).partition(b"\r\n\r\n")

@@ -2,14 +2,30 @@
 
 import os
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from benchmarks.load import HOST, Connection
 from benchmarks.peers.start import ENGINES_LOCK, PEERS
 from tests.conftest import PYTHON, ROOT
+
+
+@pytest.mark.parametrize("framed", ["content-length: 99", "transfer-encoding: chunked"])
+@pytest.mark.parametrize("said", ["", "HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\n{framed}\r\n\r\n4\r\nhalf\r\n"])
+def test_a_reply_that_ends_too_early_is_an_error(said: str, framed: str) -> None:
+    """A server that closes a connection before its reply is whole isn't waited for."""
+    with socket.create_server((HOST, 0)) as server:
+        connection = Connection(server.getsockname()[1])
+        accepted, _ = server.accept()
+        with connection.socket, accepted:
+            accepted.sendall(said.format(framed=framed).encode())
+            accepted.shutdown(socket.SHUT_WR)
+            with pytest.raises(RuntimeError, match=r"the server (answered|closed the connection in the middle of)"):
+                connection.exchange(b"GET / HTTP/1.1\r\n\r\n")
 
 
 @pytest.mark.skipif(
