@@ -7,13 +7,15 @@ python train_model.py --search 30 --metric log_loss
 """
 
 import argparse
+import contextlib
+import gc
 import logging
 import math
 import shlex
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -236,16 +238,28 @@ def live_version(settings: Settings) -> str | None:
         return None
 
 
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """Has the garbage collector look through what the block makes neither now nor later: what is imported stays."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 def train(settings: Settings, options: argparse.Namespace, step: "Steps") -> None:
     """The recipe, a call a step."""
     # a third of the whole time: what is asked for --help, or mistyped, shouldn't wait for it
-    from classifier import data, export, provenance, quality, reading, release, report, runs, training
-    from classifier.estimators import bounded, fitted, hyperparameters, model_type
-    from classifier.predictor import Predictor
-    from classifier.tracking import RELEASE, Store
+    with uncollected():
+        from classifier import data, export, provenance, quality, reading, release, report, runs, training
+        from classifier.estimators import bounded, fitted, hyperparameters, model_type
+        from classifier.predictor import Predictor
+        from classifier.tracking import RELEASE, Store
 
-    store = Store(settings)
-    store.prepare()
+        store = Store(settings)
+        store.prepare()
     step.done("import the libraries")
 
     with (
@@ -482,4 +496,6 @@ class Steps:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    ended = main()
+    gc.freeze()  # else the interpreter looks through all of it once more, which takes longer than the fit
+    sys.exit(ended)

@@ -65,11 +65,13 @@ DATABASE_TRIES = 4
 HOW_TO_TRAIN = "Run `python train_model.py`; this server picks the model up by itself."
 
 
-def _import_mlflow() -> Any:
+def _import_mlflow(uri: str) -> Any:
     for name, value in MLFLOW_DEFAULTS.items():
         os.environ.setdefault(name, value)
     mlflow = importlib.import_module("mlflow")
-    vars(importlib.import_module("mlflow.store.db.utils"))["MAX_RETRY_COUNT"] = DATABASE_TRIES
+    if re.split("[+:]", uri)[0] in importlib.import_module("mlflow.store.db.db_types").DATABASE_ENGINES:
+        # brings SQLAlchemy and Alembic, of which other stores need nothing: a sixth of a short training
+        vars(importlib.import_module("mlflow.store.db.utils"))["MAX_RETRY_COUNT"] = DATABASE_TRIES
     for name in ("mlflow", "urllib3"):  # afterwards: the import sets it too
         # urllib3 warns of every retry, again and again while a server is away
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -144,7 +146,7 @@ class Store:
         """
         if self._client is None:
             with self.translated(f"opening {self.shown}"):
-                mlflow = _import_mlflow()
+                mlflow = _import_mlflow(self.uri)
                 mlflow.set_tracking_uri(self.uri)  # parts of the file store read the global one
                 self._client = mlflow.MlflowClient(self.uri)
         return self._client
@@ -157,7 +159,7 @@ class Store:
             TrackingError: there is no such kind of store, or it can't be opened.
         """
         with self.translated(f"opening {self.shown}"):
-            _import_mlflow()
+            _import_mlflow(self.uri)
             with contextlib.nullcontext() if self.files else self.lock():
                 self.connect()
 

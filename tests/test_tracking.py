@@ -1,5 +1,6 @@
 """The door to MLflow and the care for its files: nothing outside the store is touched, and no credentials get out."""
 
+import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ from classifier.errors import ClassifierError, NoModelError, TrackingError
 from classifier.filestore import BROKEN, FileStore
 from classifier.settings import Settings
 from classifier.tracking import TOKEN_TAG, Store
-from tests.conftest import Workspace
+from tests.conftest import PYTHON, ROOT, Workspace
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +42,19 @@ def test_mending_stays_in_the_store(files: FileStore, name: str) -> None:
     before = sorted(files.folder.parent.rglob("*"))
     files.mend_model(name, "")
     assert sorted(files.folder.parent.rglob("*")) == before
+
+
+def test_a_folder_needs_no_database(empty_workspace: Workspace) -> None:
+    """Where the store is a folder, a training doesn't spend its time on importing what talks to databases."""
+    code = (
+        "import sys; from classifier.settings import Settings; from classifier.tracking import Store; "
+        "Store(Settings.load()).prepare(); print(*{name.partition('.')[0] for name in sys.modules})"
+    )
+    loaded = subprocess.run(
+        [PYTHON, "-c", code], cwd=ROOT, env=empty_workspace.environment, capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert "mlflow" in loaded
+    assert not {"sqlalchemy", "alembic"} & set(loaded)
 
 
 def test_a_linked_version_is_left_alone(files: FileStore, tmp_path: Path) -> None:
