@@ -348,7 +348,7 @@ def check() -> None:
         "format": ["-m", "ruff", "format", "--check", "."],
         "types": ["-m", "mypy"],
         "import rules": ["-c", linter],
-        "tests": ["-m", "pytest"],
+        "tests": ["-m", "pytest", "-n", "2", "--dist", "loadfile"],  # most of them wait for one process at a time
     }
     failed = []
     for name, command in commands.items():
