@@ -59,17 +59,19 @@ def train(workspace: Path, *options: str) -> None:
 
 def report(workspace: Path, seconds: float, cycles: int) -> str:
     """`POST /predict` of both tables, each against the bare reply to the same bodies."""
-    file = workspace / "mixed.csv"
-    drawn().to_csv(file, index=False)
-    train(workspace, "--data", str(file), "--target", "kind")
+    own = workspace / "mixed"  # the other measurements find one model, Iris'
+    own.mkdir()
+    drawn().to_csv(own / "mixed.csv", index=False)
+    train(own, "--data", str(own / "mixed.csv"), "--target", "kind")
     sent = {"Iris": bodies.singles(bodies.rows(5000)), "30 features": singles(drawn(5000, seed=1))}
     probes = {"Iris": PROBE, "30 features": sent["30 features"][0]}
+    places = {"Iris": workspace, "30 features": own}
     settings = {"Iris": {}, "30 features": {"CLASSIFIER_MODEL_NAME": "mixed"}}
     lines = []
     with ExitStack() as stack:
         bare = stack.enter_context(serving("bare", workspace))
         bare.wait_until_ready(PROBE)
-        servers = {kind: stack.enter_context(serving("ours", workspace, **settings[kind])) for kind in sent}
+        servers = {kind: stack.enter_context(serving("ours", places[kind], **settings[kind])) for kind in sent}
         for kind, server in servers.items():
             server.wait_until_ready(probes[kind])
             run(server.port, 16, seconds, sent[kind])

@@ -78,7 +78,7 @@ def prepare(workspace: Path) -> None:
     for lock in (ENGINES_LOCK, *(peer.lock for peer in PEERS)):
         environment(lock)
     shutil.copytree(max((workspace / "artifacts").glob("*/release")), workspace / "release")
-    pipeline = skops.io.load(next(workspace.rglob("model.skops")), trusted=export.TRUSTED)
+    pipeline = skops.io.load(next((workspace / "mlruns").rglob("model.skops")), trusted=export.TRUSTED)
     joblib.dump(pipeline, workspace / "model.joblib")
     table = data.load_iris()
     schema = training.infer_schema(pipeline, table)
