@@ -12,7 +12,6 @@ import logging
 import os
 import re
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
@@ -22,6 +21,8 @@ from urllib.parse import quote, unquote
 
 import yaml
 from filelock import FileLock
+
+from classifier import temporary
 
 log = logging.getLogger("classifier.filestore")
 
@@ -134,15 +135,9 @@ class FileStore:
             OSError: another one still has it after `patience` seconds (-1: never), or the folder can't be written.
         """
         self._artifacts.mkdir(parents=True, exist_ok=True)
-        with FileLock(self._artifacts / ".registry.lock", timeout=patience):
-            own, before = self._artifacts / ".registry.tmp", tempfile.tempdir
-            own.mkdir(exist_ok=True)
-            tempfile.tempdir = str(own)
-            try:
-                yield
-            finally:
-                tempfile.tempdir = before
-                shutil.rmtree(own, ignore_errors=True)
+        lock = FileLock(self._artifacts / ".registry.lock", timeout=patience)
+        with lock, temporary.files_in(self._artifacts / ".registry.tmp"):
+            yield
 
     def make_movable(self, experiment_id: str) -> None:
         """Makes an experiment's artifact location relative, if nothing has been logged to it yet.

@@ -30,6 +30,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
+from classifier import temporary
 from classifier.compiled import Link
 from classifier.errors import ReleaseError
 from classifier.schema import Matrix, Schema
@@ -309,6 +310,7 @@ def draft(
     A second that another training has claimed is waited out, so the name stays true. `taken` says whether a version
     exists elsewhere, for a store that several machines share. `died` is told the version and the token of each draft
     whose training didn't come to its end, before that is swept. The folder is gone on exit unless it was published.
+    Until then temporary files, as of the model that MLflow logs, go beside it, and are swept with it.
 
     Raises:
         ReleaseError: `artifacts` can't be written.
@@ -332,7 +334,8 @@ def draft(
             f"{artifacts} can't be written: {error.strerror}. Make it writable for this user, or choose another"
         ) from error
     try:
-        yield Draft(version, folder, final, token)
+        with temporary.files_in(folder.with_suffix(".tmp")):
+            yield Draft(version, folder, final, token)
         Path(lock.lock_file).unlink(missing_ok=True)
     finally:  # after a failure the file of the lock stays: it says so to the next training
         shutil.rmtree(folder, ignore_errors=True)
@@ -377,7 +380,8 @@ def _sweep(artifacts: Path, died: Callable[[str, str], None]) -> None:
     for file in {left.with_suffix(".lock") for left in artifacts.glob(".[0-9]*_[0-9]*.*")}:
         with contextlib.suppress(Timeout), FileLock(file, timeout=0):
             died(file.stem.removeprefix("."), file.read_text(encoding="ascii"))
-            shutil.rmtree(file.with_suffix(".partial"), ignore_errors=True)
+            for suffix in (".partial", ".tmp"):
+                shutil.rmtree(file.with_suffix(suffix), ignore_errors=True)
             file.unlink()
 
 

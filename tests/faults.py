@@ -41,13 +41,14 @@ UNNAMED = (
     (r"\b[0-9a-f]{32}\b", "<id>"),
     (r"\b\d{18}\b", "<experiment>"),
     (r"\b\d{8}_\d{6}\b", "<version>"),
-    (r"\btmp\w{8}file", "<temporary>"),
+    (r"\btmp\w{8}(file)?\b", "<temporary>"),
     (r"/version-\d+", "/version-<n>"),
 )
 """What is different in each training, and what it is called when operations are compared."""
 
 MANY = re.compile(
-    r"(<experiment>/.*/(?:params|metrics|tags|artifacts(?:/\w+)?)|\.partial(?:/\w+)?|open \S+/\.registry\.tmp)/[^/]+$"
+    r"(<experiment>/.*/(?:params|metrics|tags|artifacts(?:/\w+)?)|\.partial(?:/\w+)?"
+    r"|\.<version>\.tmp(?:/<temporary>(?:/\w+)?)?|open \S+/\.registry\.tmp)/[^/]+$"
 )
 """Files of which a training writes many of a kind, none of which is read before the last one is there."""
 
@@ -276,14 +277,17 @@ class Ended:
 
 
 class Nursery:
-    """The process that forks, seen from a test."""
+    """The process that forks, seen from a test. `temporary` is where its children find the temporary files' folder."""
 
     def __init__(self, *before: str) -> None:
+        self._made = tempfile.TemporaryDirectory()
+        self.temporary = Path(self._made.name)
         self._process = subprocess.Popen(
             [*before, PYTHON, "-m", "tests.faults"],
             cwd=ROOT,
             # the same order of sets in every such process, so that an operation keeps its number
-            env=os.environ | {"PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+            env=os.environ
+            | {"PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "TMPDIR": self._made.name},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -325,6 +329,7 @@ class Nursery:
 
     def close(self) -> None:
         self._process.communicate()
+        self._made.cleanup()
 
 
 if __name__ == "__main__":

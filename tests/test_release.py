@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import tempfile
 import threading
 from collections.abc import Callable
 from importlib.metadata import version
@@ -156,8 +157,9 @@ def test_the_next_draft_is_told_of_one_that_failed(tmp_path: Path) -> None:
     assert told == [(failed.model_version, failed.token)]
 
 
-def test_trainings_of_the_same_second_get_different_versions(tmp_path: Path) -> None:
+def test_trainings_of_the_same_second_get_different_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Four claims at once, and one more second that is taken elsewhere, give five versions in the one format."""
+    monkeypatch.setattr(tempfile, "tempdir", None)  # a process has one, and these are threads
     claimed: list[str] = []
     elsewhere: list[str] = []
 
@@ -181,13 +183,27 @@ def test_trainings_of_the_same_second_get_different_versions(tmp_path: Path) -> 
 
 
 def test_dead_drafts_are_swept_and_living_ones_are_not(tmp_path: Path) -> None:
-    """The next training removes the draft of a killed one, and leaves alone that of one that is under way."""
+    """The next training removes the draft and the temporary files of a killed one, and leaves alone those of one that
+    is under way."""
     dead, living = tmp_path / ".20200101_000000.partial", tmp_path / ".20200101_000001.partial"
-    for folder in (dead, living):
+    for folder in (dead, dead.with_suffix(".tmp"), living, living.with_suffix(".tmp")):
         (folder / "plots").mkdir(parents=True)
     with FileLock(living.with_suffix(".lock")), release.draft(tmp_path):
         assert not dead.exists()
+        assert not dead.with_suffix(".tmp").exists()
         assert living.exists()
+        assert living.with_suffix(".tmp").exists()
+
+
+def test_temporary_files_are_made_where_they_are_swept(tmp_path: Path) -> None:
+    """While a draft is written, temporary files are made beside it, and afterwards where they were before; then their
+    folder is gone."""
+    before = tempfile.gettempdir()
+    with release.draft(tmp_path) as draft:
+        assert Path(tempfile.mkdtemp()).parent == draft.folder.with_suffix(".tmp")
+        draft.publish()
+    assert tempfile.gettempdir() == before
+    assert {path.name for path in tmp_path.iterdir()} <= {".lock", draft.model_version}
 
 
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
