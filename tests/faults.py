@@ -94,23 +94,23 @@ class Operations:
         name = os.fsdecode(arguments[0])
         if event in ("os.remove", "os.rmdir", "os.mkdir") and arguments[-1] != -1:
             name = str(Path(f"/proc/self/fd/{arguments[-1]}").readlink() / name)
-        path = os.path.abspath(name)  # noqa: PTH100 Path.resolve would follow a link that is to be removed
+        path = Path(name).absolute()
         flags = arguments[2] if event == "open" else 0
-        if not path.startswith(f"{self._folder}/") or not _changes(event, path, flags):
+        if not str(path).startswith(f"{self._folder}/") or not _changes(event, path, flags):
             return
-        text = f"{event} {path.removeprefix(self._folder)[1:]}"
+        text = f"{event} {path.relative_to(self._folder)}"
         if event == "os.rename":
             text += f" to {os.fsdecode(arguments[1]).removeprefix(self._folder)[1:]}"
-        elif event == "open" and os.path.exists(path):  # noqa: PTH110 nothing here should be slow
+        elif event == "open" and path.exists():
             text += " again"
         self._count += 1
         self._meet(Point(self._count, False, text))
-        if event == "open" and (flags & os.O_TRUNC or not os.path.exists(path)):  # noqa: PTH110 as above
+        if event == "open" and (flags & os.O_TRUNC or not path.exists()):
             self._meet(Point(self._count, True, text), path, flags)
         if self._full and event in ("open", "os.mkdir"):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
-    def _meet(self, point: Point, path: str = "", flags: int = 0) -> None:
+    def _meet(self, point: Point, path: Path | None = None, flags: int = 0) -> None:
         self.points.append(point)
         if (point.number, point.opened) != self._at:
             return
@@ -125,11 +125,10 @@ class Operations:
             self._full = True
 
 
-def _changes(event: str, path: str, flags: int) -> bool:
+def _changes(event: str, path: Path, flags: int) -> bool:
     if event == "open":
-        there = os.path.exists(path)  # noqa: PTH110 this runs thousands of times
-        return bool(flags & (os.O_TRUNC | os.O_APPEND)) or (bool(flags & os.O_CREAT) and not there)
-    return event != "os.mkdir" or not os.path.exists(path)  # noqa: PTH110 as above
+        return bool(flags & (os.O_TRUNC | os.O_APPEND)) or (bool(flags & os.O_CREAT) and not path.exists())
+    return event != "os.mkdir" or not path.exists()
 
 
 def seen(workspace: Workspace) -> dict[str, Any]:
@@ -242,9 +241,9 @@ def _work(folder: Path, task: str, fault: dict[str, Any], pipes: list[int]) -> N
             json.dump(said, stream)
     except SystemExit as error:
         status = int(str(error.code))
-    except BaseException:  # noqa: BLE001 the other end shows it
-        traceback.print_exc()
-    finally:
+    finally:  # nothing goes on from here into what the process that forks was doing
+        if sys.exc_info()[0]:
+            traceback.print_exc()
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
