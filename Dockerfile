@@ -21,7 +21,7 @@ COPY . .
 RUN chmod -R a+rX . && python -m compileall -q .
 
 # USER: MLflow writes down who trained, and a uid given to `docker run` has no name.
-# CLASSIFIER_SHUTDOWN_SECONDS: `docker stop` kills after 10 seconds, and the last requests should be answered by then.
+# TABSERVE_SHUTDOWN_SECONDS: `docker stop` kills after 10 seconds, and the last requests should be answered by then.
 ENV PYTHONUNBUFFERED=1 \
     HOME=/tmp \
     USER=app \
@@ -29,8 +29,8 @@ ENV PYTHONUNBUFFERED=1 \
     MLFLOW_ALLOW_FILE_STORE=true \
     MLFLOW_DISABLE_TELEMETRY=true \
     GIT_PYTHON_REFRESH=quiet \
-    CLASSIFIER_HOST=0.0.0.0 \
-    CLASSIFIER_SHUTDOWN_SECONDS=8
+    TABSERVE_HOST=0.0.0.0 \
+    TABSERVE_SHUTDOWN_SECONDS=8
 
 # A number, so that an orchestrator can see that it isn't root.
 USER 1000:1000
@@ -39,7 +39,7 @@ EXPOSE 8000
 # Not through urllib, which would ask a proxy that the environment names.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 CMD ["python", "-c", "\
 import http.client, os, sys; \
-api = http.client.HTTPConnection('127.0.0.1', int(os.environ.get('CLASSIFIER_PORT') or 8000), timeout=3); \
+api = http.client.HTTPConnection('127.0.0.1', int(os.environ.get('TABSERVE_PORT') or 8000), timeout=3); \
 api.request('GET', '/readyz'); \
 sys.exit(api.getresponse().status != 200)"]
 

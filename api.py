@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 try:
     import uvicorn
 
-    from classifier import logs, ports
-    from classifier.errors import SettingsError
-    from classifier.settings import Settings
-    from classifier.tracking import Store
-    from classifier.web.app import create_app
-    from classifier.web.fast import protocol_around
+    from tabserve import log as logs
+    from tabserve.cli import addresses
+    from tabserve.errors import SettingsError
+    from tabserve.registry.registry import Store
+    from tabserve.settings import Settings
+    from tabserve.web.app import create_app
+    from tabserve.web.fast_path import protocol_around
 except ModuleNotFoundError as missing:
     sys.exit(f"api.py: {missing}. `. .venv/bin/activate` first, or `python run_pipeline.py`, which makes it")
 
@@ -51,7 +52,7 @@ def main() -> None:
     parser.add_argument("--host", default=settings.host, help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", default=settings.port, type=int, help="port to listen on (default: %(default)s)")
     options = parser.parse_args()
-    if reason := ports.why_not(options.host, options.port):
+    if reason := addresses.why_not(options.host, options.port):
         sys.exit(f"api.py: {reason}")
     logs.configure(settings.log_level, settings.log_format)
     app = create_app(settings, Store(settings))

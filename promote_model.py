@@ -23,17 +23,18 @@ from typing import TYPE_CHECKING
 try:
     import numpy as np
 
-    from classifier import comparison, journal, ports
-    from classifier.errors import ClassifierError
-    from classifier.schema import Value
-    from classifier.settings import Settings, store_folder
+    from tabserve.cli import addresses
+    from tabserve.errors import TabserveError
+    from tabserve.model.schema import Value
+    from tabserve.monitoring import comparison
+    from tabserve.registry import journal
+    from tabserve.settings import Settings, store_folder
 except ModuleNotFoundError as error:
     sys.exit(f"promote_model.py: {error}. Enter the project's environment: `. .venv/bin/activate` (README, 'Start')")
 
 if TYPE_CHECKING:
-    from classifier.journal import Move
-    from classifier.release import RegisteredVersion
-    from classifier.tracking import Listed, Store
+    from tabserve.model.versions import Deployment, RegisteredVersion
+    from tabserve.registry.registry import ListedVersion, Store
 
 METRICS = ("test_accuracy", "test_f1_macro", "test_log_loss")
 """What the list shows of a version's run."""
@@ -116,12 +117,12 @@ def whole(text: str) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     options = parse(argv)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    from classifier.tracking import Store
+    from tabserve.registry.registry import Store
 
     try:
         settings = Settings.load(model_name=options.model_name, tracking_uri=options.tracking_uri)
-        run(Store(settings), options, options.url or ports.url(settings.host, settings.port))
-    except (ClassifierError, OSError) as error:
+        run(Store(settings), options, options.url or addresses.url(settings.host, settings.port))
+    except (TabserveError, OSError) as error:
         print(f"promote_model.py: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -148,29 +149,29 @@ def run(store: "Store", options: argparse.Namespace, url: str) -> None:
     elif options.prune:
         prune(store, options.keep, registry=options.registry)
     elif options.journal:
-        print(journal_table(store.catch_up(), versions))
+        print(journal_table(store.sync(), versions))
     else:
         shown = versions if options.all else versions[:SHOWN]
         metrics = [store.metrics(listed.version) for listed in shown]
-        print(version_table(shown, metrics, store.catch_up(), store.alias))
+        print(version_table(shown, metrics, store.sync(), store.alias))
         if len(versions) > len(shown):
             print(f"older, left out: {len(versions) - len(shown)}; `python promote_model.py --all` lists them")
 
 
-def named(versions: "Sequence[Listed]", name: str) -> "Listed":
+def named(versions: "Sequence[ListedVersion]", name: str) -> "ListedVersion":
     """The version of this number or model version.
 
     Raises:
-        ClassifierError: there is none.
+        TabserveError: there is none.
     """
     for listed in versions:
         if name in (listed.version.registry_version, listed.version.model_version):
             return listed
     known = ", ".join(listed.version.registry_version for listed in versions[:10])
-    raise ClassifierError(f"there is no version {name!r}. The newest are {known}; `python promote_model.py` lists all")
+    raise TabserveError(f"there is no version {name!r}. The newest are {known}; `python promote_model.py` lists all")
 
 
-def promote(store: "Store", chosen: "Listed", why: str, *, rollback: bool = False) -> None:
+def promote(store: "Store", chosen: "ListedVersion", why: str, *, rollback: bool = False) -> None:
     if store.alias in chosen.aliases:
         print(f"version {chosen.version.registry_version} ({chosen.version.model_version}) is live already")
         return
@@ -180,12 +181,12 @@ def promote(store: "Store", chosen: "Listed", why: str, *, rollback: bool = Fals
 
 def verify(store: "Store", version: "RegisteredVersion") -> None:
     """Raises ReleaseError if the release isn't what was registered, or can't be served."""
-    from classifier.predictor import Predictor
+    from tabserve.model.predictor import Predictor
 
     Predictor(store.fetch(version))
 
 
-def challenge(store: "Store", chosen: "Listed", why: str | None) -> None:
+def challenge(store: "Store", chosen: "ListedVersion", why: str | None) -> None:
     for alias, what in ((store.alias, "live: a challenger is another one"), (store.challenger_alias, "it already")):
         if alias in chosen.aliases:
             print(f"version {chosen.version.registry_version} ({chosen.version.model_version}) is {what}")
@@ -193,26 +194,26 @@ def challenge(store: "Store", chosen: "Listed", why: str | None) -> None:
     said(store.move(store.challenger_alias, chosen.version, why or "a candidate to watch"), [chosen])
 
 
-def roll_back(store: "Store", versions: "Sequence[Listed]", why: str | None) -> None:
-    moves = store.catch_up()
+def roll_back(store: "Store", versions: "Sequence[ListedVersion]", why: str | None) -> None:
+    moves = store.sync()
     known = {listed.version.registry_version: listed for listed in versions}
     targets = [known[number] for number in journal.previous(moves, store.alias) if number in known]
     if not targets:
-        raise ClassifierError(f"there is nothing to go back to: no other version had '{store.alias}' before this one")
+        raise TabserveError(f"there is nothing to go back to: no other version had '{store.alias}' before this one")
     promote(store, targets[0], why or "rollback", rollback=True)
 
 
-def compare(store: "Store", chosen: "Listed", url: str, most: int | None) -> None:
+def compare(store: "Store", chosen: "ListedVersion", url: str, most: int | None) -> None:
     """Prints what a version would have answered to what a running API answered last, against what is live."""
-    from classifier.predictor import Predictor
+    from tabserve.model.predictor import Predictor
 
     live, candidate = Predictor(store.fetch(store.champion())), Predictor(store.fetch(chosen.version))
     if reason := comparison.why_not(live.schema, candidate.schema):
-        raise ClassifierError(f"version {chosen.version.registry_version} can't be compared: {reason}")
+        raise TabserveError(f"version {chosen.version.registry_version} can't be compared: {reason}")
     answered = history(url)
     recorded = [entry for entry in answered if live.schema.fits(entry.inputs)]
     if not recorded:
-        raise ClassifierError(f"{url} has no predictions of these features yet: there is nothing to compare on")
+        raise TabserveError(f"{url} has no predictions of these features yet: there is nothing to compare on")
     versions = Counter(entry.model_version for entry in recorded)
     by_whom = ", ".join(f"{number} by {version}" for version, number in versions.items())
     left_out = f"; left out: {len(answered) - len(recorded)}, of other features" * (len(recorded) < len(answered))
@@ -261,7 +262,7 @@ def history(url: str) -> "list[Recorded]":
     """What the API at this address has in its history.
 
     Raises:
-        ClassifierError: there is no such API.
+        TabserveError: there is no such API.
     """
     import requests
     from pydantic import TypeAdapter, ValidationError
@@ -270,12 +271,12 @@ def history(url: str) -> "list[Recorded]":
         response = requests.get(f"{url}/predictions/history", params={"limit": "1000"}, timeout=30)
         if response.status_code != 200:
             status = response.status_code
-            raise ClassifierError(f"{url}/predictions/history answers with status {status}: name another API by --url")
+            raise TabserveError(f"{url}/predictions/history answers with status {status}: name another API by --url")
         return TypeAdapter(History).validate_json(response.content).predictions
     except requests.RequestException as error:
-        raise ClassifierError(f"no API answers at {url}: start it, or name another one by --url") from error
+        raise TabserveError(f"no API answers at {url}: start it, or name another one by --url") from error
     except ValidationError as error:
-        raise ClassifierError(f"what answers at {url} is no API of this project: name another one by --url") from error
+        raise TabserveError(f"what answers at {url} is no API of this project: name another one by --url") from error
 
 
 def prune(store: "Store", keep: int, *, registry: bool) -> None:
@@ -295,7 +296,7 @@ def prune(store: "Store", keep: int, *, registry: bool) -> None:
         )
 
 
-def said(move: "Move", versions: "Sequence[Listed]") -> None:
+def said(move: "Deployment", versions: "Sequence[ListedVersion]") -> None:
     names = {listed.version.registry_version: listed.version.model_version for listed in versions}
     if move.to is None:
         print(f"'{move.alias}' is on no version now; it was on {move.origin or 'none'} (move {move.number})")
@@ -305,7 +306,7 @@ def said(move: "Move", versions: "Sequence[Listed]") -> None:
 
 
 def version_table(
-    versions: "Sequence[Listed]", metrics: Sequence[dict[str, float]], moves: "Sequence[Move]", alias: str
+    versions: "Sequence[ListedVersion]", metrics: Sequence[dict[str, float]], moves: "Sequence[Deployment]", alias: str
 ) -> str:
     latest = {move.to: move for move in moves if move.alias == alias}
     head = ["version", "model version", "registered (UTC)", *(name.removeprefix("test_") for name in METRICS)]
@@ -321,7 +322,7 @@ def version_table(
     return aligned(lines)
 
 
-def journal_table(moves: "Sequence[Move]", versions: "Sequence[Listed]") -> str:
+def journal_table(moves: "Sequence[Deployment]", versions: "Sequence[ListedVersion]") -> str:
     names = {listed.version.registry_version: listed.version.model_version for listed in versions}
     lines = [["move", "when (UTC)", "alias", "from", "to", "model version", "who", "why"]]
     for move in reversed(moves):

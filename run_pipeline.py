@@ -50,8 +50,8 @@ def parse() -> argparse.Namespace:
         description="Set up the environment, train, serve, test over HTTP, print every address, and go on serving.",
         epilog="Ctrl-C stops everything. Training options: python train_model.py --help",
     )
-    parser.add_argument("--host", help="address to serve on (default: the setting CLASSIFIER_HOST, 127.0.0.1)")
-    parser.add_argument("--port", type=int, help="port to serve on (default: the setting CLASSIFIER_PORT, 8000)")
+    parser.add_argument("--host", help="address to serve on (default: the setting TABSERVE_HOST, 127.0.0.1)")
+    parser.add_argument("--port", type=int, help="port to serve on (default: the setting TABSERVE_PORT, 8000)")
     parser.add_argument("--data", type=Path, metavar="FILE", help="table to train on, with --target (default: Iris)")
     parser.add_argument("--target", metavar="COLUMN", help="its column that is to be told from the others")
     for option in ("--drop", "--id", "--categorical"):
@@ -273,7 +273,7 @@ def serve_and_test(host: str, port: int, url: str, mlflow: str, exit_after: bool
 
 def mlflow_ui(tracking_uri: str) -> str:
     """Where MLflow's UI is: at the tracking server, or at the command that starts one on this store."""
-    from classifier.settings import redacted, store_folder
+    from tabserve.settings import redacted, store_folder
 
     if tracking_uri.startswith("http"):
         return redacted(tracking_uri)
@@ -315,9 +315,9 @@ def addresses(url: str, mlflow: str, row: str) -> str:
 
 def pipeline(options: argparse.Namespace) -> None:
     install(LOCK)
-    from classifier import ports
-    from classifier.errors import SettingsError
-    from classifier.settings import Settings
+    from tabserve.cli import addresses
+    from tabserve.errors import SettingsError
+    from tabserve.settings import Settings
 
     try:
         settings = Settings.load(table=options.data)
@@ -325,18 +325,18 @@ def pipeline(options: argparse.Namespace) -> None:
         raise StepError(f"settings: {error}") from None
     host = options.host or settings.host
     port = settings.port if options.port is None else options.port
-    if reason := ports.why_not(host, port):
+    if reason := addresses.why_not(host, port):
         raise StepError(f"serve: {reason}")
-    port = port or ports.free(host)
+    port = port or addresses.free(host)
 
     table = []
     if options.data:
-        os.environ["CLASSIFIER_MODEL_NAME"] = settings.model_name  # for the server, too
+        os.environ["TABSERVE_MODEL_NAME"] = settings.model_name  # for the server, too
         table = ["--data", str(options.data.absolute()), "--target", options.target]
     for name in ("drop", "id", "categorical"):
         table += [f"--{name}", *getattr(options, name)] if getattr(options, name) else []
     step("train", "train_model.py", *table)
-    serve_and_test(host, port, ports.url(host, port), mlflow_ui(settings.tracking_uri), options.exit)
+    serve_and_test(host, port, addresses.url(host, port), mlflow_ui(settings.tracking_uri), options.exit)
 
 
 def check() -> None:

@@ -712,7 +712,7 @@ def own_server() -> Iterator[str]:
         probe.close()
         environment = os.environ | {
             "MLFLOW_TRACKING_URI": f"file:{folder}/mlruns",
-            "CLASSIFIER_ARTIFACTS_DIR": f"{folder}/artifacts",
+            "TABSERVE_ARTIFACTS_DIR": f"{folder}/artifacts",
         }
         training = subprocess.run(
             [sys.executable, here / "train_model.py"], env=environment, capture_output=True, text=True, check=False

@@ -20,20 +20,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 try:
-    from classifier.errors import ClassifierError, NoModelError, ReleaseError, SettingsError, TrackingError
-    from classifier.recipe import HYPERPARAMETERS, Recipe
-    from classifier.settings import ROOT, Settings, redacted
+    from tabserve.errors import NoModelError, ReleaseError, SettingsError, TabserveError, TrackingError
+    from tabserve.settings import ROOT, Settings, redacted
+    from tabserve.training.config import HYPERPARAMETERS, EstimatorConfig
 except ModuleNotFoundError as missing:
     sys.exit(f"train_model.py: {missing}. `. .venv/bin/activate` first, or `python run_pipeline.py`, which makes it")
 
 if TYPE_CHECKING:
-    from classifier.data import Table
-    from classifier.quality import Evaluation, Tell
-    from classifier.release import RegisteredVersion, Release
-    from classifier.runs import Run
-    from classifier.schema import Schema
-    from classifier.tracking import Store
-    from classifier.training import CrossValidation
+    from tabserve.model.release import Release
+    from tabserve.model.schema import Schema
+    from tabserve.model.versions import RegisteredVersion
+    from tabserve.registry.registry import Store
+    from tabserve.registry.runs import Run
+    from tabserve.training.dataset import Table
+    from tabserve.training.evaluation import Evaluation, ReportProgress
+    from tabserve.training.fitting import CrossValidation
 
 COLUMNS = tuple(f"metrics.`{name}`" for name in ("test_accuracy", "cv_accuracy_mean", "test_f1_macro", "test_log_loss"))
 COLUMNS += ("params.`n_estimators`", "params.`max_depth`")
@@ -125,7 +126,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     default = "(default: %(default)s)"
     model = parser.add_argument_group("model, under scikit-learn's names and meanings")
     model.add_argument(
-        "--estimator", choices=HYPERPARAMETERS, default=Recipe.estimator, help=f"what to train {default}"
+        "--estimator", choices=HYPERPARAMETERS, default=EstimatorConfig.estimator, help=f"what to train {default}"
     )
     for name, (kind, what) in OPTIONS.items():
         model.add_argument(
@@ -205,7 +206,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     # MLflow's file store warns through the root logger of each try of what it raises in the end
     logging.getLogger().setLevel(logging.ERROR)
-    logging.getLogger("classifier").setLevel(logging.WARNING)
+    logging.getLogger("tabserve").setLevel(logging.WARNING)
     step = Steps()
     try:
         settings = Settings.load(table=options.data, model_name=options.model_name, tracking_uri=options.tracking_uri)
@@ -213,7 +214,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"{settings.model_name} {live} is live already: nothing to train")
             return 0
         train(settings, options, step)
-    except (ClassifierError, OSError) as error:
+    except (TabserveError, OSError) as error:
         for line in str(error).splitlines():
             print(f"train_model.py: {line}", file=sys.stderr)
         return 1
@@ -224,14 +225,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def live_version(settings: Settings) -> str | None:
-    from classifier.tracking import Store
+    from tabserve.registry.registry import Store
 
     store = Store(settings)
     try:
         try:
             return store.champion().model_version
         except TrackingError:
-            if not store.mend():
+            if not store.repair():
                 raise
             return store.champion().model_version
     except NoModelError:
@@ -253,22 +254,29 @@ def train(settings: Settings, options: argparse.Namespace, step: "Steps") -> Non
     """The recipe, a call a step."""
     # a third of the whole time: what is asked for --help, or mistyped, shouldn't wait for it
     with uncollected():
-        from classifier import data, export, provenance, quality, reading, release, report, runs, training
-        from classifier.estimators import bounded, fitted, hyperparameters, model_type
-        from classifier.predictor import Predictor
-        from classifier.tracking import RELEASE, Store
+        from tabserve.model import release
+        from tabserve.model.predictor import Predictor
+        from tabserve.registry import runs
+        from tabserve.registry.registry import RELEASE, Store
+        from tabserve.reporting import report
+        from tabserve.training import compiler as export
+        from tabserve.training import dataset as data
+        from tabserve.training import evaluation as quality
+        from tabserve.training import fitting as training
+        from tabserve.training import ingest, provenance
+        from tabserve.training.estimators import bounded, fitted, hyperparameters, model_type
 
         store = Store(settings)
         store.prepare()
     step.done("import the libraries")
 
     with (
-        release.draft(settings.artifacts_dir, store.has_version, store.bury) as draft,
+        release.draft(settings.artifacts_dir, store.has_version, store.mark_killed) as draft,
         runs.start(store, options.experiment or settings.model_name, draft.model_version, draft.token, COLUMNS) as run,
     ):
         if options.data:
-            wanted = reading.Wanted(options.target, options.drop, options.id, options.categorical)
-            table = reading.load(options.data, wanted, least_rows(options))
+            wanted = ingest.ColumnOptions(options.target, options.drop, options.id, options.categorical)
+            table = ingest.load(options.data, wanted, least_rows(options))
         else:
             table = data.load_iris()
         parts = data.split(table, options.test_size, options.seed)
@@ -277,7 +285,9 @@ def train(settings: Settings, options: argparse.Namespace, step: "Steps") -> Non
             suspects = training.leaks(parts.training, options.seed)
             print("\n".join(["", report.described(table), *report.warnings(table, suspects), ""]), flush=True)
 
-        chosen = Recipe(options.estimator, {name: value for name, value in vars(options).items() if name in NAMES})
+        chosen = EstimatorConfig(
+            options.estimator, {name: value for name, value in vars(options).items() if name in NAMES}
+        )
         recipe = bounded(chosen, len(parts.training), len(table.classes))
         if recipe != chosen:
             print(
@@ -365,12 +375,12 @@ def train(settings: Settings, options: argparse.Namespace, step: "Steps") -> Non
 
 
 def search(
-    recipe: Recipe, table: "Table", options: argparse.Namespace, run: "Run", step: "Steps"
-) -> tuple[Recipe, "CrossValidation"]:
+    recipe: EstimatorConfig, table: "Table", options: argparse.Namespace, run: "Run", step: "Steps"
+) -> tuple[EstimatorConfig, "CrossValidation"]:
     """Tries hyperparameters by cross-validation, each a run below this one. Returns the best, and how they did."""
-    from classifier import training
-    from classifier.estimators import bounded, hyperparameters
-    from classifier.search import Search
+    from tabserve.training import fitting as training
+    from tabserve.training.estimators import bounded, hyperparameters
+    from tabserve.training.tuning import Search
 
     trials = Search(recipe, options.metric, options.seed)
     for number in range(1, options.search + 1):
@@ -404,7 +414,7 @@ def next_step(settings: Settings, version: "RegisteredVersion", live: bool) -> s
     if usual is None or settings.tracking_uri != usual.tracking_uri:
         given += f"MLFLOW_TRACKING_URI={shlex.quote(redacted(settings.tracking_uri))} "
     if usual is None or settings.model_name != usual.model_name:
-        given += f"CLASSIFIER_MODEL_NAME={shlex.quote(settings.model_name)} "
+        given += f"TABSERVE_MODEL_NAME={shlex.quote(settings.model_name)} "
     if not live:
         return f'`{given}python promote_model.py {version.registry_version} --why "…"` makes it live.'
     return f"`{given}python api.py` serves what is live; a server of it that is running follows within seconds."
@@ -424,11 +434,13 @@ def promote(
     schema: "Schema",
     held_out: "Table",
     evaluation: "Evaluation",
-    tell: "Tell",
+    tell: "ReportProgress",
 ) -> tuple[bool, str]:
     """Moves the alias, or leaves it, as --promote says. Returns whether it was moved, and why in words."""
-    from classifier import comparison, export, quality
-    from classifier.predictor import Predictor
+    from tabserve.model.predictor import Predictor
+    from tabserve.monitoring import comparison
+    from tabserve.training import compiler as export
+    from tabserve.training import evaluation as quality
 
     compared = ""
     if options.promote == "never":
@@ -480,7 +492,7 @@ class Steps:
         self.reached = "nothing was published"
         self._last = self._told = time.perf_counter()
 
-    def during(self, what: str) -> "Tell":
+    def during(self, what: str) -> "ReportProgress":
         def tell(share: float) -> None:
             now = time.perf_counter()
             if now - max(self._last, self._told) >= QUIET and share < 1:

@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.load import request
-from classifier.schema import Matrix
-from classifier.web.arrow import MEDIA_TYPE
+from tabserve.model.schema import Matrix
+from tabserve.web.codecs.arrow_codec import MEDIA_TYPE
 
 NAMES = ("sepal_length", "sepal_width", "petal_length", "petal_width")
 LOW, HIGH = (4.3, 2.0, 1.0, 0.1), (7.9, 4.4, 6.9, 2.5)

@@ -12,13 +12,13 @@ from sklearn.datasets import make_classification
 from sklearn.pipeline import Pipeline
 
 from benchmarks.measure import seconds_each
-from classifier import data, export, provenance, training
-from classifier.compiled import Forest
-from classifier.predictor import Predictor
-from classifier.recipe import Recipe
-from classifier.schema import Matrix
-from classifier.settings import Settings
-from classifier.tracking import Store
+from tabserve.model.compiled import Forest
+from tabserve.model.predictor import Predictor
+from tabserve.model.schema import Matrix
+from tabserve.registry.registry import Store
+from tabserve.settings import Settings
+from tabserve.training import compiler, dataset, fitting, provenance
+from tabserve.training.config import EstimatorConfig
 
 Engine = Callable[[Matrix], Matrix]
 
@@ -41,24 +41,26 @@ def answer_each(predictor: Predictor, rows: list[list[float]]) -> None:
 def fitted(trees: int, features: int) -> tuple[Pipeline, Predictor, Matrix]:
     """A forest on 2,000 rows of so many features, its predictor, and 10,000 rows to answer; Iris for 4 features."""
     if features == 4:
-        table = data.load_iris()
+        table = dataset.load_iris()
     else:
         drawn, target = make_classification(
             12_000, features, n_informative=features // 2, n_classes=3, random_state=0, flip_y=0.05
         )
         frame = pd.DataFrame(drawn[:2000], columns=[f"x{number}" for number in range(features)])
-        table = data.Table("drawn", frame, pd.Series(target[:2000].astype(str), name="kind"))
-    parts = data.split(table, 0.2, seed=0)
-    pipeline = training.fit(parts.training, Recipe(given={"n_estimators": trees}), seed=0)
-    schema = training.infer_schema(pipeline, parts.training)
+        table = dataset.Table("drawn", frame, pd.Series(target[:2000].astype(str), name="kind"))
+    parts = dataset.split(table, 0.2, seed=0)
+    pipeline = fitting.fit(parts.training, EstimatorConfig(given={"n_estimators": trees}), seed=0)
+    schema = fitting.infer_schema(pipeline, parts.training)
     info = {
         "model_type": "", "trained_at": "", "parameters": {}, "metrics": {}, "dataset": {},
         "feature_importances": dict.fromkeys(schema.feature_names, 0.0), "git_commit": "",
         "libraries": provenance.libraries(),
     }  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
-        made = export.write_release(Path(folder) / "release", "20241201_143022", pipeline, schema, parts.training, info)
-    return pipeline, Predictor(made), export.probing_rows(pipeline, schema, parts.training, 10_000, seed=1)
+        made = compiler.write_release(
+            Path(folder) / "release", "20241201_143022", pipeline, schema, parts.training, info
+        )
+    return pipeline, Predictor(made), compiler.probing_rows(pipeline, schema, parts.training, 10_000, seed=1)
 
 
 def report(seconds: float) -> str:

@@ -66,7 +66,7 @@ def report(workspace: Path, seconds: float, cycles: int) -> str:
     sent = {"Iris": bodies.singles(bodies.rows(5000)), "30 features": singles(drawn(5000, seed=1))}
     probes = {"Iris": PROBE, "30 features": sent["30 features"][0]}
     places = {"Iris": workspace, "30 features": own}
-    settings = {"Iris": {}, "30 features": {"CLASSIFIER_MODEL_NAME": "mixed"}}
+    settings = {"Iris": {}, "30 features": {"TABSERVE_MODEL_NAME": "mixed"}}
     lines = []
     with ExitStack() as stack:
         bare = stack.enter_context(serving("bare", workspace))

@@ -32,8 +32,8 @@ from benchmarks.bodies import rows, singles
 from benchmarks.load import HOST, Connection, Load, run
 from benchmarks.measure import spread, table
 from benchmarks.servers import LOAD_CORE, PROBE, ROOT, SERVER_CORE, on_core, serving, store
-from classifier import journal
-from classifier.journal import Move
+from tabserve.registry import journal
+from tabserve.registry.journal import Deployment
 
 CONNECTIONS = (1, 16, 64)
 
@@ -218,9 +218,9 @@ def beside_challenger(workspace: Path, seconds: float, cycles: int) -> str:
     command = [sys.executable, str(ROOT / "promote_model.py"), "--challenger", "1"]
     subprocess.run(command, env=os.environ | store(workspace), check=True, capture_output=True)
     kinds = {
-        "no challenger": {"CLASSIFIER_CHALLENGER_ALIAS": "nobody"},
+        "no challenger": {"TABSERVE_CHALLENGER_ALIAS": "nobody"},
         "scored in the shadow": {},
-        "and answers half of the callers": {"CLASSIFIER_CHALLENGER_SHARE": "0.5"},
+        "and answers half of the callers": {"TABSERVE_CHALLENGER_SHARE": "0.5"},
     }
     with ExitStack() as stack:
         servers = {
@@ -272,7 +272,7 @@ def swaps(workspace: Path, seconds: float, cycles: int) -> str:
             turn = next(count)
             number = str(1 + turn % 2)
             # the journal's one entry is the last move, so that the server neither waits for it nor writes it down
-            move = Move(turn, "", "", "champion", None, number, "")
+            move = Deployment(turn, "", "", "champion", None, number, "")
             for file, text in (
                 (model / "tags" / f"{journal.PREFIX}swap", journal.entry(move)[1]),
                 (model / "aliases" / "champion", number),
@@ -287,7 +287,7 @@ def swaps(workspace: Path, seconds: float, cycles: int) -> str:
 
     turns: list[tuple[Load, Load]] = []
     done_a_second = []
-    with serving("ours", workspace, CLASSIFIER_FOLLOW_SECONDS="0.1") as server:
+    with serving("ours", workspace, TABSERVE_FOLLOW_SECONDS="0.1") as server:
         server.wait_until_ready(PROBE)
         for _ in range(cycles):
             staying = run(server.port, 32, 4 * seconds, sent)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.load import HOST, Connection, request
-from classifier import ports
+from tabserve.cli import addresses
 
 ROOT = Path(__file__).resolve().parent.parent
 SERVER_CORE, LOAD_CORE = 0, 1
@@ -106,7 +106,7 @@ class Server:
 @contextmanager
 def serving(name: str, workspace: Path, **settings: str) -> Iterator[Server]:
     """A server, until the block ends: `bare`, `plain`, or `ours`."""
-    port = ports.free(HOST)
+    port = addresses.free(HOST)
     environment = store(workspace) | settings
     command = [sys.executable, "-m", "benchmarks.servers", name, str(port)]
     if name == "ours":
@@ -116,7 +116,7 @@ def serving(name: str, workspace: Path, **settings: str) -> Iterator[Server]:
 
 
 def store(workspace: Path) -> dict[str, str]:
-    return {"MLFLOW_TRACKING_URI": f"file:{workspace}/mlruns", "CLASSIFIER_ARTIFACTS_DIR": f"{workspace}/artifacts"}
+    return {"MLFLOW_TRACKING_URI": f"file:{workspace}/mlruns", "TABSERVE_ARTIFACTS_DIR": f"{workspace}/artifacts"}
 
 
 async def bare(_: Any, receive: Any, send: Any) -> None:
@@ -136,9 +136,9 @@ def plain() -> Any:
     from fastapi import FastAPI
     from pydantic import BaseModel
 
-    from classifier.predictor import Predictor
-    from classifier.settings import Settings
-    from classifier.tracking import Store
+    from tabserve.model.predictor import Predictor
+    from tabserve.registry.registry import Store
+    from tabserve.settings import Settings
 
     champion = Store(Settings.load())
     predictor = Predictor(champion.fetch(champion.champion()))

@@ -18,8 +18,9 @@ from benchmarks.load import Load, content, run
 from benchmarks.measure import spread, table
 from benchmarks.peers.start import ENGINES, ENGINES_LOCK, PEERS, Peer, environment
 from benchmarks.servers import LOAD_CORE, PROBE, ROOT, SERVER_CORE, Server, on_core, serving
-from classifier import data, export, release, training
-from classifier.predictor import Predictor
+from tabserve.model import release
+from tabserve.model.predictor import Predictor
+from tabserve.training import compiler, dataset, fitting
 
 CONNECTIONS = (1, 16, 64)
 
@@ -78,11 +79,11 @@ def prepare(workspace: Path) -> None:
     for lock in (ENGINES_LOCK, *(peer.lock for peer in PEERS)):
         environment(lock)
     shutil.copytree(max((workspace / "artifacts").glob("*/release")), workspace / "release")
-    pipeline = skops.io.load(next((workspace / "mlruns").rglob("model.skops")), trusted=export.TRUSTED)
+    pipeline = skops.io.load(next((workspace / "mlruns").rglob("model.skops")), trusted=compiler.TRUSTED)
     joblib.dump(pipeline, workspace / "model.joblib")
-    table = data.load_iris()
-    schema = training.infer_schema(pipeline, table)
-    np.save(workspace / "rows.npy", export.probing_rows(pipeline, schema, table, 100_000, seed=1))
+    table = dataset.load_iris()
+    schema = fitting.infer_schema(pipeline, table)
+    np.save(workspace / "rows.npy", compiler.probing_rows(pipeline, schema, table, 100_000, seed=1))
 
 
 def servers(workspace: Path, seconds: float, cycles: int) -> tuple[str, dict[str, list[float]]]:

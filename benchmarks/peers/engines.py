@@ -25,9 +25,9 @@ from skl2onnx import to_onnx
 from skl2onnx.common.data_types import DoubleTensorType
 
 from benchmarks.measure import seconds_each
-from classifier import release
-from classifier.compiled import Forest
-from classifier.predictor import Predictor
+from tabserve.model import release
+from tabserve.model.compiled import Forest
+from tabserve.model.predictor import Predictor
 
 Array = NDArray[Any]
 Many = Callable[[Array], Array]

@@ -25,8 +25,8 @@ WAIT = 0.001
 def load() -> Callable[[Any], Rows]:
     workspace = Path(os.environ["PEER_WORKSPACE"])
     if os.environ["PEER_ENGINE"] == "compiled":
-        from classifier import release
-        from classifier.predictor import Predictor
+        from tabserve.model import release
+        from tabserve.model.predictor import Predictor
 
         return Predictor(release.read(workspace / "release")).probabilities
     import joblib

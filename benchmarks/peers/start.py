@@ -15,7 +15,7 @@ from typing import Any
 from benchmarks.load import HOST, request
 from benchmarks.peers.model import MAX_BATCH, WAIT
 from benchmarks.servers import ROOT, Server
-from classifier import ports
+from tabserve.cli import addresses
 
 HERE = Path(__file__).resolve().parent
 ENVIRONMENTS = ROOT / "benchmarks" / ".environments"
@@ -60,7 +60,7 @@ class Peer:
         folder = workspace / "peer"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        port = ports.free(HOST)
+        port = addresses.free(HOST)
         settings = {
             "PEER_WORKSPACE": str(workspace),
             "PEER_ENGINE": engine,
@@ -109,7 +109,7 @@ def _mlflow(tools: Path, folder: Path, port: int, _engine: str, _batching: bool)
 
 def _mlserver(tools: Path, folder: Path, port: int, engine: str, batching: bool) -> list[list[str]]:
     settings: dict[str, Any] = {"host": HOST, "http_port": port}
-    settings |= {"grpc_port": ports.free(HOST), "metrics_port": ports.free(HOST)}
+    settings |= {"grpc_port": addresses.free(HOST), "metrics_port": addresses.free(HOST)}
     model: dict[str, Any] = {"name": "iris", "implementation": "benchmarks.peers.mlserver_runtime.Compiled"}
     if engine == "scikit-learn":
         uri = str(folder.parent / "model.joblib")

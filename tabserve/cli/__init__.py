@@ -1,0 +1,1 @@
+"""Options, progress and messages of the commands."""

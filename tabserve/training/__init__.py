@@ -1,0 +1,1 @@
+"""A table in, a fitted and evaluated model out."""

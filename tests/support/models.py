@@ -1,0 +1,54 @@
+"""A trained model, and rows for it."""
+
+from pathlib import Path
+from typing import Any
+
+from sklearn.pipeline import Pipeline
+
+from tabserve.model.release import Release
+from tabserve.model.schema import Schema
+from tabserve.settings import Settings
+from tabserve.training import compiler, dataset, fitting, provenance
+from tabserve.training.config import EstimatorConfig
+from tabserve.training.dataset import Table
+
+ROW = {"sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2}
+
+
+GENTOO = {
+    "island": "Biscoe", "bill_length_mm": 46.1, "bill_depth_mm": 13.2, "flipper_length_mm": 211, "body_mass_g": 4500,
+    "sex": "female", "year": 2007,
+}  # fmt: skip
+
+
+SETTINGS = Settings.model_construct(
+    **{name: field.default for name, field in Settings.model_fields.items()} | {"follow_seconds": 0.01}
+)
+
+
+def info(schema: Schema) -> dict[str, Any]:
+    """The provenance that a release has at the least."""
+    return {
+        "model_type": "StandardScaler + RandomForestClassifier",
+        "trained_at": "2026-01-01T00:00:00+00:00",
+        "parameters": {},
+        "metrics": {"test_accuracy": 1.0},
+        "feature_importances": dict.fromkeys(schema.feature_names, 0.25),
+        "dataset": {},
+        "libraries": provenance.libraries(),
+        "git_commit": "unknown",
+    }
+
+
+class Trained:
+    """A fitted pipeline on Iris, or another table, with what a release needs; `release` writes it as any version."""
+
+    def __init__(self, trees: int = 20, seed: int = 0, table: Table | None = None) -> None:
+        self.parts = dataset.split(table or dataset.load_iris(), 0.2, seed)
+        self.pipeline: Pipeline = fitting.fit(self.parts.training, EstimatorConfig(given={"n_estimators": trees}), seed)
+        self.schema: Schema = fitting.infer_schema(self.pipeline, self.parts.training)
+
+    def release(self, folder: Path, model_version: str = "20260101_000000") -> Release:
+        return compiler.write_release(
+            folder, model_version, self.pipeline, self.schema, self.parts.training, info(self.schema)
+        )

@@ -1,0 +1,123 @@
+"""A folder in which the project's scripts run as processes."""
+
+import contextlib
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tabserve.registry import journal
+from tabserve.registry.registry import CHECKSUM_TAG, RELEASE, VERSION_TAG, Store
+from tabserve.settings import Settings, absolute_store
+from tests.support.project import PYTHON, ROOT
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+
+class Workspace:
+    """A folder with artifacts of its own and a store, its own `mlruns` unless a `uri` names another; the project's
+    scripts are run on it as processes."""
+
+    def __init__(self, folder: Path, uri: str | None = None, model_name: str = "iris-classifier") -> None:
+        self.folder = folder
+        self.artifacts = folder / "artifacts"
+        self.uri = uri or f"file:{folder}/mlruns"
+        self.model_name = model_name
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return os.environ | {
+            "MLFLOW_TRACKING_URI": self.uri,
+            "TABSERVE_ARTIFACTS_DIR": str(self.artifacts),
+            "TABSERVE_MODEL_NAME": self.model_name,
+        }
+
+    def command(self, script: str) -> list[str]:
+        return [PYTHON, str(ROOT / script)]
+
+    def run(self, script: str, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+        """Runs a script to its end, from a working directory that has nothing to do with the project."""
+        return subprocess.run(
+            [*self.command(script), *arguments],
+            cwd=self.folder,
+            env=self.environment | environment,
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+
+    def start(self, script: str, *arguments: str, **environment: str) -> "subprocess.Popen[str]":
+        """Starts a script; its output can be read line by line from `stdout`."""
+        return subprocess.Popen(
+            [*self.command(script), *arguments],
+            cwd=self.folder,
+            env=self.environment | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def train(self, *options: str) -> str:
+        """Trains and gives back the model version."""
+        done = self.run("train_model.py", *options)
+        assert done.returncode == 0, done.stderr
+        version = re.search(r"^(\d{8}_\d{6}), version", done.stdout, re.MULTILINE)
+        assert version, done.stdout
+        return version[1]
+
+    def versions(self) -> list[str]:
+        """The model versions whose artifacts are there."""
+        return sorted(path.name for path in self.artifacts.iterdir() if not path.name.startswith("."))
+
+    def store(self) -> Store:
+        settings = Settings.model_construct(
+            tracking_uri=absolute_store(self.uri),
+            artifacts_dir=self.artifacts,
+            model_name=self.model_name,
+            model_alias="champion",
+        )
+        return Store(settings)
+
+
+def prepare(workspace: Workspace) -> None:
+    """Makes the experiment and the registered model, as a first training would."""
+    client = workspace.store().connect()
+    client.create_experiment(workspace.model_name)
+    client.create_registered_model(workspace.model_name)
+
+
+def register(workspace: Workspace, model_version: str, checksum: str) -> str:
+    """Registers what is in `artifacts/<model_version>/`, with a run that holds it too, as a training would; its number
+    in the registry."""
+    client = workspace.store().connect()
+    experiment = client.get_experiment_by_name("iris-classifier")
+    assert experiment
+    run_id = client.create_run(experiment.experiment_id).info.run_id
+    with contextlib.chdir(workspace.folder):
+        client.log_artifacts(run_id, str(workspace.artifacts / model_version))
+    client.set_terminated(run_id)
+    tags = {VERSION_TAG: model_version, CHECKSUM_TAG: checksum}
+    version = client.create_model_version("iris-classifier", f"runs:/{run_id}/{RELEASE}", run_id, tags)
+    return str(version.version)
+
+
+def make_live(workspace: Workspace, number: str) -> None:
+    """Gives the alias to a version, by MLflow's client. The journal comes first, so that a server that follows need not
+    wait for it; the one before should be `noticed` by then."""
+    store = workspace.store()
+    move = journal.next_move(store.journal(), store.alias, number, journal.whoami(), "a test")
+    store.connect().set_registered_model_tag(store.model_name, *journal.entry(move))
+    store.connect().set_registered_model_alias(store.model_name, store.alias, number)
+
+
+STEPS = 9
+"""Lines that a training prints while it works."""
+
+
+def runs(workspace: Workspace) -> "list[Run]":
+    client = workspace.store().connect()
+    experiment = client.get_experiment_by_name("iris-classifier")
+    return list(client.search_runs([experiment.experiment_id])) if experiment else []
