@@ -33,7 +33,7 @@ from benchmarks.load import HOST, Connection, Load, run
 from benchmarks.measure import spread, table
 from benchmarks.servers import LOAD_CORE, PROBE, ROOT, SERVER_CORE, on_core, serving, store
 from tabserve.registry import journal
-from tabserve.registry.journal import Deployment
+from tabserve.model.versions import Deployment
 
 CONNECTIONS = (1, 16, 64)
 

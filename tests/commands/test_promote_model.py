@@ -17,6 +17,7 @@ import promote_model
 from tabserve.cli import addresses
 from tabserve.errors import TrackingError
 from tabserve.model.predictor import Predictor
+from tabserve.model.versions import Deployment
 from tabserve.monitoring import comparison
 from tabserve.registry import journal, registry
 from tabserve.registry.registry import Store
@@ -258,7 +259,7 @@ def test_a_move_that_went_on_meanwhile_is_not_noticed_twice(three: Workspace, mo
     two, three_ = (listed.version for listed in store.versions()[1::-1])
     read = store.journal
 
-    def read_and_wait() -> list[journal.Deployment]:
+    def read_and_wait() -> list[Deployment]:
         moves = read()
         monkeypatch.setattr(store, "journal", read)
         three.store().move("champion", two, "meanwhile")

@@ -2,7 +2,7 @@
 
 import json
 
-from benchmarks.bodies import request
+from benchmarks.load import request
 from tests.support.models import ROW
 
 BODY = json.dumps(ROW).encode()

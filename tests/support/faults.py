@@ -313,7 +313,7 @@ class Nursery:
         """Searches and trains, and is killed after so many seconds."""
         return self._ask(workspace, "search", seconds=seconds, fault="", number=0, opened=False)
 
-    def poll(self, workspace: Workspace) -> dict[str, Any]:
+    def look(self, workspace: Workspace) -> dict[str, Any]:
         """What `seen` sees."""
         ended = self._ask(workspace, "look")
         assert ended.status == 0, ended.err
