@@ -208,7 +208,7 @@ def compare(store: "Store", chosen: "ListedVersion", url: str, most: int | None)
     from tabserve.model.predictor import Predictor
 
     live, candidate = Predictor(store.fetch(store.champion())), Predictor(store.fetch(chosen.version))
-    if reason := comparison.why_not(live.schema, candidate.schema):
+    if reason := live.schema.incompatibility(candidate.schema):
         raise TabserveError(f"version {chosen.version.registry_version} can't be compared: {reason}")
     answered = history(url)
     recorded = [entry for entry in answered if live.schema.fits(entry.inputs)]
@@ -218,10 +218,10 @@ def compare(store: "Store", chosen: "ListedVersion", url: str, most: int | None)
     by_whom = ", ".join(f"{number} by {version}" for version, number in versions.items())
     left_out = f"; left out: {len(answered) - len(recorded)}, of other features" * (len(recorded) < len(answered))
     rows, other = (np.array([one.schema.row(entry.inputs) for entry in recorded]) for one in (live, candidate))
-    ours, theirs = live.probabilities(rows), candidate.probabilities(other)
+    ours, theirs = live.outputs(rows), candidate.outputs(other)
     found = comparison.difference(ours, theirs)
     changed, count = np.flatnonzero(found.changed), len(rows)
-    candidate_takes, live_takes = comparison.latencies([(candidate.answer, other), (live.answer, rows)])
+    candidate_takes, live_takes = comparison.latencies([(candidate.row_outputs, other), (live.row_outputs, rows)])
     print(
         f"version {chosen.version.registry_version} ({candidate.model_version}) against {live.model_version}, which is "
         f"live, on the newest {count} predictions of {url}\n"
@@ -238,7 +238,7 @@ def compare(store: "Store", chosen: "ListedVersion", url: str, most: int | None)
     for at in order[:most]:
         entry, cells = recorded[at], []
         for shares in (ours[at], theirs[at]):
-            cells += [live.schema.classes[shares.argmax()], f"{shares.max():.3f}"]
+            cells += [live.schema.task.classes[shares.argmax()], f"{shares.max():.3f}"]
         when = entry.timestamp[:19].replace("T", " ")
         lines.append(
             [

@@ -9,6 +9,7 @@ python train_model.py --search 30 --metric log_loss
 import argparse
 import contextlib
 import gc
+import json
 import logging
 import math
 import shlex
@@ -254,7 +255,8 @@ def train(settings: Settings, options: argparse.Namespace, step: "Steps") -> Non
     """The recipe, a call a step."""
     # a third of the whole time: what is asked for --help, or mistyped, shouldn't wait for it
     with uncollected():
-        from tabserve.model import release
+        from tabserve.model import artifacts
+        from tabserve.model.metadata import ModelMetadata
         from tabserve.model.predictor import Predictor
         from tabserve.registry import runs
         from tabserve.registry.registry import RELEASE, Store
@@ -271,7 +273,7 @@ def train(settings: Settings, options: argparse.Namespace, step: "Steps") -> Non
     step.done("import the libraries")
 
     with (
-        release.draft(settings.artifacts_dir, store.has_version, store.mark_killed) as draft,
+        artifacts.draft(settings.artifacts_dir, store.has_version, store.mark_killed) as draft,
         runs.start(store, options.experiment or settings.model_name, draft.model_version, draft.token, COLUMNS) as run,
     ):
         if options.data:
@@ -331,16 +333,22 @@ def train(settings: Settings, options: argparse.Namespace, step: "Steps") -> Non
                     strict=True,
                 )
             ),
-            "dataset": parts.facts(),
+            "dataset": parts.facts().model_dump(),
             "by_class": report.by_class(table, evaluation),
             "left_out": dict(table.left_out),
             "limits": report.limits(parts, schema, pipeline, options.search or 1),
             "libraries": provenance.libraries(),
             "git_commit": provenance.git_commit(ROOT),
         }
-        made = export.write_release(draft.folder / RELEASE, draft.model_version, pipeline, schema, parts.training, info)
+        made = export.write_release(
+            draft.folder / RELEASE,
+            pipeline,
+            schema,
+            parts.training,
+            ModelMetadata.model_validate_json(json.dumps(info)),
+        )
         rows = export.probing_rows(pipeline, schema, parts.training, export.PARITY_ROWS, options.seed)
-        difference = export.check_parity(pipeline, schema, rows, Predictor(made).probabilities(rows))
+        difference = export.check_parity(pipeline, schema, rows, Predictor(made).outputs(rows))
         closeness = f"within {difference:.0e}" if difference else "to the last bit"
         step.done(f"compile the model: as scikit-learn on {len(rows)} rows, {closeness}")
 
@@ -422,8 +430,8 @@ def next_step(settings: Settings, version: "RegisteredVersion", live: bool) -> s
 
 def split_of(release: "Release") -> str:
     """What decides which rows were held out, in words: two trainings that agree in it held out the same."""
-    parameters, dataset = release.manifest.info.parameters, release.manifest.info.dataset
-    return f"--seed {parameters['seed']} --test-size {parameters['test_size']}, table {dataset['sha256'][:12]}"
+    parameters, dataset = release.manifest.metadata.parameters, release.manifest.metadata.dataset
+    return f"--seed {parameters['seed']} --test-size {parameters['test_size']}, table {dataset.sha256[:12]}"
 
 
 def promote(
@@ -438,7 +446,6 @@ def promote(
 ) -> tuple[bool, str]:
     """Moves the alias, or leaves it, as --promote says. Returns whether it was moved, and why in words."""
     from tabserve.model.predictor import Predictor
-    from tabserve.monitoring import comparison
     from tabserve.training import compiler as export
     from tabserve.training import evaluation as quality
 
@@ -453,7 +460,7 @@ def promote(
         except ReleaseError as error:
             return False, f"a candidate; it can't be compared with the champion: {error}"
         else:
-            if reason := comparison.why_not(champion.schema, schema):
+            if reason := champion.schema.incompatibility(schema):
                 return False, f"a candidate; it can't be compared with the champion {champion.model_version}: {reason}"
             theirs_split, ours_split = split_of(champion.release), split_of(made)
             if theirs_split != ours_split:
@@ -461,13 +468,13 @@ def promote(
                     f"a candidate; the champion {champion.model_version} was trained on other rows of the table "
                     f"({theirs_split}; here {ours_split}), so it may know these: train with the same to compare"
                 )
-            probabilities = champion.probabilities(export.as_rows(champion.schema, held_out.features))
+            probabilities = champion.outputs(export.as_rows(champion.schema, held_out.features))
             found = quality.compare(
                 options.metric,
                 held_out.target,
                 evaluation.probabilities,
                 probabilities,
-                list(schema.classes),
+                list(schema.task.classes),
                 options.seed,
                 tell,
             )

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.load import request
-from tabserve.model.schema import Matrix
+from tabserve.model.arrays import Matrix
 from tabserve.web.codecs.arrow_codec import MEDIA_TYPE
 
 NAMES = ("sepal_length", "sepal_width", "petal_length", "petal_width")

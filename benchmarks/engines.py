@@ -12,9 +12,10 @@ from sklearn.datasets import make_classification
 from sklearn.pipeline import Pipeline
 
 from benchmarks.measure import seconds_each
+from tabserve.model.arrays import Matrix
 from tabserve.model.compiled import Forest
+from tabserve.model.metadata import ModelMetadata
 from tabserve.model.predictor import Predictor
-from tabserve.model.schema import Matrix
 from tabserve.registry.registry import Store
 from tabserve.settings import Settings
 from tabserve.training import compiler, dataset, fitting, provenance
@@ -35,7 +36,7 @@ def rows_a_second(engine: Engine, rows: Matrix, seconds: float) -> float:
 
 def answer_each(predictor: Predictor, rows: list[list[float]]) -> None:
     for row in rows:
-        predictor.answer(row)
+        predictor.row_outputs(row)
 
 
 def fitted(trees: int, features: int) -> tuple[Pipeline, Predictor, Matrix]:
@@ -51,15 +52,13 @@ def fitted(trees: int, features: int) -> tuple[Pipeline, Predictor, Matrix]:
     parts = dataset.split(table, 0.2, seed=0)
     pipeline = fitting.fit(parts.training, EstimatorConfig(given={"n_estimators": trees}), seed=0)
     schema = fitting.infer_schema(pipeline, parts.training)
-    info = {
-        "model_type": "", "trained_at": "", "parameters": {}, "metrics": {}, "dataset": {},
-        "feature_importances": dict.fromkeys(schema.feature_names, 0.0), "git_commit": "",
-        "libraries": provenance.libraries(),
-    }  # fmt: skip
+    metadata = ModelMetadata(
+        model_name="drawn", model_version="20241201_143022", run_id="", model_type="", trained_at="", parameters={},
+        metrics={}, feature_importances=dict.fromkeys(schema.feature_names, 0.0), dataset=parts.facts(),
+        libraries=provenance.libraries(), git_commit="",
+    )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
-        made = compiler.write_release(
-            Path(folder) / "release", "20241201_143022", pipeline, schema, parts.training, info
-        )
+        made = compiler.write_release(Path(folder) / "release", pipeline, schema, parts.training, metadata)
     return pipeline, Predictor(made), compiler.probing_rows(pipeline, schema, parts.training, 10_000, seed=1)
 
 
@@ -71,15 +70,15 @@ def report(seconds: float) -> str:
         pipeline, predictor, rows = fitted(trees=100, features=4)
         for count in (1, 10, 100, 1000, 10_000, 1_000_000):
             taken = np.resize(rows, (count, rows.shape[1]))
-            ours = rows_a_second(predictor.probabilities, taken, seconds / 2)
+            ours = rows_a_second(predictor.outputs, taken, seconds / 2)
             if count == 1:
-                ours = 1 / seconds_each(partial(predictor.answer, rows[0].tolist()), seconds / 2)
+                ours = 1 / seconds_each(partial(predictor.row_outputs, rows[0].tolist()), seconds / 2)
             theirs = rows_a_second(pipeline.predict_proba, taken, seconds / 2)
             lines.append(f"| {count:,} | {ours:,.0f} | {ours / theirs:,.1f} times |")
         lines += ["", "| trees | features | nodes | rows/s, 10,000 at once | µs for one row |", "|---|---|---|---|---|"]
         for trees, features in ((10, 4), (100, 4), (1000, 4), (100, 10), (100, 30)):
             _, predictor, rows = fitted(trees, features)
-            many, single = rows_a_second(predictor.probabilities, rows, seconds / 2), rows[:1000].tolist()
+            many, single = rows_a_second(predictor.outputs, rows, seconds / 2), rows[:1000].tolist()
             one = seconds_each(partial(answer_each, predictor, single), seconds / 2) / len(single)
             nodes = len(predictor.compiled.nodes) if isinstance(predictor.compiled, Forest) else 0
             lines.append(f"| {trees} | {features} | {nodes:,} | {many:,.0f} | {one * 1e6:.1f} |")

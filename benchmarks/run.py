@@ -32,8 +32,8 @@ from benchmarks.bodies import rows, singles
 from benchmarks.load import HOST, Connection, Load, run
 from benchmarks.measure import spread, table
 from benchmarks.servers import LOAD_CORE, PROBE, ROOT, SERVER_CORE, on_core, serving, store
-from tabserve.registry import journal
 from tabserve.model.versions import Deployment
+from tabserve.registry import journal
 
 CONNECTIONS = (1, 16, 64)
 
@@ -164,7 +164,7 @@ def batches(workspace: Path, seconds: float) -> str:
         for count, connections in ((1000, 4), (100_000, 1)):  # a larger one keeps the server at work by itself
             drawn = rows(count)
             on_core(SERVER_CORE)  # where the server runs, which has nothing to do meanwhile
-            alone = engines.rows_a_second(engines.live(workspace).probabilities, drawn, seconds)
+            alone = engines.rows_a_second(engines.live(workspace).outputs, drawn, seconds)
             on_core(LOAD_CORE)
             for form, body in bodies.batches(drawn).items():
                 run(server.port, connections, seconds, [body])

@@ -164,7 +164,9 @@ def plain() -> Any:
 
     @app.post("/predict")
     async def predict(flower: Flower) -> Answer:
-        shares, _ = predictor.answer([flower.sepal_length, flower.sepal_width, flower.petal_length, flower.petal_width])
+        shares, _ = predictor.row_outputs(
+            [flower.sepal_length, flower.sepal_width, flower.petal_length, flower.petal_width]
+        )
         best = max(range(len(shares)), key=shares.__getitem__)
         answer = Answer(
             prediction=best,
@@ -172,7 +174,7 @@ def plain() -> Any:
             confidence=shares[best],
             model_version=predictor.model_version,
             timestamp=datetime.now(UTC).isoformat(),
-            label=predictor.schema.classes[best],
+            label=predictor.schema.task.classes[best],
             prediction_id=uuid.uuid4().hex,
             warnings=[],
         )

@@ -56,7 +56,7 @@ class Turns:
     def take(self, ours: Server, workspace: Path, seconds: float, cycles: int) -> None:
         drawn = rows(5000)
         to_us, to_them = singles(drawn), [self.peer.request(row) for row in drawn.tolist()]
-        expected = Predictor(release.read(workspace / "release")).answer(drawn[0].tolist())[0]
+        expected = Predictor(release.read(workspace / "release")).row_outputs(drawn[0].tolist())[0]
         with self.peer.serving(workspace, self.engine, batching=self.batching) as theirs:
             _, reply = theirs.wait_until_ready(to_them[0])
             answered = self.peer.read(json.loads(content(reply)))

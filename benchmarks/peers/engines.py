@@ -151,7 +151,7 @@ def main() -> None:
     if not isinstance(predictor.compiled, Forest):
         raise TypeError("the engines here walk forests")
     engines: dict[str, tuple[One, Many]] = {
-        "this project": (predictor.answer, predictor.probabilities),
+        "this project": (predictor.row_outputs, predictor.outputs),
         "the same walk by numba": compiled_by_numba(predictor.compiled),
         "bit vectors in numpy": bit_vectors(predictor.compiled),
         "ONNX Runtime, in doubles": onnx(pipeline),

@@ -28,7 +28,7 @@ def load() -> Callable[[Any], Rows]:
         from tabserve.model import release
         from tabserve.model.predictor import Predictor
 
-        return Predictor(release.read(workspace / "release")).probabilities
+        return Predictor(release.read(workspace / "release")).outputs
     import joblib
 
     warnings.filterwarnings("ignore", "X does not have valid feature names")

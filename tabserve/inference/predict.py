@@ -1,4 +1,4 @@
-"""A model's answer as a record: rows in, `Prediction` or `Batch` out. Knows no registry and no transport."""
+"""Predicts: valid rows in, a prediction record out."""
 
 import functools
 import os
@@ -6,53 +6,43 @@ import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-import numpy as np
-
-from tabserve.inference.record import Batch, Prediction
-from tabserve.model.predictor import Predictor
-from tabserve.model.schema import Rows, Value
+from tabserve.inference.records import BatchPrediction, Prediction
+from tabserve.model import Predictor, Rows, Value
 
 
 def predict(predictor: Predictor, values: Mapping[str, Value], started: float) -> Prediction:
-    """Answers one row, `values` by feature name, which the record keeps. `started`: `time.perf_counter()` when its body
-    was complete."""
+    """Predicts one valid row. `values` maps features to values, and the record keeps it. `started` is
+    `time.perf_counter()` when the body was complete."""
     schema = predictor.schema
     row = schema.row(values)
-    shares, is_unlike_training = predictor.answer(row)
-    confidence = max(shares)
-    index = shares.index(confidence)  # the first of equals, as numpy's argmax and so scikit-learn
-    label, warnings = schema.classes[index], schema.warnings(row) if is_unlike_training else ()
+    outputs, is_outside_training = predictor.row_outputs(row)
+    outcome = schema.task.decide(outputs)
+    warnings = schema.warnings(row) if is_outside_training else ()
     milliseconds = (time.perf_counter() - started) * 1000
-    # by position: by name it takes twice as long
-    return Prediction(
-        os.urandom(16).hex(), _now(), predictor.model_version,
-        values, index, label, shares, confidence, warnings, milliseconds,
-    )  # fmt: skip
+    # positional arguments: keywords take twice as long
+    return Prediction(os.urandom(16).hex(), _now(), predictor.model_version, values, outcome, warnings, milliseconds)
 
 
-def _now() -> str:
-    """Now as ISO 8601, UTC, with microseconds."""
-    second, microsecond = divmod(time.time_ns() // 1000, 1_000_000)
-    return f"{_until_the_second(second)}.{microsecond:06}+00:00"
-
-
-@functools.lru_cache(maxsize=1)
-def _until_the_second(second: int) -> str:
-    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-
-
-def predict_batch(predictor: Predictor, rows: Rows, started: float) -> Batch:
-    """Answers rows, in their order."""
-    shares = predictor.probabilities(rows.values)
-    best = shares.argmax(axis=1)
-    return Batch(
+def predict_batch(predictor: Predictor, rows: Rows, started: float) -> BatchPrediction:
+    """Predicts valid rows, in their order."""
+    outcomes = predictor.schema.task.decide_rows(predictor.outputs(rows.values))
+    return BatchPrediction(
         batch_id=os.urandom(16).hex(),
         timestamp=_now(),
         model_version=predictor.model_version,
         schema=predictor.schema,
         rows=rows,
-        prediction=best,
-        prediction_proba=shares,
-        confidence=shares[np.arange(len(rows)), best],
+        outcomes=outcomes,
         latency_ms=(time.perf_counter() - started) * 1000,
     )
+
+
+def _now() -> str:
+    """The current time as ISO 8601, UTC, with microseconds."""
+    second, microsecond = divmod(time.time_ns() // 1000, 1_000_000)
+    return f"{_formatted_second(second)}.{microsecond:06}+00:00"
+
+
+@functools.lru_cache(maxsize=1)
+def _formatted_second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")

@@ -1,1 +1,19 @@
-"""What training hands to serving."""
+"""What training hands to serving: the schema, the task, the release, its compiled model, and the predictor.
+
+Knows numbers, files and checksums. Doesn't know tables, MLflow, requests or HTTP, and imports neither scikit-learn nor
+pandas. Promises that a loaded model gives scikit-learn's outputs, and that reading a release runs no code.
+"""
+
+from tabserve.model.arrays import Matrix, Vector
+from tabserve.model.metadata import ClassFacts, DatasetFacts, Estimate, ModelMetadata
+from tabserve.model.predictor import Predictor
+from tabserve.model.release import Release
+from tabserve.model.schema import UNKNOWN, Category, Feature, InputWarning, Number, Rows, Schema, Value
+from tabserve.model.task import Classification, ClassOutcome, ClassOutcomes, Labels, Outcome, Outcomes, Task
+from tabserve.model.versions import Deployment, RegisteredVersion
+
+__all__ = [
+    "UNKNOWN", "Category", "ClassFacts", "ClassOutcome", "ClassOutcomes", "Classification", "DatasetFacts", "Deployment",
+    "Estimate", "Feature", "InputWarning", "Labels", "Matrix", "ModelMetadata", "Number", "Outcome", "Outcomes",
+    "Predictor", "RegisteredVersion", "Release", "Rows", "Schema", "Task", "Value", "Vector",
+]  # fmt: skip

@@ -1,7 +1,7 @@
-"""A model as arrays, ready to be computed: its form, its bytes, and that no index in it leads astray.
+"""The compiled format of a model: arrays, their bytes, and the check that every index in them is valid.
 
-The bytes are safetensors: a header and numbers, so reading them runs no code. Computes nothing; `tabserve.model.predictor`
-does.
+The bytes are safetensors, a header and numbers, so reading them runs no code. This module computes nothing;
+`tabserve.model.predictor` does.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from tabserve.errors import ReleaseError
-from tabserve.model.schema import Category, Feature, Matrix, Vector
+from tabserve.model.arrays import Matrix, Vector
+from tabserve.model.schema import Category, Feature
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -26,31 +27,31 @@ NUMBERS, PLACES, TABLE = ("<f8", 1), ("<i4", 1), ("<f8", 2)
 COMMON = {"fill": NUMBERS, "column": PLACES, "codes": PLACES, "count": PLACES, "places": PLACES, "start": NUMBERS}
 FOREST = {"cut": NUMBERS, "feature": PLACES, "child": PLACES, "roots": PLACES, "leaves": TABLE}
 LINEAR = {"mean": NUMBERS, "scale": NUMBERS, "weights": TABLE}
-"""The stored arrays: type and number of dimensions."""
+"""The stored arrays: name → type and number of dimensions."""
 
 LEAF = -1
-"""The `feature` of a leaf."""
+"""Stands in `feature` of a node that is a leaf."""
 
 NOWHERE = -1
-"""The column of a category that has none."""
+"""Stands in `places` for a category that sets no column."""
 
 MAX_COLUMNS = 100_000
-"""One row of them is kept on the stack."""
+"""One row of columns is kept on the stack."""
 
 Link = Literal["mean", "softmax"]
-"""How what is summed becomes probabilities: divided by the number of trees, or by the softmax."""
+"""How sums become outputs: divided by the number of trees, or by the softmax."""
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """How the features of a row become the columns that a model computes with.
+    """How the features of a row become the columns that the model computes with.
 
     A number goes to its `column`, or its `fill` if it is missing. A category has `count` categories and sets one
-    column to 1: `places[codes]` if it is missing, `places[codes + 1]` if it is none of them, `places[codes + 2 + n]` if
-    it is the n-th; none where that is `NOWHERE`. The rest is 0.
+    column to 1: `places[codes]` if it is missing, `places[codes + 1]` if it is unknown, `places[codes + 2 + n]` if it
+    is the n-th; no column where that place is `NOWHERE`. All other columns are 0.
 
     Attributes:
-        features: shape (features,), of `INPUT`; of a number, `count` is 0.
+        features: shape (features,), of `INPUT`; `count` is 0 for a number.
         places: shape (places,), int32.
     """
 
@@ -65,46 +66,47 @@ class Inputs:
 
     @property
     def are_plain(self) -> bool:
-        """Whether the columns are the features as they come."""
-        of_numbers = not self.features["count"].any() and bool(np.isnan(self.features["fill"]).all())
-        return of_numbers and np.array_equal(self.features["column"], np.arange(len(self.features)))
+        """Whether the columns are the features, unchanged."""
+        only_numbers = not self.features["count"].any() and bool(np.isnan(self.features["fill"]).all())
+        return only_numbers and np.array_equal(self.features["column"], np.arange(len(self.features)))
 
     @classmethod
     def plain(cls, count: int) -> "Inputs":
-        """Of so many numbers, none of which is ever missing."""
+        """The inputs for `count` numbers that are never missing."""
         features = np.zeros(count, INPUT)
         features["fill"], features["column"] = np.nan, np.arange(count)
         return cls(features, np.empty(0, np.int32))
 
     def check(self, schema: tuple[Feature, ...]) -> None:
+        """Raises ReleaseError unless these are valid inputs for the features of the schema."""
         count, codes = self.features["count"], self.features["codes"]
         categories = [len(one.categories) if isinstance(one, Category) else 0 for one in schema]
         numbers, ends = count == 0, codes.astype(np.int64) + 2 + count
-        _hold(
+        _require(
             (count.tolist() == categories, "has other features than the schema"),
             (_within(self.features["column"][numbers], 0, MAX_COLUMNS), "has a column outside"),
             (_within(codes[~numbers], 0, len(self.places)), "has categories outside"),
             (bool((ends[~numbers] <= len(self.places)).all()), "has categories outside"),
             (_within(self.places, NOWHERE, MAX_COLUMNS), "has a column outside"),
-            (not np.isinf(self.features["fill"]).any(), "has a filling that is no number"),
-            (self.width > 0, "makes no columns"),  # a leaf looks at the first one, too
+            (not np.isinf(self.features["fill"]).any(), "has a fill value that is not finite"),
+            (self.width > 0, "makes no columns"),  # a walk that rests in a leaf reads the first one
         )
 
 
 @dataclass(frozen=True)
 class Forest:
-    """Trees of nodes.
+    """A model of decision trees.
 
-    A row goes on at node `child` if its value in column `feature` is at most `cut`, else at `child` + 1. In a leaf
-    `feature` is `LEAF` and `child` the row of `leaves` that is its own. A row's sums are `start` and its leaves', one a
-    tree.
+    A row continues at node `child` if its value in column `feature` is at most `cut`, else at `child` + 1. In a leaf
+    `feature` is `LEAF`, and `child` is the row of `leaves` with its values. The sums of a row are `start` plus the values
+    of its leaf in each tree.
 
     Attributes:
-        inputs: what the columns are.
-        start: shape (classes,), float64.
-        nodes: shape (nodes,), of `NODE`; those of all trees, children behind their parents.
+        inputs: how features become columns.
+        start: shape (outputs,), float64.
+        nodes: shape (nodes,), of `NODE`; the nodes of all trees, children after their parents.
         roots: shape (trees,), int32: the first node of each tree.
-        leaves: shape (leaves, classes), float64.
+        leaves: shape (leaves, outputs), float64.
     """
 
     inputs: Inputs
@@ -117,34 +119,34 @@ class Forest:
         columns = {name: np.ascontiguousarray(self.nodes[name]) for name in NODE.names or ()}
         return _to_bytes(self.inputs, columns | {"start": self.start, "roots": self.roots, "leaves": self.leaves})
 
-    def check(self, classes: int) -> None:
+    def check(self, outputs: int) -> None:
+        """Raises ReleaseError unless every walk through the trees stays inside the arrays and ends."""
         feature, child = self.nodes["feature"], self.nodes["child"]
         inner = feature != LEAF
         own = np.arange(len(self.nodes))[inner]
         columns = self.inputs.width
-        _hold(
+        _require(
             (len(self.roots) > 0, "has no trees"),
-            (self.leaves.shape[1] == classes, f"has {self.leaves.shape[1]} classes, not {classes}"),
+            (self.leaves.shape[1] == outputs, f"has {self.leaves.shape[1]} outputs, not {outputs}"),
             (_within(self.roots, 0, len(self.nodes)), "has a root outside"),
-            (_within(feature[inner], 0, columns), f"asks for a feature beyond the {columns}"),
+            (_within(feature[inner], 0, columns), f"uses a column beyond the {columns}"),
             ((child[inner] > own).all(), "has a child before its parent"),
             (_within(child[inner], 0, len(self.nodes) - 1), "has a child outside"),
             (_within(child[~inner], 0, len(self.leaves)), "has a leaf without values"),
-            (np.isfinite(self.nodes["cut"]).all(), "has a cut that is no number"),
-            (np.isfinite(self.leaves).all(), "has a leaf that is no number"),
+            (np.isfinite(self.nodes["cut"]).all(), "has a cut that is not finite"),
+            (np.isfinite(self.leaves).all(), "has a leaf value that is not finite"),
         )
 
 
 @dataclass(frozen=True)
 class Linear:
-    """Weighted sums. A row's sums are `start` and, of each column, what it is above `mean`, divided by `scale`, times
-    its `weights`.
+    """A linear model. The sums of a row are `start` plus, for each column, (value - `mean`) / `scale` * `weights`.
 
     Attributes:
-        inputs: what the columns are.
-        start: shape (classes,), float64.
+        inputs: how features become columns.
+        start: shape (outputs,), float64.
         mean, scale: shape (columns,), float64.
-        weights: shape (columns, classes), float64.
+        weights: shape (columns, outputs), float64.
     """
 
     inputs: Inputs
@@ -157,24 +159,25 @@ class Linear:
         arrays = {"start": self.start, "mean": self.mean, "scale": self.scale, "weights": self.weights}
         return _to_bytes(self.inputs, arrays)
 
-    def check(self, classes: int) -> None:
+    def check(self, outputs: int) -> None:
+        """Raises ReleaseError unless the arrays have the right shapes and finite values."""
         columns = self.inputs.width
-        _hold(
-            (self.weights.shape == (columns, classes), f"has no weights for {columns} columns and {classes} classes"),
+        _require(
+            (self.weights.shape == (columns, outputs), f"has no weights for {columns} columns and {outputs} outputs"),
             (len(self.mean) == len(self.scale) == columns, f"has no scale for each of {columns} columns"),
-            (bool(np.isfinite(self.mean).all() and np.isfinite(self.weights).all()), "has a weight that is no number"),
-            (bool((np.isfinite(self.scale) & (self.scale > 0)).all()), "has a scale that is no scale"),
+            (bool(np.isfinite(self.mean).all() and np.isfinite(self.weights).all()), "has a weight that is not finite"),
+            (bool((np.isfinite(self.scale) & (self.scale > 0)).all()), "has a scale that is not positive"),
         )
 
 
 Compiled = Forest | Linear
 
 
-def read(content: bytes, features: tuple[Feature, ...], classes: int) -> Compiled:
-    """Reads a model that may be anything.
+def read(content: bytes, features: tuple[Feature, ...], outputs: int) -> Compiled:
+    """Reads a model from bytes that may be anything.
 
     Raises:
-        ReleaseError: it isn't one for rows of these features and so many classes, every computation of which ends.
+        ReleaseError: it is not a valid model of these features with so many outputs.
     """
     try:
         arrays = load(content)
@@ -185,15 +188,17 @@ def read(content: bytes, features: tuple[Feature, ...], classes: int) -> Compile
     forms = COMMON | own
     if found != forms:
         raise ReleaseError(f"the model must hold {', '.join(forms)}, each in its type, and nothing else")
-    inputs = Inputs(_joined(INPUT, arrays), arrays["places"])
+    inputs = Inputs(_struct_array(INPUT, arrays), arrays["places"])
     inputs.check(features)
     model: Compiled
     if own is FOREST:
-        model = Forest(inputs, arrays["start"], _joined(NODE, arrays), arrays["roots"], arrays["leaves"])
+        model = Forest(inputs, arrays["start"], _struct_array(NODE, arrays), arrays["roots"], arrays["leaves"])
     else:
         model = Linear(inputs, *(arrays[name] for name in ("start", "mean", "scale", "weights")))
-    _hold((len(model.start) == classes and np.isfinite(model.start).all(), f"doesn't start with {classes} numbers"))
-    model.check(classes)
+    _require(
+        (len(model.start) == outputs and np.isfinite(model.start).all(), f"doesn't start with {outputs} finite numbers")
+    )
+    model.check(outputs)
     return model
 
 
@@ -202,7 +207,7 @@ def _to_bytes(inputs: Inputs, arrays: Arrays) -> bytes:
     return save({**features, "places": inputs.places, **arrays})
 
 
-def _joined(kind: np.dtype[Any], arrays: Arrays) -> NDArray[np.void]:
+def _struct_array(kind: np.dtype[Any], arrays: Arrays) -> NDArray[np.void]:
     """Columns of equal length as one array of structs."""
     names = kind.names or ()
     if len({len(arrays[name]) for name in names}) != 1:
@@ -213,10 +218,10 @@ def _joined(kind: np.dtype[Any], arrays: Arrays) -> NDArray[np.void]:
     return joined
 
 
-def _hold(*conditions: tuple[Any, str]) -> None:
-    for holds, what in conditions:
+def _require(*conditions: tuple[Any, str]) -> None:
+    for holds, problem in conditions:
         if not holds:
-            raise ReleaseError(f"the model {what}")
+            raise ReleaseError(f"the model {problem}")
 
 
 def _within(indices: NDArray[np.int32], least: int, beyond: int) -> bool:

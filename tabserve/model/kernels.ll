@@ -1,38 +1,39 @@
-; Computes a model for rows: this project's only machine code, compiled for the processor at hand when it is first used.
+; Computes the outputs of a model for rows. llvmlite compiles this for the processor at hand when it is first used.
 ;
 ;   void forest(const model *m, const double *rows, int64 n, double *out)
 ;   void linear(const model *m, const double *rows, int64 n, double *out)
 ;   void forest_one(const model *m, const double *row, int64 one, double *out)
 ;   void linear_one(const model *m, const double *row, int64 one, double *out)
 ;
-;   rows   double[n][features], n at least 1
-;   out    double[n][classes], of the latter two double[classes + 1], where the last one is 1 if a value of the row is
-;          below `lows` or above `highs`, else 0: `start` and
-;          of a forest the values of the leaves, one a tree, that a row falls into, all divided by `divisor`;
-;          of a linear model the sum over the columns of (value - mean) / scale * weight
-;   input  how a feature becomes columns: a number goes to `column`, or its `fill` if it is missing (NaN); a category has
-;          a `count` and sets one column to 1, `places[codes]` if it is missing, `places[codes + 1]` if it is none of
-;          `count`, `places[codes + 2 + n]` if it is the n-th; no column where that is negative. Without inputs the
-;          columns are the features.
-;   node   a row goes on at `child` if its value in `column` is at most `cut`, else at `child` + 1; in a leaf `column`
-;          is -1 and `child` says which of `leaves`, double[][classes], is its own
+;   rows   double[n][features], n at least 1.
+;   out    double[n][outputs]. Each row is `start` plus
+;          for a forest: the values of the leaf that the row reaches in each tree, and the sum divided by `divisor`;
+;          for a linear model: the sum over the columns of (value - mean) / scale * weight.
+;          The functions for one row write double[outputs + 1]. The last number is 1 if a value of the row is below `lows`
+;          or above `highs`, else 0.
+;   input  How a feature becomes columns. A number goes to `column`, or its `fill` if it is missing (NaN). A category has
+;          `count` categories and sets one column to 1: `places[codes]` if it is missing, `places[codes + 1]` if it is
+;          unknown, `places[codes + 2 + n]` if it is the n-th; no column where that place is negative. Without inputs the
+;          features are the columns.
+;   node   A row continues at node `child` if its value in `column` is at most `cut`, else at `child` + 1. In a leaf `column`
+;          is -1, and `child` is the row of `leaves`, double[][outputs], with its values.
 ;
-; Eight trees are walked side by side, so that the processor waits for eight nodes at once and not for one after the other;
-; a walk that has ended stays in its leaf until all have.
+; Eight trees are walked side by side, so that the processor loads eight nodes at once instead of waiting for each in turn.
+; A walk that has reached its leaf stays there until all eight have.
 ;
-; Sums run in the order of the trees and are divided once, at the end, as scikit-learn's are: not a bit may differ.
-; Of a model nothing is checked here: classifier.compiled has checked every index, and that children stand behind their
-; parents, so that every walk ends. Rows may hold anything.
+; Sums run in the order of the trees and are divided once, at the end, as in scikit-learn: not a bit may differ.
+; Nothing is checked here: tabserve.model.compiled has checked every index, and that children come after their parents, so
+; that every walk ends. Rows may hold any values.
 
 %input = type { double, i32, i32, i32 }
 %node = type { double, i32, i32 }
 %model = type { ptr, ptr, ptr, i64, i64, i64, ptr, ptr, i64, ptr, double, ptr, ptr, ptr, ptr, ptr }
-;               nodes roots leaves trees classes features inputs places columns start divisor mean scale weights lows highs
+;               nodes roots leaves trees outputs features inputs places columns start divisor mean scale weights lows highs
 
 declare i32 @llvm.fptosi.sat.i32.f64(double)
 declare i32 @llvm.smax.i32(i32, i32)
 
-; The columns of the row at %x: that row, or what is made of it at %room.
+; The columns of the row at %x: the row itself, or the columns built from it at %room.
 define internal ptr @columns(ptr readonly %m, ptr readonly %x, ptr %room) {
 entry:
   %inputs.at = getelementptr %model, ptr %m, i64 0, i32 6
@@ -110,7 +111,7 @@ made:
   ret ptr %room
 }
 
-; Where a row goes on from node %i: at itself, if that is a leaf.
+; The node that follows node %i for a row; %i itself if it is a leaf.
 define internal i32 @next(ptr readonly %nodes, ptr readonly %x, i32 %i) alwaysinline {
   %i.wide = zext i32 %i to i64
   %column.at = getelementptr %node, ptr %nodes, i64 %i.wide, i32 1
@@ -132,33 +133,33 @@ define internal i32 @next(ptr readonly %nodes, ptr readonly %x, i32 %i) alwaysin
 }
 
 ; Adds the values of the leaf at node %i to %sums.
-define internal void @add(ptr readonly %nodes, ptr readonly %leaves, i64 %classes, i32 %i, ptr %sums) alwaysinline {
+define internal void @add(ptr readonly %nodes, ptr readonly %leaves, i64 %outputs, i32 %i, ptr %sums) alwaysinline {
 entry:
   %i.wide = zext i32 %i to i64
   %leaf.at = getelementptr %node, ptr %nodes, i64 %i.wide, i32 2
   %leaf = load i32, ptr %leaf.at
   %leaf.wide = zext i32 %leaf to i64
-  %shares.start = mul i64 %leaf.wide, %classes
-  %shares = getelementptr double, ptr %leaves, i64 %shares.start
-  br label %class
+  %leaf.values.start = mul i64 %leaf.wide, %outputs
+  %leaf.values = getelementptr double, ptr %leaves, i64 %leaf.values.start
+  br label %output
 
-class:
-  %k = phi i64 [ 0, %entry ], [ %k.next, %class ]
-  %share.at = getelementptr double, ptr %shares, i64 %k
-  %share = load double, ptr %share.at
+output:
+  %k = phi i64 [ 0, %entry ], [ %k.next, %output ]
+  %leaf.value.at = getelementptr double, ptr %leaf.values, i64 %k
+  %leaf.value = load double, ptr %leaf.value.at
   %sum.at = getelementptr double, ptr %sums, i64 %k
   %sum = load double, ptr %sum.at
-  %sum.next = fadd double %sum, %share
+  %sum.next = fadd double %sum, %leaf.value
   store double %sum.next, ptr %sum.at
   %k.next = add i64 %k, 1
-  %k.more = icmp slt i64 %k.next, %classes
-  br i1 %k.more, label %class, label %end
+  %k.more = icmp slt i64 %k.next, %outputs
+  br i1 %k.more, label %output, label %end
 
 end:
   ret void
 }
 
-; Rows through trees.
+; Walks rows through the trees of a forest.
 define void @forest(ptr noalias readonly %m, ptr noalias readonly %rows, i64 %n, ptr noalias %out) {
 entry:
   %nodes = load ptr, ptr %m
@@ -168,8 +169,8 @@ entry:
   %leaves = load ptr, ptr %leaves.at
   %trees.at = getelementptr %model, ptr %m, i64 0, i32 3
   %trees = load i64, ptr %trees.at
-  %classes.at = getelementptr %model, ptr %m, i64 0, i32 4
-  %classes = load i64, ptr %classes.at
+  %outputs.at = getelementptr %model, ptr %m, i64 0, i32 4
+  %outputs = load i64, ptr %outputs.at
   %features.at = getelementptr %model, ptr %m, i64 0, i32 5
   %features = load i64, ptr %features.at
   %start.at = getelementptr %model, ptr %m, i64 0, i32 9
@@ -186,7 +187,7 @@ row:
   %x.start = mul i64 %r, %features
   %given = getelementptr double, ptr %rows, i64 %x.start
   %x = call ptr @columns(ptr %m, ptr %given, ptr %room)
-  %sums.start = mul i64 %r, %classes
+  %sums.start = mul i64 %r, %outputs
   %sums = getelementptr double, ptr %out, i64 %sums.start
   br label %begin
 
@@ -197,7 +198,7 @@ begin:
   %begin.at = getelementptr double, ptr %sums, i64 %z
   store double %first, ptr %begin.at
   %z.next = add i64 %z, 1
-  %z.more = icmp slt i64 %z.next, %classes
+  %z.more = icmp slt i64 %z.next, %outputs
   br i1 %z.more, label %begin, label %trees.left
 
 trees.left:
@@ -269,14 +270,14 @@ walk.several:
   br i1 %go.on, label %walk.several, label %add.several
 
 add.several:
-  call void @add(ptr %nodes, ptr %leaves, i64 %classes, i32 %A, ptr %sums)
-  call void @add(ptr %nodes, ptr %leaves, i64 %classes, i32 %B, ptr %sums)
-  call void @add(ptr %nodes, ptr %leaves, i64 %classes, i32 %C, ptr %sums)
-  call void @add(ptr %nodes, ptr %leaves, i64 %classes, i32 %D, ptr %sums)
-  call void @add(ptr %nodes, ptr %leaves, i64 %classes, i32 %E, ptr %sums)
-  call void @add(ptr %nodes, ptr %leaves, i64 %classes, i32 %F, ptr %sums)
-  call void @add(ptr %nodes, ptr %leaves, i64 %classes, i32 %G, ptr %sums)
-  call void @add(ptr %nodes, ptr %leaves, i64 %classes, i32 %H, ptr %sums)
+  call void @add(ptr %nodes, ptr %leaves, i64 %outputs, i32 %A, ptr %sums)
+  call void @add(ptr %nodes, ptr %leaves, i64 %outputs, i32 %B, ptr %sums)
+  call void @add(ptr %nodes, ptr %leaves, i64 %outputs, i32 %C, ptr %sums)
+  call void @add(ptr %nodes, ptr %leaves, i64 %outputs, i32 %D, ptr %sums)
+  call void @add(ptr %nodes, ptr %leaves, i64 %outputs, i32 %E, ptr %sums)
+  call void @add(ptr %nodes, ptr %leaves, i64 %outputs, i32 %F, ptr %sums)
+  call void @add(ptr %nodes, ptr %leaves, i64 %outputs, i32 %G, ptr %sums)
+  call void @add(ptr %nodes, ptr %leaves, i64 %outputs, i32 %H, ptr %sums)
   %t.several = add i64 %t, 8
   br label %trees.left
 
@@ -296,7 +297,7 @@ walk.one:
   br i1 %i.moved, label %walk.one, label %add.one
 
 add.one:
-  call void @add(ptr %nodes, ptr %leaves, i64 %classes, i32 %i, ptr %sums)
+  call void @add(ptr %nodes, ptr %leaves, i64 %outputs, i32 %i, ptr %sums)
   %t.one = add i64 %t, 1
   br label %trees.left
 
@@ -307,7 +308,7 @@ divide:
   %mean = fdiv double %total, %divisor
   store double %mean, ptr %total.at
   %d.next = add i64 %d, 1
-  %d.more = icmp slt i64 %d.next, %classes
+  %d.more = icmp slt i64 %d.next, %outputs
   br i1 %d.more, label %divide, label %row.end
 
 row.end:
@@ -319,11 +320,11 @@ end:
   ret void
 }
 
-; Rows weighed.
+; Computes the weighted sums of a linear model.
 define void @linear(ptr noalias readonly %m, ptr noalias readonly %rows, i64 %n, ptr noalias %out) {
 entry:
-  %classes.at = getelementptr %model, ptr %m, i64 0, i32 4
-  %classes = load i64, ptr %classes.at
+  %outputs.at = getelementptr %model, ptr %m, i64 0, i32 4
+  %outputs = load i64, ptr %outputs.at
   %features.at = getelementptr %model, ptr %m, i64 0, i32 5
   %features = load i64, ptr %features.at
   %columns.at = getelementptr %model, ptr %m, i64 0, i32 8
@@ -344,7 +345,7 @@ row:
   %x.start = mul i64 %r, %features
   %given = getelementptr double, ptr %rows, i64 %x.start
   %x = call ptr @columns(ptr %m, ptr %given, ptr %room)
-  %sums.start = mul i64 %r, %classes
+  %sums.start = mul i64 %r, %outputs
   %sums = getelementptr double, ptr %out, i64 %sums.start
   br label %begin
 
@@ -355,7 +356,7 @@ begin:
   %begin.at = getelementptr double, ptr %sums, i64 %z
   store double %first, ptr %begin.at
   %z.next = add i64 %z, 1
-  %z.more = icmp slt i64 %z.next, %classes
+  %z.more = icmp slt i64 %z.next, %outputs
   br i1 %z.more, label %begin, label %column
 
 column:
@@ -368,7 +369,7 @@ column:
   %scale = load double, ptr %scale.at
   %above = fsub double %value, %mean
   %scaled = fdiv double %above, %scale
-  %weights.start = mul i64 %c, %classes
+  %weights.start = mul i64 %c, %outputs
   %weights.own = getelementptr double, ptr %weights, i64 %weights.start
   br label %add
 
@@ -376,13 +377,13 @@ add:
   %k = phi i64 [ 0, %column ], [ %k.next, %add ]
   %weight.at = getelementptr double, ptr %weights.own, i64 %k
   %weight = load double, ptr %weight.at
-  %share = fmul double %scaled, %weight
+  %leaf.value = fmul double %scaled, %weight
   %sum.at = getelementptr double, ptr %sums, i64 %k
   %sum = load double, ptr %sum.at
-  %sum.next = fadd double %sum, %share
+  %sum.next = fadd double %sum, %leaf.value
   store double %sum.next, ptr %sum.at
   %k.next = add i64 %k, 1
-  %k.more = icmp slt i64 %k.next, %classes
+  %k.more = icmp slt i64 %k.next, %outputs
   br i1 %k.more, label %add, label %column.end
 
 column.end:
@@ -399,11 +400,11 @@ end:
   ret void
 }
 
-; Says behind the probabilities at %out whether a value of the row at %x is outside of its range; one that is missing isn't.
+; Stores behind the outputs at %out whether a value of the row at %x lies outside its training range. A missing value doesn't.
 define internal void @look(ptr readonly %m, ptr readonly %x, ptr %out) {
 entry:
-  %classes.at = getelementptr %model, ptr %m, i64 0, i32 4
-  %classes = load i64, ptr %classes.at
+  %outputs.at = getelementptr %model, ptr %m, i64 0, i32 4
+  %outputs = load i64, ptr %outputs.at
   %features.at = getelementptr %model, ptr %m, i64 0, i32 5
   %features = load i64, ptr %features.at
   %lows.at = getelementptr %model, ptr %m, i64 0, i32 14
@@ -431,7 +432,7 @@ feature:
 
 end:
   %said = uitofp i1 %outside.next to double
-  %said.at = getelementptr double, ptr %out, i64 %classes
+  %said.at = getelementptr double, ptr %out, i64 %outputs
   store double %said, ptr %said.at
   ret void
 }

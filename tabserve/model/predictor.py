@@ -1,6 +1,6 @@
-"""A release in memory: rows in, probabilities out. The only door to LLVM, which compiles `kernels.ll`.
+"""Computes the outputs of a release: rows in, numbers out. The only module that knows LLVM, which compiles `kernels.ll`.
 
-Knows compiled models; does not know requests, versions in a registry, or who asks.
+Knows compiled models. Doesn't know requests, the registry, or callers.
 """
 
 import ctypes
@@ -18,17 +18,19 @@ from numpy.typing import NDArray
 
 from tabserve.errors import ReleaseError
 from tabserve.model import compiled
+from tabserve.model.arrays import Matrix
 from tabserve.model.compiled import Forest
 from tabserve.model.release import TOLERANCE, Release
-from tabserve.model.schema import Matrix
 
-Compute = Callable[[int, Any, int, Any], None]
+Kernel = Callable[[int, Any, int, Any], None]
 
 
 class _Model(ctypes.Structure):
+    """The model as the kernels read it; see `kernels.ll`."""
+
     _fields_ = (
         *((name, ctypes.c_void_p) for name in ("nodes", "roots", "leaves")),
-        *((name, ctypes.c_int64) for name in ("trees", "classes", "features")),
+        *((name, ctypes.c_int64) for name in ("trees", "outputs", "features")),
         *((name, ctypes.c_void_p) for name in ("inputs", "places")),
         ("columns", ctypes.c_int64),
         ("start", ctypes.c_void_p),
@@ -38,15 +40,15 @@ class _Model(ctypes.Structure):
 
 
 _compiling = threading.Lock()
-"""A start may load two models at once, and what both compiled would be kept of one only: the other would run on in
-memory that is nobody's any more."""
+"""A start may load two models at the same time. Without the lock both would compile, only one engine would be cached, and
+the other model would call code whose memory has been freed."""
 
 
-def _compiled(kind: Literal["forest", "linear"]) -> tuple[Compute, Compute]:
-    """What computes such a model for one row, and for many.
+def _kernels(kind: Literal["forest", "linear"]) -> tuple[Kernel, Kernel]:
+    """The kernel for one row and the kernel for many.
 
-    The first keeps Python's lock: for a microsecond, giving it up costs more, and whoever took it would keep it for
-    thousands. The second gives it up.
+    The first keeps the GIL: it runs for a microsecond, releasing the GIL costs more, and the thread that takes it would
+    keep it for thousands. The second releases it.
     """
     with _compiling:
         one, many = (_engine().get_function_address(name) for name in (f"{kind}_one", kind))
@@ -54,7 +56,7 @@ def _compiled(kind: Literal["forest", "linear"]) -> tuple[Compute, Compute]:
     return ctypes.PYFUNCTYPE(*types)(one), ctypes.CFUNCTYPE(*types)(many)
 
 
-@functools.cache  # it must live as long as what it compiled
+@functools.cache  # the engine must live as long as the code that it compiled
 def _engine() -> Any:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
@@ -62,7 +64,7 @@ def _engine() -> Any:
     module.verify()
     features = llvm.get_host_cpu_features().flatten()
     machine = llvm.Target.from_default_triple().create_target_machine(llvm.get_host_cpu_name(), features, opt=3)
-    # LLVM's other passes make the walk 5 to 10 % faster, and a start 50 to 150 ms longer
+    # LLVM's other passes make the walk 5 to 10 % faster, and the start 50 to 150 ms slower
     inliner = llvm.create_new_module_pass_manager()
     inliner.add_always_inliner_pass()
     inliner.run(module, llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options()))
@@ -72,25 +74,25 @@ def _engine() -> Any:
 
 
 class Predictor:
-    """Computes what the release's scikit-learn model would, to the last bit. Safe for threads."""
+    """Computes what the release's scikit-learn model would, to the last bit. Thread-safe."""
 
     def __init__(self, release: Release) -> None:
-        """Reads the model and holds it to its golden rows.
+        """Reads the model and checks it on its golden rows.
 
         Raises:
-            ReleaseError: the model can't be computed, or gives other probabilities than it must.
+            ReleaseError: the model can't be computed, or its outputs differ from the golden ones.
         """
         self.release = release
         self.model_version, self.schema = release.model_version, release.schema
         self.feature_names = release.schema.feature_names
-        features, classes = len(release.schema.features), len(release.schema.classes)
+        features, outputs = len(release.schema.features), release.schema.task.outputs
         try:
-            self.compiled = model = compiled.read(release.model, release.schema.features, classes)
+            self.compiled = model = compiled.read(release.model, release.schema.features, outputs)
         except ReleaseError as error:
             raise ReleaseError(f"release {release.model_version}: {error}") from error
-        seen = self.schema.seen
-        arrays: dict[str, NDArray[Any]] = {"start": model.start, "lows": seen.lowest, "highs": seen.highest}
-        numbers: dict[str, float] = {"classes": classes, "features": features, "columns": model.inputs.width}
+        bounds = self.schema.training_bounds
+        arrays: dict[str, NDArray[Any]] = {"start": model.start, "lows": bounds.lowest, "highs": bounds.highest}
+        numbers: dict[str, float] = {"outputs": outputs, "features": features, "columns": model.inputs.width}
         if not model.inputs.are_plain:
             arrays |= {"inputs": model.inputs.features, "places": model.inputs.places}
         if isinstance(model, Forest):
@@ -99,42 +101,39 @@ class Predictor:
         else:
             arrays |= {"mean": model.mean, "scale": model.scale, "weights": model.weights}
         self._model = _Model(**numbers, **{name: array.ctypes.data for name, array in arrays.items()})
-        self._at = ctypes.addressof(self._model)
-        self._pack, self._shares = struct.Struct(f"{features}d").pack, ctypes.c_double * (classes + 1)
-        self._one, self._many = _compiled("forest" if isinstance(model, Forest) else "linear")
-        self._softmax = release.link == "softmax"
-        expected = release.golden_probabilities
-        actual = self.probabilities(release.golden_rows)
+        self._address = ctypes.addressof(self._model)
+        self._pack, self._row_outputs = struct.Struct(f"{features}d").pack, ctypes.c_double * (outputs + 1)
+        self._one, self._many = _kernels("forest" if isinstance(model, Forest) else "linear")
+        self._is_softmax = release.link == "softmax"
+        expected = release.golden_outputs
+        actual = self.outputs(release.golden_rows)
         if actual.shape != expected.shape or not np.abs(actual - expected).max() <= TOLERANCE[release.link]:
-            raise ReleaseError(
-                f"release {release.model_version} gives other probabilities than its golden rows must have"
-            )
+            raise ReleaseError(f"release {release.model_version} gives other outputs for its golden rows than it must")
 
-    def answer(self, row: Sequence[float]) -> tuple[list[float], bool]:
-        """One row as `Schema.row` makes it → one probability a class, and whether `Schema.warnings` has something to
-        say of it."""
-        out = self._shares()
-        self._one(self._at, self._pack(*row), 1, out)  # a third of the time that ctypes takes
-        *shares, unlike_training = out
-        return _softmax(shares) if self._softmax else shares, unlike_training > 0
+    def row_outputs(self, row: Sequence[float]) -> tuple[list[float], bool]:
+        """The outputs for one row, which is as `Schema.row` makes it; and whether `Schema.warnings` has any for it."""
+        buffer = self._row_outputs()
+        self._one(self._address, self._pack(*row), 1, buffer)  # packing takes a third of the time of a ctypes array
+        *outputs, is_outside_training = buffer
+        return _softmax(outputs) if self._is_softmax else outputs, is_outside_training > 0
 
-    def probabilities(self, rows: Matrix) -> Matrix:
-        """Rows of shape (n, features) → probabilities of shape (n, classes), float64. Other threads run on."""
+    def outputs(self, rows: Matrix) -> Matrix:
+        """The outputs for many rows: shape (rows, features) → (rows, outputs), float64. Releases the GIL."""
         rows = np.ascontiguousarray(rows, dtype=np.float64)
         if rows.ndim != 2 or rows.shape[1] != self._model.features:
-            raise ValueError(f"rows of shape {rows.shape} are not of {self._model.features} features")
-        shares = np.empty((len(rows), self._model.classes))
+            raise ValueError(f"rows of shape {rows.shape} do not have {self._model.features} features")
+        outputs = np.empty((len(rows), self._model.outputs))
         if len(rows):
-            self._many(self._at, rows.ctypes.data, len(rows), shares.ctypes.data)
-        if self._softmax:
-            shares -= shares.max(axis=1, keepdims=True, initial=-np.inf)
-            np.exp(shares, out=shares)
-            shares /= shares.sum(axis=1, keepdims=True)
-        return shares
+            self._many(self._address, rows.ctypes.data, len(rows), outputs.ctypes.data)
+        if self._is_softmax:
+            outputs -= outputs.max(axis=1, keepdims=True, initial=-np.inf)
+            np.exp(outputs, out=outputs)
+            outputs /= outputs.sum(axis=1, keepdims=True)
+        return outputs
 
 
 def _softmax(sums: list[float]) -> list[float]:
     largest = max(sums)
-    powers = [math.exp(one - largest) for one in sums]
-    whole = sum(powers)
-    return [power / whole for power in powers]
+    powers = [math.exp(value - largest) for value in sums]
+    total = sum(powers)
+    return [power / total for power in powers]

@@ -1,4 +1,7 @@
-"""What a model takes and gives: features with their ranges, classes by name. Knows nothing of tables, files or HTTP."""
+"""The schema of a model: its features with their ranges and categories, its target and its task.
+
+Knows nothing of tables, files or HTTP.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,37 +10,27 @@ from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
-Matrix = NDArray[np.float64]
-"""Rows of features as a model takes them, shape (rows, features), float64, in the order of `Schema.features`: a number
-as it is, a category as its number among those of the feature, NaN for what is missing."""
-
-Vector = NDArray[np.float64]
-"""A column of such a matrix, shape (rows,)."""
+from tabserve.model.arrays import Matrix, Vector
+from tabserve.model.task import Task, listed
 
 UNKNOWN = -1.0
-"""The number of a category that wasn't seen in training."""
+"""The code of a category that training did not see."""
 
-
-@dataclass(frozen=True, eq=False)  # what a schema caches takes part in its ==, where arrays have no truth value
-class Bounds:
-    """The least and the largest value of each feature, both included; each of shape (features,)."""
-
-    lowest: NDArray[np.float64]
-    highest: NDArray[np.float64]
+Value = float | str | None
+"""What a caller sends for a feature."""
 
 
 class Number(BaseModel):
-    """A feature that is a number.
+    """A numeric feature.
 
     Attributes:
         name: as callers write it.
-        missing: how many of the training rows lacked it; unless it is 0, callers may leave it out.
-        minimum, maximum: the range seen in training; outside it the model extrapolates, and a reply warns.
-        mean: of the training rows that had it; the documentation's example.
-        lowest, highest: the range in which the model can compute; outside it a value is refused.
+        missing: how many training rows lacked it. Unless it is 0, callers may leave it out.
+        minimum, maximum: the range seen in training. Outside it the model extrapolates, and the reply warns.
+        mean: over the training rows that had a value; the documentation's example.
+        lowest, highest: the range in which the model can compute. Outside it a value is refused.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -52,24 +45,24 @@ class Number(BaseModel):
     highest: FiniteFloat
 
     @property
-    def unusual(self) -> str:
-        """What to say of a value outside `minimum` to `maximum`, with a place for it."""
+    def warning_format(self) -> str:
+        """The warning for a value outside `minimum` to `maximum`; `{:g}` stands for the value."""
         return f"{{:g}} is outside the training range {self.minimum:g} to {self.maximum:g}"
 
     def codes(self, values: Sequence[Any]) -> Vector:
-        """Values as a model takes them: None is NaN."""
+        """The values as the model takes them: None becomes NaN."""
         if self.missing:
             return np.array(values, dtype=np.float64)
-        return np.fromiter(values, np.float64, len(values))  # faster, where none is None
+        return np.fromiter(values, np.float64, len(values))  # faster, and there is no None
 
 
 class Category(BaseModel):
-    """A feature that is one of some texts. A model takes it as its number among them, and as -1 what is none of them.
+    """A categorical feature. The model takes a category as its index in `categories`, an unknown one as -1.
 
     Attributes:
-        name, missing: as a number's.
+        name, missing: as for a number.
         categories: those seen in training, in their order.
-        counts: how many of the training rows had each.
+        counts: how many training rows had each.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -81,9 +74,9 @@ class Category(BaseModel):
     counts: tuple[int, ...]
 
     @model_validator(mode="after")
-    def _fit(self) -> Self:
+    def _lengths_agree(self) -> Self:
         if len(set(self.categories)) != len(self.categories) or len(self.counts) != len(self.categories):
-            raise ValueError("the categories must differ, with a count each")
+            raise ValueError("the categories must differ, and each needs a count")
         return self
 
     @property
@@ -103,24 +96,31 @@ class Category(BaseModel):
         return self.maximum
 
     @property
-    def unusual(self) -> str:
-        """What to say of another text."""
+    def warning_format(self) -> str:
+        """The warning for an unknown category."""
         return f"not one of the {len(self.categories)} categories seen in training"
 
     @cached_property
-    def numbers(self) -> Mapping[str | None, float]:
-        """The number of each category; of None, NaN."""
-        return {None: math.nan} | {category: float(number) for number, category in enumerate(self.categories)}
+    def code_of(self) -> Mapping[str | None, float]:
+        """Category → code. None, which is a missing value, → NaN."""
+        return {None: math.nan} | {category: float(code) for code, category in enumerate(self.categories)}
 
     def codes(self, values: Sequence[Any]) -> Vector:
-        """Values as a model takes them: None is NaN."""
-        return np.array([self.numbers.get(value, UNKNOWN) for value in values], dtype=np.float64)
+        """The values as the model takes them: None becomes NaN, an unknown category -1."""
+        return np.array([self.code_of.get(value, UNKNOWN) for value in values], dtype=np.float64)
+
+
+Feature = Annotated[Number | Category, Field(discriminator="kind")]
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows as they were received: what a model takes, and the texts of the categories by feature, for what is unknown
-    is only a number to a model."""
+    """Rows as callers sent them.
+
+    Attributes:
+        values: what the model takes, shape (rows, features).
+        texts: categorical feature → its texts. They are kept because an unknown category is only -1 in `values`.
+    """
 
     values: Matrix
     texts: Mapping[str, Sequence[str | None]] = field(default_factory=dict)
@@ -129,18 +129,20 @@ class Rows:
         return len(self.values)
 
     def __getitem__(self, part: slice) -> "Rows":
-        """A part of them, in memory of its own."""
+        """Some of the rows, copied into memory of their own."""
         return Rows(self.values[part].copy(), {name: list(texts[part]) for name, texts in self.texts.items()})
 
 
-Feature = Annotated[Number | Category, Field(discriminator="kind")]
+@dataclass(frozen=True, eq=False)  # a schema caches them, and arrays in a comparison of schemas have no truth value
+class Bounds:
+    """The smallest and the largest value of each feature, both included; each of shape (features,)."""
 
-Value = float | str | None
-"""What a caller sends for a feature."""
+    lowest: Vector
+    highest: Vector
 
 
 class InputWarning(BaseModel):
-    """Something about an input that the caller should know, though it was answered."""
+    """Something about an input that the caller should know. The row was predicted all the same."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -149,97 +151,118 @@ class InputWarning(BaseModel):
 
 
 class Schema(BaseModel):
-    """The features in the model's order, and the classes in the order of its probabilities."""
+    """The features in the model's order, and what the model predicts from them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     target: str
     features: tuple[Feature, ...] = Field(min_length=1)
-    classes: tuple[str, ...] = Field(min_length=2)
+    task: Task
 
     @cached_property
     def feature_names(self) -> tuple[str, ...]:
         return tuple(feature.name for feature in self.features)
 
     @cached_property
-    def _ranges(self) -> tuple[tuple[str, float, float, str], ...]:
-        return tuple((one.name, one.minimum, one.maximum, one.unusual) for one in self.features)
-
-    @cached_property
     def is_plain(self) -> bool:
-        """Whether every feature is a number that can't be missing: values are as the model takes them."""
-        return all(isinstance(one, Number) and not one.missing for one in self.features)
+        """Whether every feature is a number that is never missing. Then the model takes values as they are."""
+        return all(isinstance(feature, Number) and not feature.missing for feature in self.features)
 
     @cached_property
-    def _numbered(self) -> tuple[tuple[int, Mapping[str | None, float]], ...]:
-        """Where the categories are, and their numbers."""
-        return tuple((at, one.numbers) for at, one in enumerate(self.features) if isinstance(one, Category))
+    def _category_codes(self) -> tuple[tuple[int, Mapping[str | None, float]], ...]:
+        """The index of each categorical feature, and its codes."""
+        return tuple((i, feature.code_of) for i, feature in enumerate(self.features) if isinstance(feature, Category))
 
     @cached_property
-    def _with_gaps(self) -> tuple[int, ...]:
-        """Where the numbers are that may be missing."""
-        return tuple(at for at, one in enumerate(self.features) if isinstance(one, Number) and one.missing)
+    def _optional_numbers(self) -> tuple[int, ...]:
+        """The index of each numeric feature that may be missing."""
+        return tuple(i for i, feature in enumerate(self.features) if isinstance(feature, Number) and feature.missing)
 
     def row(self, values: Mapping[str, Any]) -> list[float]:
-        """A valid row as the model takes it, in the order of the features. What isn't there is missing."""
+        """A valid row as the model takes it, in the order of the features. A feature that isn't there is missing."""
         if self.is_plain:
             return [values[name] for name in self.feature_names]
-        found: list[Any] = list(map(values.get, self.feature_names))
-        for at, numbers in self._numbered:
-            found[at] = numbers.get(found[at], UNKNOWN)
-        for at in self._with_gaps:
-            if found[at] is None:
-                found[at] = math.nan
-        return found
+        row: list[Any] = list(map(values.get, self.feature_names))
+        for i, code_of in self._category_codes:
+            row[i] = code_of.get(row[i], UNKNOWN)
+        for i in self._optional_numbers:
+            if row[i] is None:
+                row[i] = math.nan
+        return row
 
     def fits(self, values: Mapping[str, Value]) -> bool:
-        """Whether a record that somebody answered is one of this schema's."""
-        known = {one.name: (one.missing, str if isinstance(one, Category) else float) for one in self.features}
-        return values.keys() <= known.keys() and all(
+        """Whether a record from elsewhere has the features of this schema, each of its kind."""
+        kinds = {feature.name: (feature.missing, _python_type(feature)) for feature in self.features}
+        return values.keys() <= kinds.keys() and all(
             missing if (value := values.get(name)) is None else isinstance(value, kind)
-            for name, (missing, kind) in known.items()
+            for name, (missing, kind) in kinds.items()
         )
 
     def rows(self, columns: Mapping[str, Sequence[Any]]) -> Rows:
         """Rows from valid columns of equal length, None where a value is missing."""
-        values = np.column_stack([one.codes(columns[one.name]) for one in self.features])
-        return Rows(values, {one.name: columns[one.name] for one in self.features if isinstance(one, Category)})
+        values = np.column_stack([feature.codes(columns[feature.name]) for feature in self.features])
+        texts = {feature.name: columns[feature.name] for feature in self.features if isinstance(feature, Category)}
+        return Rows(values, texts)
 
     def inputs(self, rows: Rows) -> list[dict[str, Value]]:
-        """The rows as records, as they were received."""
+        """The rows as records, as callers sent them."""
         columns: list[Sequence[Value]] = []
         for feature, values in zip(self.features, rows.values.T, strict=True):
             if isinstance(feature, Category):
                 columns.append(rows.texts[feature.name])
             else:
-                plain = values.tolist()
-                columns.append([None if math.isnan(one) else one for one in plain] if feature.missing else plain)
+                numbers = values.tolist()
+                columns.append(
+                    [None if math.isnan(value) else value for value in numbers] if feature.missing else numbers
+                )
         return [dict(zip(self.feature_names, record, strict=True)) for record in zip(*columns, strict=True)]
 
     @cached_property
-    def seen(self) -> Bounds:
+    def training_bounds(self) -> Bounds:
         """The ranges seen in training."""
         return _bounds([(feature.minimum, feature.maximum) for feature in self.features])
 
     @cached_property
-    def computable(self) -> Bounds:
+    def computable_bounds(self) -> Bounds:
         """The ranges in which the model can compute."""
         return _bounds([(feature.lowest, feature.highest) for feature in self.features])
 
-    def warnings(self, row: Sequence[float]) -> tuple[InputWarning, ...]:
-        """A warning for each value, as the model takes it, unlike those seen in training."""
-        found: tuple[InputWarning, ...] = ()
-        for value, (name, minimum, maximum, said) in zip(row, self._ranges, strict=True):
-            if value < minimum or value > maximum:  # of NaN, which is missing, neither is true
-                found += (InputWarning(feature=name, message=said.format(value)),)
-        return found
+    @cached_property
+    def _warning_rules(self) -> tuple[tuple[str, float, float, str], ...]:
+        return tuple((one.name, one.minimum, one.maximum, one.warning_format) for one in self.features)
 
-    def rows_to_warn_of(self, rows: Matrix) -> list[int]:
-        """The numbers of the rows, of shape (n, features), for which there are warnings."""
-        seen = self.seen
-        places = np.flatnonzero((rows < seen.lowest) | (rows > seen.highest)) // len(self.features)
-        return list(dict.fromkeys(places.tolist()))
+    def warnings(self, row: Sequence[float]) -> tuple[InputWarning, ...]:
+        """A warning for each value outside its training range. `row` is as the model takes it."""
+        warnings: tuple[InputWarning, ...] = ()
+        for value, (name, minimum, maximum, message) in zip(row, self._warning_rules, strict=True):
+            if value < minimum or value > maximum:  # both are false for NaN, which is a missing value
+                warnings += (InputWarning(feature=name, message=message.format(value)),)
+        return warnings
+
+    def rows_with_warnings(self, rows: Matrix) -> list[int]:
+        """The numbers of the rows that have warnings. `rows` has shape (rows, features)."""
+        bounds = self.training_bounds
+        outside = np.flatnonzero((rows < bounds.lowest) | (rows > bounds.highest)) // len(self.features)
+        return list(dict.fromkeys(outside.tolist()))
+
+    def incompatibility(self, other: "Schema") -> str | None:
+        """Why a model of the `other` schema can't answer the rows of this one, which is the champion's; None if it can."""
+        if _described(self) != _described(other):
+            return f"it has other features ({listed(_described(other))}) than the champion ({listed(_described(self))})"
+        if difference := self.task.difference_from(other.task):
+            return f"it has {difference}"
+        pairs = zip(self.features, other.features, strict=True)
+        required = [own.name for own, theirs in pairs if own.missing and not theirs.missing]
+        return f"it requires {listed(required)}, which the champion does not" if required else None
+
+
+def _python_type(feature: Feature) -> type:
+    return str if isinstance(feature, Category) else float
+
+
+def _described(schema: Schema) -> list[str]:
+    return [f"{one.name}, a category" if isinstance(one, Category) else one.name for one in schema.features]
 
 
 def _bounds(pairs: Sequence[tuple[float, float]]) -> Bounds:
-    return Bounds(*np.ascontiguousarray(np.array(pairs).T))  # each in one piece, for compiled code reads them
+    return Bounds(*np.ascontiguousarray(np.array(pairs).T))  # contiguous, because compiled code reads them

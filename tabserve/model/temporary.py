@@ -1,4 +1,4 @@
-"""Temporary files where they are swept: what a library is writing when its process is killed stays where it is."""
+"""Redirects the process's temporary files into a folder that is cleaned up, even after a kill."""
 
 import shutil
 import tempfile
@@ -9,10 +9,12 @@ from pathlib import Path
 
 @contextmanager
 def files_in(folder: Path) -> Iterator[None]:
-    """Makes this folder the one for the temporary files of the whole process, until the block ends; then it is gone.
+    """Makes `folder` the place for all temporary files of this process until the block ends, then removes it.
+
+    If the process is killed, what a library was writing stays in `folder`, where the next training removes it.
 
     Raises:
-        OSError: it can't be made.
+        OSError: the folder can't be made.
     """
     folder.mkdir(exist_ok=True)
     before, tempfile.tempdir = tempfile.tempdir, str(folder.absolute())

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tabserve.model.schema import Matrix, Schema
+from tabserve.model.arrays import Matrix
 from tabserve.monitoring.histogram import Histogram
 
 DISTANCE_BUCKETS = (0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.07, *(step / 20 for step in range(2, 21)))
@@ -41,27 +41,6 @@ def difference(ours: Matrix, theirs: Matrix) -> Difference:
     changed = ours.argmax(axis=1) != theirs.argmax(axis=1)
     # the sums of probabilities round: a distance just above 1 would be no distance
     return Difference(changed, np.minimum(np.abs(ours - theirs).sum(axis=1) / 2, 1.0))
-
-
-def why_not(ours: Schema, theirs: Schema) -> str | None:
-    """Why models of these schemas can't be compared on the same rows; None if they can."""
-    for what, mine, other in (
-        ("features", _features(ours), _features(theirs)),
-        ("classes", ours.classes, theirs.classes),
-    ):
-        if mine != other:
-            return f"it has other {what} ({_listed(other)}) than the model that is live ({_listed(mine)})"
-    pairs = zip(ours.features, theirs.features, strict=True)
-    needed = [one.name for one, other in pairs if one.missing and not other.missing]
-    return f"it can't do without {_listed(needed)}, as the model that is live can" if needed else None
-
-
-def _features(schema: Schema) -> list[str]:
-    return [f"{one.name}, a category" if one.kind == "category" else one.name for one in schema.features]
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + ", …" * (len(names) > 5)
 
 
 def latencies(models: Sequence[tuple[Callable[[Sequence[float]], object], Matrix]]) -> list[float]:

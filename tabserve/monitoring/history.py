@@ -3,7 +3,7 @@
 import threading
 from collections import deque
 
-from tabserve.inference.record import Batch, Prediction
+from tabserve.inference.records import BatchPrediction, Prediction
 
 SIZE = 1000
 """How many predictions are kept, of whatever kind of request."""
@@ -18,7 +18,7 @@ class History:
     def __init__(self, size: int = SIZE) -> None:
         self._size = size
         self._lock = threading.Lock()
-        self._ring: deque[Prediction | Batch] = deque()
+        self._ring: deque[Prediction | BatchPrediction] = deque()
         self._rows = 0
 
     def __len__(self) -> int:
@@ -27,11 +27,11 @@ class History:
     def observe(self, prediction: Prediction) -> None:
         self._append(prediction, 1)
 
-    def observe_batch(self, batch: Batch) -> None:
+    def observe_batch(self, batch: BatchPrediction) -> None:
         newest = batch.newest(self._size)
         self._append(newest, len(newest.rows))
 
-    def _append(self, event: Prediction | Batch, rows: int) -> None:
+    def _append(self, event: Prediction | BatchPrediction, rows: int) -> None:
         with self._lock:
             self._ring.append(event)
             self._rows += rows
@@ -43,11 +43,13 @@ class History:
         """`limit` predictions, the newest first, after leaving out the `offset` newest."""
         with self._lock:
             events = list(self._ring)
-        kept = [row for event in events for row in (event.predictions() if isinstance(event, Batch) else [event])]
+        kept = [
+            row for event in events for row in (event.predictions() if isinstance(event, BatchPrediction) else [event])
+        ]
         # by their times: a large batch is recorded after single predictions that were made later
         ordered = sorted(kept[-self._size :], key=lambda prediction: prediction.timestamp)
         return ordered[::-1][offset : offset + limit]
 
 
-def _rows(event: Prediction | Batch) -> int:
-    return len(event.rows) if isinstance(event, Batch) else 1
+def _rows(event: Prediction | BatchPrediction) -> int:
+    return len(event.rows) if isinstance(event, BatchPrediction) else 1

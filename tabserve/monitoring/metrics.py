@@ -17,7 +17,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricF
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
-from tabserve.inference.record import Batch, Prediction
+from tabserve.inference.records import BatchPrediction, Prediction
 from tabserve.monitoring.comparison import ShadowComparison
 from tabserve.monitoring.histogram import Histogram
 
@@ -83,15 +83,16 @@ class Metrics(Collector):
     def observe(self, prediction: Prediction) -> None:
         with self._lock:
             labels = self._labels(prediction.model_version)
-            labels[prediction.label] = labels.get(prediction.label, 0) + 1
-            self._confidence.add(prediction.confidence)
+            label = prediction.outcome.label
+            labels[label] = labels.get(label, 0) + 1
+            self._confidence.add(prediction.outcome.confidence)
 
-    def observe_batch(self, batch: Batch) -> None:
-        counts = np.bincount(batch.prediction, minlength=len(batch.schema.classes)).tolist()
-        confidence = self._confidence.of(batch.confidence)
+    def observe_batch(self, batch: BatchPrediction) -> None:
+        counts = np.bincount(batch.outcomes.prediction, minlength=len(batch.schema.task.classes)).tolist()
+        confidence = self._confidence.of(batch.outcomes.confidence)
         with self._lock:  # held no longer than for one row: who answers single predictions waits for it
             labels = self._labels(batch.model_version)
-            for label, count in zip(batch.schema.classes, counts, strict=True):
+            for label, count in zip(batch.schema.task.classes, counts, strict=True):
                 if count:
                     labels[label] = labels.get(label, 0) + count
             self._confidence.add_all(confidence)

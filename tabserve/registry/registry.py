@@ -26,7 +26,7 @@ from filelock import FileLock
 from pydantic import TypeAdapter, ValidationError
 
 from tabserve.errors import NoModelError, ReleaseError, TabserveError, TrackingError
-from tabserve.model import release
+from tabserve.model import artifacts, release
 from tabserve.model.release import Release
 from tabserve.model.versions import Deployment, RegisteredVersion
 from tabserve.registry import journal
@@ -292,7 +292,7 @@ class Store:
                 self.connect().download_artifacts(version.run_id, RELEASE, folder)
                 found = release.read(Path(folder) / RELEASE, version.checksum)
                 if found.model_version == version.model_version:
-                    release.cache(self.artifacts, version.model_version, Path(folder) / RELEASE)
+                    artifacts.cache(self.artifacts, version.model_version, Path(folder) / RELEASE)
                 return found
 
     def _local(self, location: str) -> Path | None:
@@ -439,7 +439,7 @@ class Store:
                 wanted |= set(self._aliases().values())
                 if version.registry_version in wanted or version.model_version in names or self._is_shared(version):
                     continue
-                size = release.remove(self.artifacts, version.model_version)
+                size = artifacts.remove(self.artifacts, version.model_version)
                 if registry:
                     self._unregister(version)
                 if size or registry:

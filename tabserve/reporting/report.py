@@ -18,7 +18,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import auc, roc_curve
 from sklearn.pipeline import Pipeline
 
-from tabserve.model.schema import Category, Feature, Matrix, Number, Schema
+from tabserve.model.arrays import Matrix
+from tabserve.model.schema import Category, Feature, Number, Schema
 from tabserve.model.versions import RegisteredVersion
 from tabserve.training.dataset import Split, Table
 from tabserve.training.estimators import RARE, is_cut, is_forest
@@ -42,7 +43,7 @@ def write(
     own scripts. Returns the card."""
     plots = folder / "plots"
     plots.mkdir()
-    classes = list(schema.classes)
+    classes = list(schema.task.classes)
     _save(plots / "confusion_matrix.png", _confusion, evaluation.confusion, classes)
     _save(plots / "roc.png", _roc, parts.held_out.target, evaluation.probabilities, classes)
     _save(plots / "calibration.png", _calibration, parts.training.target, validation.probabilities, classes)
@@ -199,7 +200,7 @@ def model_card(
         schema=schema,
         dataset=dataset,
         width=len(schema.features),
-        classes=", ".join(schema.classes),
+        classes=", ".join(schema.task.classes),
         accuracy=f"{evaluation.metrics['accuracy']:.4f}",
         validated=_with_deviation(validation, "accuracy"),
         folds=len(next(iter(validation.folds.values()))),
@@ -243,8 +244,8 @@ def by_class(table: Table, evaluation: Evaluation) -> dict[str, dict[str, Any]]:
 
 def limits(parts: Split, schema: Schema, pipeline: Pipeline, trials: int) -> list[str]:
     """What the model is not good for, in sentences. `trials`: of how many its hyperparameters were the best."""
-    held_out, classes = len(parts.held_out), ", ".join(schema.classes[:SHOWN])
-    more = f" and {len(schema.classes) - SHOWN} more" * (len(schema.classes) > SHOWN)
+    held_out, classes = len(parts.held_out), ", ".join(schema.task.classes[:SHOWN])
+    more = f" and {len(schema.task.classes) - SHOWN} more" * (len(schema.task.classes) > SHOWN)
     said = [
         f"Mistakes that are rarer than one in its {held_out} held-out rows can't be seen in its metrics.",
         f"It knows only the classes {classes}{more}, and will name one of them for anything at all.",

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tabserve.errors import TabserveError
-from tabserve.inference.record import Batch, Prediction
+from tabserve.inference.records import BatchPrediction, Prediction
 from tabserve.model.predictor import Predictor
 from tabserve.model.schema import Value
 from tabserve.model.versions import RegisteredVersion
@@ -65,7 +65,7 @@ class Shadow:
         self._champion, self._challenger, self._tally = champion, challenger, tally
         self._lock = threading.Lock()
         self._singles: deque[Prediction] = deque(maxlen=SINGLES)
-        self._batches: deque[Batch] = deque(maxlen=BATCHES)
+        self._batches: deque[BatchPrediction] = deque(maxlen=BATCHES)
         self._offered = 0
         self._failed = False
         self._closing = threading.Event()
@@ -83,7 +83,7 @@ class Shadow:
             self._singles.append(prediction)
             self._offered += 1
 
-    def observe_batch(self, batch: Batch) -> None:
+    def observe_batch(self, batch: BatchPrediction) -> None:
         newest = batch.newest(PIECE)
         with self._lock:
             self._batches.append(newest)
@@ -102,7 +102,9 @@ class Shadow:
             offered, self._offered = self._offered, 0
         for answered, other in ((self._champion, self._challenger), (self._challenger, self._champion)):
             rows = [one for one in singles if one.model_version == answered.model_version]
-            pieces: list[list[Prediction] | Batch] = [rows[at : at + PIECE] for at in range(0, len(rows), PIECE)]
+            pieces: list[list[Prediction] | BatchPrediction] = [
+                rows[at : at + PIECE] for at in range(0, len(rows), PIECE)
+            ]
             pieces += [batch for batch in batches if batch.model_version == answered.model_version]
             for piece in pieces:
                 if self._closing.wait(BREATH):
@@ -110,13 +112,13 @@ class Shadow:
                 offered -= self._score(piece, other)
         self._tally.leave_out(offered, "skipped")
 
-    def _score(self, piece: list[Prediction] | Batch, other: Predictor) -> int:
+    def _score(self, piece: list[Prediction] | BatchPrediction, other: Predictor) -> int:
         """Counts what the other model says to a piece, and gives back how many rows that were."""
-        count = len(piece.rows) if isinstance(piece, Batch) else len(piece)
+        count = len(piece.rows) if isinstance(piece, BatchPrediction) else len(piece)
         try:
-            rows = piece.predictions() if isinstance(piece, Batch) else piece
-            shares = np.array([one.prediction_proba for one in rows])
-            theirs = other.probabilities(np.array([other.schema.row(one.inputs) for one in rows]))
+            rows = piece.predictions() if isinstance(piece, BatchPrediction) else piece
+            shares = np.array([one.outcome.prediction_proba for one in rows])
+            theirs = other.outputs(np.array([other.schema.row(one.inputs) for one in rows]))
             found = comparison.difference(shares, theirs)
             self._time(rows[0].inputs)
             self._tally.add(found)
@@ -131,9 +133,9 @@ class Shadow:
         """How long each takes for a row: both do it twice, so that neither warms up for the other."""
         for predictor in (self._champion, self._challenger):
             row = predictor.schema.row(values)
-            predictor.answer(row)
+            predictor.row_outputs(row)
             started = time.perf_counter()
-            predictor.answer(row)
+            predictor.row_outputs(row)
             self._tally.took(predictor.model_version, time.perf_counter() - started)
 
 
@@ -184,7 +186,7 @@ class Challenge:
             live = loaded or self._loader.load(version)
         except TabserveError as error:
             return Challenger(version, reason=str(error))
-        if reason := comparison.why_not(champion.predictor.schema, live.predictor.schema):
+        if reason := champion.predictor.schema.incompatibility(live.predictor.schema):
             return Challenger(version, live, reason=reason)
         tally = self._metrics.tally(champion.predictor.model_version, live.predictor.model_version)
         return Challenger(version, live, tally)

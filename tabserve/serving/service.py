@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from tabserve.errors import NoModelError, ReleaseError, TabserveError
-from tabserve.inference.record import Batch, Observer, Prediction
+from tabserve.inference.records import BatchPrediction, Observer, Prediction
 from tabserve.model.versions import Deployment, RegisteredVersion
 from tabserve.monitoring.metrics import Metrics
 from tabserve.serving.challenger import Challenge, Challenger
@@ -299,7 +299,7 @@ class Service:
         """
         return self._state.serving()
 
-    def record(self, event: Prediction | Batch) -> None:
+    def record(self, event: Prediction | BatchPrediction) -> None:
         """Tells every observer. One that fails is logged and counted; the caller still gets the prediction."""
         for observer in self._told:
             try:

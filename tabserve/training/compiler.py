@@ -21,9 +21,11 @@ from sklearn.tree._tree import Tree
 
 from tabserve.errors import ParityError
 from tabserve.model import release
+from tabserve.model.arrays import Matrix, Vector
 from tabserve.model.compiled import INPUT, LEAF, NODE, NOWHERE, Compiled, Forest, Inputs, Linear, Link
+from tabserve.model.metadata import ModelMetadata
 from tabserve.model.release import TOLERANCE, Release
-from tabserve.model.schema import Category, Matrix, Schema, Vector
+from tabserve.model.schema import Category, Schema
 from tabserve.training.dataset import Table
 from tabserve.training.estimators import boosted_start, boosted_trees, column_widths
 
@@ -282,19 +284,18 @@ def expected_probabilities(pipeline: Pipeline, schema: Schema, rows: Matrix) -> 
 
 
 def write_release(
-    folder: Path, model_version: str, pipeline: Pipeline, schema: Schema, training: Table, info: dict[str, Any]
+    folder: Path, pipeline: Pipeline, schema: Schema, training: Table, metadata: ModelMetadata
 ) -> Release:
-    """Writes the fitted pipeline as a release into `folder`, with golden rows and the provenance `info`."""
+    """Writes the fitted pipeline as a release into `folder`, with golden rows and the metadata."""
     golden = probing_rows(pipeline, schema, training, GOLDEN_ROWS, seed=0)
     return release.write(
         folder,
-        model_version=model_version,
         schema=schema,
         golden_rows=golden,
-        golden_probabilities=expected_probabilities(pipeline, schema, golden),
+        golden_outputs=expected_probabilities(pipeline, schema, golden),
         model=compile_pipeline(pipeline, schema).to_bytes(),
         link=link(pipeline),
-        info=info,
+        metadata=metadata,
     )
 
 

@@ -11,6 +11,7 @@ from sklearn.datasets import load_iris as sklearn_iris
 from sklearn.model_selection import train_test_split
 
 from tabserve.errors import DataError
+from tabserve.model.metadata import DatasetFacts
 
 PIECE = 100_000
 """How many rows are hashed at a time."""
@@ -69,17 +70,17 @@ class Split:
     training: Table
     held_out: Table
 
-    def facts(self) -> dict[str, str | int]:
-        """The table in numbers, with the digest that says whether another one is the same."""
-        return {
-            "name": self.whole.name,
-            "rows": len(self.whole),
-            "training_rows": len(self.training),
-            "held_out_rows": len(self.held_out),
-            "features": len(self.whole.features.columns),
-            "classes": len(self.whole.classes),
-            "sha256": self.whole.digest,
-        }
+    def facts(self) -> DatasetFacts:
+        """The table in numbers, with its digest."""
+        return DatasetFacts(
+            name=self.whole.name,
+            rows=len(self.whole),
+            training_rows=len(self.training),
+            held_out_rows=len(self.held_out),
+            features=len(self.whole.features.columns),
+            classes=len(self.whole.classes),
+            sha256=self.whole.digest,
+        )
 
 
 def load_iris() -> Table:

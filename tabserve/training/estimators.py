@@ -19,8 +19,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+from tabserve.model.arrays import Matrix
 from tabserve.model.compiled import NODE
-from tabserve.model.schema import Matrix
 from tabserve.training.config import HYPERPARAMETERS, EstimatorConfig
 from tabserve.training.dataset import Table
 

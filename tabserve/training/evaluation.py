@@ -25,7 +25,7 @@ from sklearn.metrics import (
 )
 from sklearn.pipeline import Pipeline
 
-from tabserve.model.schema import Matrix
+from tabserve.model.arrays import Matrix
 from tabserve.training.dataset import Table
 from tabserve.training.estimators import cores_for, own_importances, probabilities_of, sources
 

@@ -18,7 +18,9 @@ from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils.class_weight import compute_sample_weight
 
 from tabserve.errors import DataError
-from tabserve.model.schema import Category, Feature, Matrix, Number, Schema
+from tabserve.model.arrays import Matrix
+from tabserve.model.schema import Category, Feature, Number, Schema
+from tabserve.model.task import Classification
 from tabserve.training.config import EstimatorConfig
 from tabserve.training.dataset import Table
 from tabserve.training.estimators import cores_for, estimator, is_forest, preprocessing, probabilities_of
@@ -195,7 +197,7 @@ def infer_schema(pipeline: Pipeline, training: Table) -> Schema:
         features=tuple(
             _feature(column, training.missing.get(str(name), 0)) for name, column in training.features.items()
         ),
-        classes=tuple(str(name) for name in pipeline.classes_),
+        task=Classification(classes=tuple(str(name) for name in pipeline.classes_)),
     )
 
 

@@ -246,7 +246,7 @@ def insight_routes(settings: Settings, service: Service, metrics: Metrics) -> AP
         state = service.state()
         live = state.serving()
         manifest = live.predictor.release.manifest
-        schema, info = manifest.data_schema, manifest.info
+        schema, metadata = manifest.data_schema, manifest.metadata
         return json_response(
             {
                 "model_version": manifest.model_version,
@@ -258,19 +258,19 @@ def insight_routes(settings: Settings, service: Service, metrics: Metrics) -> AP
                 "challenger": _challenger(state),
                 "journal": [_shown(move) for move in reversed(service.deployments()[-MOVES:])],
                 "target": schema.target,
-                "classes": schema.classes,
+                "classes": schema.task.classes,
                 "features": [
                     {
                         "name": feature.name,
                         "kind": feature.kind,
                         "missing": feature.missing,
                         **_seen(feature),
-                        "importance": info.feature_importances[feature.name],
+                        "importance": metadata.feature_importances[feature.name],
                     }
                     for feature in schema.features
                 ],
                 "checksum": live.predictor.release.checksum,
-                **info.model_dump(include=PROVENANCE),
+                **metadata.model_dump(include=PROVENANCE),
             }
         )
 

@@ -15,7 +15,7 @@ from tabserve.model.schema import Rows
 from tabserve.training import compiler, dataset, fitting
 from tabserve.training.config import EstimatorConfig
 from tabserve.training.dataset import Table
-from tests.support.models import info
+from tests.support.models import metadata
 
 KINDS = ("on a grid", "normal", "whole", "far away", "few categories", "many categories", "rare categories")
 
@@ -72,19 +72,16 @@ def test_what_is_served_is_what_scikit_learn_says(table: Table, estimator: str, 
     pipeline = fitting.fit(parts.training, EstimatorConfig(estimator, SMALL[estimator]), seed)
     schema = fitting.infer_schema(pipeline, parts.training)
     with TemporaryDirectory() as folder:
-        provenance = info(schema)
-        made = compiler.write_release(
-            Path(folder) / "release", "20260101_000000", pipeline, schema, parts.training, provenance
-        )
+        made = compiler.write_release(Path(folder) / "release", pipeline, schema, parts.training, metadata(schema))
     predictor = Predictor(made)
     rows = compiler.probing_rows(pipeline, schema, parts.training, 1500, seed)
-    answers = predictor.probabilities(rows)
+    answers = predictor.outputs(rows)
     compiler.check_parity(pipeline, schema, rows, answers)
-    alone, unlike_training = zip(*map(predictor.answer, rows[:50].tolist()), strict=True)
+    alone, unlike_training = zip(*map(predictor.row_outputs, rows[:50].tolist()), strict=True)
     assert np.abs(answers[:50] - alone).max() <= (0 if made.link == "mean" else 1e-15)
     assert list(unlike_training) == [bool(schema.warnings(row)) for row in rows[:50].tolist()]
     received = schema.rows({str(name): values.astype(object).where(values.notna(), None).tolist()
                             for name, values in table.features.items()})  # fmt: skip
     assert np.array_equal([schema.row(record) for record in schema.inputs(received)], received.values, equal_nan=True)
-    assert predictor.probabilities(received.values) == pytest.approx(pipeline.predict_proba(table.features), abs=1e-6)
+    assert predictor.outputs(received.values) == pytest.approx(pipeline.predict_proba(table.features), abs=1e-6)
     assert isinstance(received, Rows)

@@ -317,8 +317,8 @@ def test_every_estimator_becomes_a_release(
     options = ["--data", str(PENGUINS), "--target", "species", "--class-weight", "balanced"]
     assert train_model.main([*options, "--estimator", estimator]) == 0, capsys.readouterr().err
     release = workspace.store().fetch(workspace.store().champion())
-    assert Predictor(release).schema.classes == ("Adelie", "Chinstrap", "Gentoo")
-    info = release.manifest.info
+    assert Predictor(release).schema.task.classes == ("Adelie", "Chinstrap", "Gentoo")
+    info = release.manifest.metadata
     assert (info.parameters["estimator"], info.parameters["class_weight"]) == (estimator, "balanced")
     assert sum(info.feature_importances.values()) == pytest.approx(1)
     assert info.metrics["test_accuracy"] > 0.95

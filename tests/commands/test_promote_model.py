@@ -354,7 +354,7 @@ def test_a_candidate_answers_again_what_was_answered(three: Workspace, command: 
         whole = command("--compare", "4", "--all", "--url", url)[1]
     versions = {listed.version.registry_version: listed.version for listed in three.store().versions()}
     live, candidate = (Predictor(three.store().fetch(versions[number])) for number in ("3", "4"))
-    truth = comparison.difference(live.probabilities(rows), candidate.probabilities(rows))
+    truth = comparison.difference(live.outputs(rows), candidate.outputs(rows))
     changed = int(truth.changed.sum())
     assert promote_model.SHOWN < changed < 200
     assert f"they were made  200 by {three.versions()[2]}" in shown

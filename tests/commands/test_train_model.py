@@ -88,9 +88,9 @@ def test_the_parts_agree(trained_once: Workspace) -> None:
         location = store.connect().get_model_version_download_uri("iris-classifier", version.registry_version)
         pipeline = mlflow.sklearn.load_model(location)
         answers = mlflow.pyfunc.load_model(location).predict(rows)
-    probabilities = Predictor(made).probabilities(rows.to_numpy())
+    probabilities = Predictor(made).outputs(rows.to_numpy())
     assert pipeline.predict_proba(rows).tolist() == probabilities.tolist()
-    assert answers.tolist() == [made.schema.classes[index] for index in probabilities.argmax(axis=1)]
+    assert answers.tolist() == [made.schema.task.classes[index] for index in probabilities.argmax(axis=1)]
     scaler = joblib.load(trained_once.artifacts / version.model_version / "scaler.joblib")
     assert np.array_equal(scaler.mean_, pipeline.named_steps["scaler"].mean_)
 
@@ -99,16 +99,16 @@ def test_the_card_speaks_of_the_table(trained_once: Workspace) -> None:
     """Card and release say how common each class is, how good the model is with it and how sure that is, what was left
     out, and what the model is not good for."""
     champion = trained_once.store().champion()
-    info = trained_once.store().fetch(champion).manifest.info
+    info = trained_once.store().fetch(champion).manifest.metadata
     card = (trained_once.artifacts / champion.model_version / "model_card.md").read_text()
     (run,) = runs(trained_once)
     assert list(info.by_class) == dataset.load_iris().classes
     for name, of_class in info.by_class.items():
-        assert (of_class["rows"], of_class["share"], of_class["held_out_rows"]) == (50, 50 / 150, 10)
+        assert (of_class.rows, of_class.share, of_class.held_out_rows) == (50, 50 / 150, 10)
         for metric in ("precision", "recall", "f1"):
-            estimate = of_class[metric]
-            assert estimate["value"] == run.data.metrics[f"test_{metric}_{name}"]
-            assert estimate["low"] < estimate["value"] <= estimate["high"] <= 1
+            estimate = getattr(of_class, metric)
+            assert estimate.value == run.data.metrics[f"test_{metric}_{name}"]
+            assert estimate["low"] < estimate.value <= estimate["high"] <= 1
             assert f"{estimate['value']:.3f} ({estimate['low']:.3f} to {estimate['high']:.3f})" in card
     assert info.left_out == {}
     assert len(info.limits) == 4
@@ -129,7 +129,7 @@ def test_the_same_seed_gives_the_same_model(workspace: Workspace) -> None:
     second = workspace.train("--n-estimators", "10")
     one, two = (release.read(workspace.artifacts / version / RELEASE) for version in (first, second))
     assert one.model == two.model
-    assert one.manifest.info.metrics == two.manifest.info.metrics
+    assert one.manifest.metadata.metrics == two.manifest.metadata.metrics
     assert one.model_version != two.model_version
 
 
@@ -190,15 +190,15 @@ def test_a_limit_on_leaves_is_told(
     assert "each tree gets at most 10 leaves: of more, the model could be too large" in capsys.readouterr().out
     champion = workspace.store().champion()
     made = workspace.store().fetch(champion)
-    assert made.manifest.info.parameters["max_leaf_nodes"] == 10
-    assert "limited to 10 leaves each" in " ".join(made.manifest.info.limits)
+    assert made.manifest.metadata.parameters["max_leaf_nodes"] == 10
+    assert "limited to 10 leaves each" in " ".join(made.manifest.metadata.limits)
     model = Predictor(made).compiled
     assert isinstance(model, Forest)
     assert model.nodes.nbytes + model.leaves.nbytes < 5600
     assert train_model.main(["--n-estimators", "10", "--folds", "2", "--max-leaf-nodes", "50"]) == 0
     assert "each tree gets" not in capsys.readouterr().out
     made = workspace.store().fetch(workspace.store().champion())
-    assert "leaves each" not in " ".join(made.manifest.info.limits)
+    assert "leaves each" not in " ".join(made.manifest.metadata.limits)
 
 
 def test_unless_trained_trains_once(empty_workspace: Workspace) -> None:

@@ -85,7 +85,7 @@ ALTERED: dict[str, tuple[Damage, str]] = {
     "a bit flipped": (lambda folder: flip_last_bit(folder / MODEL), "was altered"),
     "its manifest cut": (lambda folder: os.truncate(folder / MANIFEST, 999), "was altered"),
     "another in its place": (
-        lambda folder: edit(folder, lambda manifest: manifest["info"].update(git_commit="another")),
+        lambda folder: edit(folder, lambda manifest: manifest["metadata"].update(git_commit="another")),
         "was altered",
     ),
 }

@@ -37,7 +37,7 @@ def test_a_hundred_swaps_lose_and_mix_nothing(anywhere: Workspace) -> None:
         numbers.append(register(anywhere, model_version, made.checksum))
         assert (SWAPS - 10) * len(made.model) > 3 * TOLERANCE
     drawn = np.random.default_rng(0).uniform((4, 2, 1, 0.1), (8, 4.5, 7, 2.5), (500, 4)).round(1)
-    one, other = (predictor.probabilities(drawn) for predictor in predictors)
+    one, other = (predictor.outputs(drawn) for predictor in predictors)
     rows = drawn[(one != other).any(axis=1)]
     assert len(rows) > 100
     names = predictors[0].feature_names
@@ -46,7 +46,7 @@ def test_a_hundred_swaps_lose_and_mix_nothing(anywhere: Workspace) -> None:
         for number, row in enumerate(rows.tolist())
     }
     batch = request("/predict/batch", json.dumps({"columns": dict(zip(names, rows.T.tolist(), strict=True))}).encode())
-    expected = {predictor.model_version: predictor.probabilities(rows).tolist() for predictor in predictors}
+    expected = {predictor.model_version: predictor.outputs(rows).tolist() for predictor in predictors}
     seen: Counter[tuple[str, str]] = Counter()
 
     def check(sent: bytes, received: bytes) -> None:

@@ -13,10 +13,11 @@ from starlette.testclient import TestClient
 
 from tabserve.errors import TrackingError
 from tabserve.inference.predict import predict, predict_batch
-from tabserve.inference.record import Batch, Prediction
+from tabserve.inference.records import BatchPrediction, Prediction
 from tabserve.model.predictor import Predictor
 from tabserve.model.release import Release
 from tabserve.model.schema import Rows, Schema
+from tabserve.model.task import Classification
 from tabserve.monitoring import comparison
 from tabserve.monitoring.metrics import MAX_VERSIONS, Metrics
 from tabserve.serving import challenger
@@ -91,7 +92,7 @@ def test_what_is_answered_is_scored_by_both(service: Service, source: FakeSource
         service.record(predict(service.state().answering(b"%d" % number).predictor, values, 0))
     service.record(predict_batch(service.live().predictor, Rows(rows[250:]), 0))
     score(service)
-    truth = comparison.difference(live.probabilities(rows), watched.probabilities(rows))
+    truth = comparison.difference(live.outputs(rows), watched.outputs(rows))
     assert 0 < truth.changed.sum() < 300
     summary = tally(service).summary()
     assert summary["rows"] == {
@@ -107,7 +108,7 @@ def test_what_comes_too_fast_is_left_out(service: Service) -> None:
     """What waits is bounded, whatever comes, and batches crowd out no single rows; the rest is counted as skipped."""
     answered = predict(service.live().predictor, ROW, 0)
     batch = predict_batch(service.live().predictor, Rows(drawn(2 * challenger.PIECE)), 0)
-    events: list[Prediction | Batch] = [answered, batch] * (challenger.SINGLES + 50)
+    events: list[Prediction | BatchPrediction] = [answered, batch] * (challenger.SINGLES + 50)
     for event in events:
         service.record(event)
     score(service)
@@ -140,14 +141,14 @@ def test_only_what_fails_counts_as_failed(service: Service, monkeypatch: pytest.
     assert watched
     assert watched.live
     predictor, errors = watched.live.predictor, iter([ZeroDivisionError()])
-    probabilities = predictor.probabilities
+    outputs = predictor.outputs
 
     def fail_once(rows: np.ndarray) -> np.ndarray:
         for error in errors:
             raise error
-        return probabilities(rows)
+        return outputs(rows)
 
-    monkeypatch.setattr(predictor, "probabilities", fail_once)
+    monkeypatch.setattr(predictor, "outputs", fail_once)
     for _ in range(3 * challenger.PIECE):
         service.record(predict(service.live().predictor, ROW, 0))
     score(service)
@@ -161,12 +162,12 @@ def test_a_challenger_that_fails_to_answer_is_asked_no_more(
     """If it fails to answer a caller, what is live answers that one and all others, and /model/info says why; another
     one may answer."""
     everyone = SETTINGS.model_copy(update={"challenger_share": 1.0})
-    answer = Predictor.answer
+    row_outputs = Predictor.row_outputs
 
     def fail(self: Predictor, row: Sequence[float]) -> tuple[list[float], bool]:
         if self.model_version == candidate.model_version:
             raise ZeroDivisionError("by zero")
-        return answer(self, row)
+        return row_outputs(self, row)
 
     with TestClient(create_app(everyone, source)) as client:
 
@@ -178,13 +179,13 @@ def test_a_challenger_that_fails_to_answer_is_asked_no_more(
 
         until(lambda: client.get("/readyz").status_code == 200 and told().get("share") == 1.0)
         assert answering() == candidate.model_version
-        monkeypatch.setattr(Predictor, "answer", fail)
+        monkeypatch.setattr(Predictor, "row_outputs", fail)
         for _ in range(3):
             assert source.live
             assert answering() == source.live.model_version
         until(lambda: told()["since"] is None)  # it isn't kept either
         assert (told()["reason"], told()["share"]) == ("it failed to answer: ZeroDivisionError('by zero')", 0.0)
-        monkeypatch.setattr(Predictor, "answer", answer)
+        monkeypatch.setattr(Predictor, "row_outputs", row_outputs)
         source.candidate = dataclasses.replace(candidate, checksum="another")
         until(lambda: told()["share"] == 1.0)
         assert client.get("/health").json()["status"] == "healthy"
@@ -265,7 +266,7 @@ def other_version(release: Release, model_version: str) -> Release:
 def test_what_cannot_be_compared_is_not(source: FakeSource, candidate: Release) -> None:
     """A challenger with other classes, or that is live itself, isn't scored, answers nobody, and the reason says so."""
     schema = candidate.schema
-    other = Schema(target=schema.target, features=schema.features, classes=("a", "b", "c"))
+    other = Schema(target=schema.target, features=schema.features, task=Classification(classes=("a", "b", "c")))
     manifest = candidate.manifest.model_copy(update={"data_schema": other})
     for odd, said in (
         (dataclasses.replace(candidate, manifest=manifest, checksum="c"), "other classes (a, b, c)"),

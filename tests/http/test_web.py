@@ -17,6 +17,7 @@ from starlette.testclient import TestClient
 from tabserve.errors import InvalidInputError, TrackingError
 from tabserve.model.release import Release
 from tabserve.model.schema import Schema
+from tabserve.model.task import Classification
 from tabserve.monitoring.history import History
 from tabserve.web.app import create_app
 from tabserve.web.codecs import json_codec
@@ -263,7 +264,9 @@ def test_features_may_have_any_name(trained: Trained) -> None:
     features = [
         feature.model_copy(update={"name": name}) for feature, name in zip(trained.schema.features, names, strict=True)
     ]
-    requests = json_codec.Requests(Schema(target="kind", features=tuple(features), classes=trained.schema.classes), 10)
+    requests = json_codec.Requests(
+        Schema(target="kind", features=tuple(features), task=Classification(classes=trained.schema.task.classes)), 10
+    )
     row = dict.fromkeys(names, 1.0)
     assert requests.parse(json.dumps(row).encode()) == row
     assert requests.parse_batch(json.dumps({"records": [row, row]}).encode()).values.shape == (2, 4)

@@ -22,4 +22,4 @@ def flip_last_bit(file: Path) -> None:
 
 def made_with(folder: Path, version: str | None) -> None:
     """Says that it was made with this scikit-learn; None: with none that it names."""
-    edit(folder, lambda manifest: manifest["info"].update(libraries={"scikit-learn": version} if version else {}))
+    edit(folder, lambda manifest: manifest["metadata"].update(libraries={"scikit-learn": version} if version else {}))

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any, NoReturn, Self
 
 import train_model
-from tabserve.model import release
+from tabserve.model import artifacts
 from tabserve.reporting import report
 from tabserve.training import evaluation, fitting
 from tests.support.project import PYTHON, ROOT
@@ -178,7 +178,7 @@ def _remember() -> None:
             file.write_bytes(drawings[file.name])
 
     vars(report)["_save"] = save
-    vars(release)["datetime"] = Clock
+    vars(artifacts)["datetime"] = Clock
     for room, name in ((fitting, "cross_validate"), (fitting, "fit"), (evaluation, "evaluate")):
         vars(room)[name] = _once(vars(room)[name])
 

@@ -1,10 +1,10 @@
 """A trained model, and rows for it."""
 
 from pathlib import Path
-from typing import Any
 
 from sklearn.pipeline import Pipeline
 
+from tabserve.model.metadata import DatasetFacts, ModelMetadata
 from tabserve.model.release import Release
 from tabserve.model.schema import Schema
 from tabserve.settings import Settings
@@ -26,18 +26,23 @@ SETTINGS = Settings.model_construct(
 )
 
 
-def info(schema: Schema) -> dict[str, Any]:
-    """The provenance that a release has at the least."""
-    return {
-        "model_type": "StandardScaler + RandomForestClassifier",
-        "trained_at": "2026-01-01T00:00:00+00:00",
-        "parameters": {},
-        "metrics": {"test_accuracy": 1.0},
-        "feature_importances": dict.fromkeys(schema.feature_names, 0.25),
-        "dataset": {},
-        "libraries": provenance.libraries(),
-        "git_commit": "unknown",
-    }
+def metadata(schema: Schema, model_version: str = "20260101_000000") -> ModelMetadata:
+    """Metadata of a model of Iris, as short as it may be."""
+    return ModelMetadata(
+        model_name="iris-classifier",
+        model_version=model_version,
+        run_id="run",
+        model_type="StandardScaler + RandomForestClassifier",
+        trained_at="2026-01-01T00:00:00+00:00",
+        parameters={},
+        metrics={"test_accuracy": 1.0},
+        feature_importances=dict.fromkeys(schema.feature_names, 0.25),
+        dataset=DatasetFacts(
+            name="iris", rows=150, training_rows=120, held_out_rows=30, features=4, classes=3, sha256="0" * 64
+        ),
+        libraries=provenance.libraries(),
+        git_commit="unknown",
+    )
 
 
 class Trained:
@@ -49,6 +54,5 @@ class Trained:
         self.schema: Schema = fitting.infer_schema(self.pipeline, self.parts.training)
 
     def release(self, folder: Path, model_version: str = "20260101_000000") -> Release:
-        return compiler.write_release(
-            folder, model_version, self.pipeline, self.schema, self.parts.training, info(self.schema)
-        )
+        about = metadata(self.schema, model_version)
+        return compiler.write_release(folder, self.pipeline, self.schema, self.parts.training, about)

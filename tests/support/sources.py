@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from tabserve.errors import NoModelError
-from tabserve.inference.record import Observer
+from tabserve.inference.records import Observer
 from tabserve.model.release import Release
 from tabserve.model.versions import Deployment, RegisteredVersion
 from tabserve.monitoring.metrics import Metrics

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tabserve.errors import InvalidInputError
-from tabserve.inference.record import Batch
+from tabserve.inference.records import BatchPrediction
 from tabserve.model.schema import UNKNOWN, Category, Feature, Rows, Schema
 from tabserve.web.codecs import json_codec
 
@@ -72,14 +72,14 @@ def parse_batch(body: bytes, requests: json_codec.Requests) -> Rows:
     return found
 
 
-def encode_batch(batch: Batch) -> bytes:
+def encode_batch(batch: BatchPrediction) -> bytes:
     """The reply: columns under the names of the JSON reply, and what is said once as JSON in the stream's metadata."""
     once = {"batch_id": batch.batch_id, "model_version": batch.model_version, "timestamp": batch.timestamp}
     said = json_codec.encode(once | {"warnings": json_codec.warnings_of(batch)})
     said = said.ljust(-(-len(said) // FRAME) * FRAME)  # blanks behind JSON are JSON
-    before, after = _frame(batch.schema.classes, len(batch.rows), len(said))
-    prediction = batch.prediction.astype(np.int64, copy=False)
-    columns = (prediction, prediction.astype(np.int32), batch.confidence, batch.prediction_proba)
+    before, after = _frame(batch.schema.task.classes, len(batch.rows), len(said))
+    prediction = batch.outcomes.prediction.astype(np.int64, copy=False)
+    columns = (prediction, prediction.astype(np.int32), batch.outcomes.confidence, batch.outcomes.prediction_proba)
     parts = (part for column in columns for part in (column.tobytes(), bytes(-column.nbytes % 8)))
     return b"".join((before, said, after, *parts, END))
 
@@ -259,7 +259,7 @@ def _part(whole: memoryview, start: int, length: int) -> memoryview:
 
 
 def _check_values(rows: Rows, schema: Schema, *, known_only: bool) -> None:
-    bounds, values = schema.computable, rows.values
+    bounds, values = schema.computable_bounds, rows.values
     good = (values >= bounds.lowest) & (values <= bounds.highest)  # of NaN neither is true
     good |= np.isnan(values) & np.array([feature.missing > 0 for feature in schema.features])
     if known_only:

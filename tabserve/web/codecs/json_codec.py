@@ -21,8 +21,9 @@ from pydantic_core import PydanticCustomError, from_json, to_json
 from typing_extensions import TypedDict, override
 
 from tabserve.errors import InvalidInputError, TabserveError
-from tabserve.inference.record import Batch, Prediction
-from tabserve.model.schema import Category, Feature, Matrix, Rows, Schema, Value, Vector
+from tabserve.inference.records import BatchPrediction, Prediction
+from tabserve.model.arrays import Matrix, Vector
+from tabserve.model.schema import Category, Feature, Rows, Schema, Value
 from tabserve.web.codecs import chunks
 
 T = TypeVar("T")
@@ -289,7 +290,7 @@ def _value(feature: Feature, *, known_only: bool) -> Any:
     if isinstance(feature, Category):
 
         def known(text: str) -> str:
-            if text not in feature.numbers:
+            if text not in feature.code_of:
                 raise PydanticCustomError("unknown_category", UNKNOWN_CATEGORY)
             return text
 
@@ -468,30 +469,24 @@ def _cut(part: str | int) -> str | int:
 
 def encode_prediction(prediction: Prediction) -> bytes:
     """The reply of `/predict`."""
-    return to_json(
-        {
-            "prediction": prediction.prediction,
-            "prediction_proba": prediction.prediction_proba,
-            "confidence": prediction.confidence,
-            "model_version": prediction.model_version,
-            "timestamp": prediction.timestamp,
-            "label": prediction.label,
-            "prediction_id": prediction.prediction_id,
-            "warnings": prediction.warnings,
-        }
-    )
+    return to_json(prediction.reply())
 
 
-def encode_batch(batch: Batch) -> bytes:
+def encode_batch(batch: BatchPrediction) -> bytes:
     """The reply of `/predict/batch`."""
-    labels = np.array(batch.schema.classes, dtype=object)
+    labels = np.array(batch.schema.task.classes, dtype=object)
     columns: dict[str, list[bytes]] = {"prediction": [], "label": [], "confidence": [], "prediction_proba": []}
     for start in range(0, len(batch.rows), chunks.ROWS):
         piece = slice(start, start + chunks.ROWS)
-        prediction = batch.prediction[piece]
+        prediction = batch.outcomes.prediction[piece]
         for column, values in zip(
             columns.values(),
-            (prediction, labels[prediction].tolist(), batch.confidence[piece], batch.prediction_proba[piece]),
+            (
+                prediction,
+                labels[prediction].tolist(),
+                batch.outcomes.confidence[piece],
+                batch.outcomes.prediction_proba[piece],
+            ),
             strict=True,
         ):
             # straight from the array: three times as fast as by way of a list
@@ -505,11 +500,11 @@ def encode_batch(batch: Batch) -> bytes:
     return b"".join([*parts, b',"warnings":', to_json(warnings_of(batch)), b"}"])  # once: it takes 2 ms for 4 MB
 
 
-def warnings_of(batch: Batch) -> list[dict[str, object]]:
+def warnings_of(batch: BatchPrediction) -> list[dict[str, object]]:
     """The warnings of all rows, with their numbers."""
     return [
         {"row": number, "feature": warning.feature, "message": warning.message}
-        for number in batch.schema.rows_to_warn_of(batch.rows.values)
+        for number in batch.schema.rows_with_warnings(batch.rows.values)
         for warning in batch.schema.warnings(batch.rows.values[number].tolist())
     ]
 

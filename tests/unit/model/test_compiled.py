@@ -12,6 +12,7 @@ from tabserve.errors import ReleaseError
 from tabserve.model import compiled
 from tabserve.model.compiled import INPUT, LEAF, NODE, NOWHERE, Compiled, Forest, Inputs, Linear
 from tabserve.model.schema import Category, Number, Schema
+from tabserve.model.task import Classification
 from tabserve.training import compiler
 from tests.support.models import Trained
 
@@ -28,7 +29,7 @@ SCHEMA = Schema(
         Number(name="b", minimum=0, maximum=1, mean=0, lowest=-9, highest=9, missing=1),
         Category(name="c", categories=("x", "y"), counts=(2, 1)),
     ),
-    classes=("no", "yes"),
+    task=Classification(classes=("no", "yes")),
 )
 
 
@@ -52,7 +53,7 @@ def arrays(model: Compiled) -> Arrays:
 
 
 def read(content: bytes) -> Compiled:
-    return compiled.read(content, SCHEMA.features, len(SCHEMA.classes))
+    return compiled.read(content, SCHEMA.features, len(SCHEMA.task.classes))
 
 
 @pytest.mark.parametrize("model", [forest(), linear()])

@@ -10,7 +10,7 @@ import pytest
 
 from tabserve.errors import ReleaseError
 from tabserve.model.predictor import Predictor
-from tabserve.model.release import Golden, Release
+from tabserve.model.release import GoldenRows, Release
 from tabserve.training import compiler
 from tests.support.models import Trained
 from tests.support.project import PYTHON, ROOT
@@ -23,19 +23,19 @@ def test_a_row_does_not_depend_on_its_neighbours(trained: Trained, release: Rele
     """A row alone, in a batch, and asked from eight threads at once gets the same probabilities."""
     predictor = Predictor(release)
     rows = compiler.probing_rows(trained.pipeline, trained.schema, trained.parts.training, 200, seed=1)
-    together = predictor.probabilities(rows)
+    together = predictor.outputs(rows)
     with ThreadPoolExecutor(8) as pool:
-        alone = np.concatenate(list(pool.map(lambda row: predictor.probabilities(row[None, :]), rows)))
+        alone = np.concatenate(list(pool.map(lambda row: predictor.outputs(row[None, :]), rows)))
     assert np.array_equal(together, alone)
     assert np.abs(together.sum(axis=1) - 1).max() < 1e-6
 
 
-def test_other_golden_probabilities_are_refused(release: Release) -> None:
+def test_other_golden_outputs_are_refused(release: Release) -> None:
     """A release whose forest gives other probabilities than its golden rows must have is refused."""
     golden = release.manifest.golden
-    wrong = (tuple(reversed(golden.probabilities[0])), *golden.probabilities[1:])
-    manifest = release.manifest.model_copy(update={"golden": Golden(rows=golden.rows, probabilities=wrong)})
-    with pytest.raises(ReleaseError, match="other probabilities"):
+    wrong = (tuple(reversed(golden.outputs[0])), *golden.outputs[1:])
+    manifest = release.manifest.model_copy(update={"golden": GoldenRows(rows=golden.rows, outputs=wrong)})
+    with pytest.raises(ReleaseError, match="other outputs"):
         Predictor(dataclasses.replace(release, manifest=manifest))
 
 
@@ -49,10 +49,10 @@ def test_a_row_alone_is_answered_the_same(trained: Trained, release: Release) ->
     """The way of a single row and that of many give the same bits."""
     predictor = Predictor(release)
     rows = compiler.probing_rows(trained.pipeline, trained.schema, trained.parts.training, 200, seed=2)
-    assert [predictor.answer(row)[0] for row in rows.tolist()] == predictor.probabilities(rows).tolist()
-    assert predictor.probabilities(rows[:0]).shape == (0, 3)
+    assert [predictor.row_outputs(row)[0] for row in rows.tolist()] == predictor.outputs(rows).tolist()
+    assert predictor.outputs(rows[:0]).shape == (0, 3)
     with pytest.raises(ValueError, match="4 features"):
-        predictor.probabilities(rows[:, :3])
+        predictor.outputs(rows[:, :3])
 
 
 def test_the_training_wing_stays_out_of_the_serving_process() -> None:

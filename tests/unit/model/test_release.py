@@ -12,7 +12,7 @@ import pytest
 from filelock import FileLock
 
 from tabserve.errors import ReleaseError
-from tabserve.model import release
+from tabserve.model import artifacts, release
 from tabserve.model.release import MANIFEST, MODEL, Release
 from tabserve.training import compiler
 from tests.support.damage import edit, flip_last_bit, made_with
@@ -30,7 +30,7 @@ def test_what_is_read_is_what_was_written(trained: Trained, folder: Path) -> Non
     found = release.read(folder)
     assert found.model == compiler.compile_pipeline(trained.pipeline, trained.schema).to_bytes()
     assert found.schema == trained.schema
-    assert np.array_equal(found.golden_probabilities.sum(axis=1).round(9), np.ones(len(found.golden_rows)))
+    assert np.array_equal(found.golden_outputs.sum(axis=1).round(9), np.ones(len(found.golden_rows)))
 
 
 @pytest.mark.parametrize(
@@ -46,8 +46,8 @@ def test_what_is_read_is_what_was_written(trained: Trained, folder: Path) -> Non
         lambda folder: edit(folder, lambda manifest: manifest.update(format=1)),
         lambda folder: edit(folder, lambda manifest: manifest.pop("golden")),
         lambda folder: edit(folder, lambda manifest: manifest.update(extra=1)),
-        lambda folder: edit(folder, lambda manifest: manifest.update(info={})),
-        lambda folder: edit(folder, lambda manifest: manifest["info"].update(feature_importances={"x": 1.0})),
+        lambda folder: edit(folder, lambda manifest: manifest.update(metadata={})),
+        lambda folder: edit(folder, lambda manifest: manifest["metadata"].update(feature_importances={"x": 1.0})),
         lambda folder: edit(folder, lambda manifest: manifest["golden"]["rows"].pop()),
         lambda folder: edit(folder, lambda manifest: manifest["golden"]["rows"].append([1.0])),
         lambda folder: edit(folder, lambda manifest: manifest["golden"]["rows"].append(["1", "2", "3", "4"])),
@@ -107,7 +107,7 @@ def test_another_release_in_the_same_place_is_refused(folder: Path) -> None:
 
 def test_a_draft_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     """Nothing stands under the version's name until it is published, and nothing is left of a draft that failed."""
-    with release.draft(tmp_path) as draft:
+    with artifacts.draft(tmp_path) as draft:
         (draft.folder / "file").write_text("content")
         assert not draft.final.exists()
         published = draft.publish()
@@ -115,7 +115,7 @@ def test_a_draft_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir() if path.name != ".lock"] == [draft.model_version]
 
     def fail() -> None:
-        with release.draft(tmp_path) as failing:
+        with artifacts.draft(tmp_path) as failing:
             (failing.folder / "file").write_text("half")
             raise ZeroDivisionError
 
@@ -129,13 +129,16 @@ def test_the_next_draft_is_told_of_one_that_failed(tmp_path: Path) -> None:
     nothing is told."""
     told: list[tuple[str, str]] = []
 
-    def died(version: str, token: str) -> None:
+    def mark_killed(version: str, token: str) -> None:
         told.append((version, token))
 
-    with pytest.raises(ZeroDivisionError), release.draft(tmp_path) as failed:
+    with pytest.raises(ZeroDivisionError), artifacts.draft(tmp_path) as failed:
         raise ZeroDivisionError
     for _ in range(2):
-        with release.draft(tmp_path, died=died) as published, release.draft(tmp_path, died=died):
+        with (
+            artifacts.draft(tmp_path, mark_killed=mark_killed) as published,
+            artifacts.draft(tmp_path, mark_killed=mark_killed),
+        ):
             published.publish()
     assert told == [(failed.model_version, failed.token)]
 
@@ -152,7 +155,7 @@ def test_trainings_of_the_same_second_get_different_versions(tmp_path: Path, mon
         return version == elsewhere[0]
 
     def claim() -> None:
-        with release.draft(tmp_path, taken) as draft:
+        with artifacts.draft(tmp_path, taken) as draft:
             claimed.append(draft.model_version)
             assert draft.started.strftime("%Y%m%d_%H%M%S") == draft.model_version
             draft.publish()
@@ -171,7 +174,7 @@ def test_dead_drafts_are_swept_and_living_ones_are_not(tmp_path: Path) -> None:
     dead, living = tmp_path / ".20200101_000000.partial", tmp_path / ".20200101_000001.partial"
     for folder in (dead, dead.with_suffix(".tmp"), living, living.with_suffix(".tmp")):
         (folder / "plots").mkdir(parents=True)
-    with FileLock(living.with_suffix(".lock")), release.draft(tmp_path):
+    with FileLock(living.with_suffix(".lock")), artifacts.draft(tmp_path):
         assert not dead.exists()
         assert not dead.with_suffix(".tmp").exists()
         assert living.exists()
@@ -182,7 +185,7 @@ def test_temporary_files_are_made_where_they_are_swept(tmp_path: Path) -> None:
     """While a draft is written, temporary files are made beside it, and afterwards where they were before; then their
     folder is gone."""
     before = tempfile.gettempdir()
-    with release.draft(tmp_path) as draft:
+    with artifacts.draft(tmp_path) as draft:
         assert Path(tempfile.mkdtemp()).parent == draft.folder.with_suffix(".tmp")
         draft.publish()
     assert tempfile.gettempdir() == before
@@ -192,7 +195,10 @@ def test_temporary_files_are_made_where_they_are_swept(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     """Where the artifacts' folder can't be made, the error names it and says what to do."""
     (tmp_path / "file").write_text("")
-    with pytest.raises(ReleaseError, match=r"file/artifacts.*writable"), release.draft(tmp_path / "file" / "artifacts"):
+    with (
+        pytest.raises(ReleaseError, match=r"file/artifacts.*writable"),
+        artifacts.draft(tmp_path / "file" / "artifacts"),
+    ):
         pass
 
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from tabserve.model.schema import Schema
+from tabserve.model.task import Classification
 from tabserve.monitoring import comparison
 from tabserve.monitoring.comparison import ShadowComparison
 from tests.support.models import Trained
@@ -36,11 +37,11 @@ def test_a_distance_is_a_distance(ours: np.ndarray, theirs: np.ndarray) -> None:
 def test_what_cannot_be_compared_says_why(trained: Trained) -> None:
     """Models with other features or other classes can't be compared, and the reason names them."""
     schema = trained.schema
-    assert comparison.why_not(schema, schema) is None
-    fewer = Schema(target=schema.target, features=schema.features[:2], classes=schema.classes)
-    assert "other features (sepal_length, sepal_width)" in (comparison.why_not(schema, fewer) or "")
-    renamed = Schema(target=schema.target, features=schema.features, classes=("a", "b", "c"))
-    assert "other classes (a, b, c)" in (comparison.why_not(schema, renamed) or "")
+    assert schema.incompatibility(schema) is None
+    fewer = Schema(target=schema.target, features=schema.features[:2], task=Classification(classes=schema.task.classes))
+    assert "other features (sepal_length, sepal_width)" in (schema.incompatibility(fewer) or "")
+    renamed = Schema(target=schema.target, features=schema.features, task=Classification(classes=("a", "b", "c")))
+    assert "other classes (a, b, c)" in (schema.incompatibility(renamed) or "")
 
 
 def test_a_tally_sums_up() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from tabserve.errors import NoModelError, ReleaseError, TrackingError
 from tabserve.inference.predict import predict, predict_batch
-from tabserve.inference.record import Batch, Prediction
+from tabserve.inference.records import BatchPrediction, Prediction
 from tabserve.model.release import Release
 from tabserve.model.schema import Rows
 from tabserve.model.versions import Deployment, RegisteredVersion
@@ -298,25 +298,25 @@ def test_a_champion_that_is_gone_leaves_the_model(release: Release) -> None:
 
 def test_an_observer_that_fails_harms_nobody(release: Release, caplog: pytest.LogCaptureFixture) -> None:
     """When one observer fails, the others are told, it is logged and counted, and nothing is raised."""
-    told: list[Prediction | Batch] = []
+    told: list[Prediction | BatchPrediction] = []
 
     class Failing:
         def observe(self, prediction: Prediction) -> None:
             raise ZeroDivisionError(prediction)
 
-        def observe_batch(self, batch: Batch) -> None:
+        def observe_batch(self, batch: BatchPrediction) -> None:
             raise ZeroDivisionError(batch)
 
     class Listening:
         def observe(self, prediction: Prediction) -> None:
             told.append(prediction)
 
-        def observe_batch(self, batch: Batch) -> None:
+        def observe_batch(self, batch: BatchPrediction) -> None:
             told.append(batch)
 
     service, metrics = make(FakeSource(release), Failing(), Listening())
     service.poll()
-    events: list[Prediction | Batch] = [predict(service.live().predictor, ROW, 0)]
+    events: list[Prediction | BatchPrediction] = [predict(service.live().predictor, ROW, 0)]
     events.append(predict_batch(service.live().predictor, Rows(np.ones((2, 4))), 0))
     for event in events:
         service.record(event)
@@ -331,8 +331,12 @@ def test_a_prediction_is_complete(release: Release) -> None:
     service.poll()
     found = predict(service.live().predictor, ROW | {"petal_width": 9.0}, time.perf_counter())
     assert found.inputs == ROW | {"petal_width": 9.0}
-    assert found.confidence == max(found.prediction_proba) == found.prediction_proba[found.prediction]
-    assert found.label == release.schema.classes[found.prediction]
+    assert (
+        found.outcome.confidence
+        == max(found.outcome.prediction_proba)
+        == found.outcome.prediction_proba[found.outcome.prediction]
+    )
+    assert found.outcome.label == release.schema.task.classes[found.outcome.prediction]
     assert [warning.feature for warning in found.warnings] == ["petal_width"]
     assert 0 < found.latency_ms < 10_000
 

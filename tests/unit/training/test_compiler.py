@@ -7,11 +7,11 @@ import pytest
 
 from tabserve.errors import ParityError
 from tabserve.model import release
+from tabserve.model.arrays import Matrix
 from tabserve.model.predictor import Predictor
-from tabserve.model.schema import Matrix
 from tabserve.training import compiler, dataset, fitting
 from tabserve.training.config import EstimatorConfig
-from tests.support.models import Trained, info
+from tests.support.models import Trained, metadata
 
 SHARES: tuple[str | float, ...] = (1.0, "sqrt", 0.5)
 
@@ -38,12 +38,10 @@ def test_the_compiled_forest_is_scikit_learns(seed: int, tmp_path: Path) -> None
     parts = dataset.split(dataset.load_iris(), 0.2, seed)
     pipeline = fitting.fit(parts.training, EstimatorConfig("random-forest", given), seed)
     schema = fitting.infer_schema(pipeline, parts.training)
-    made = compiler.write_release(
-        tmp_path / "release", "20260101_000000", pipeline, schema, parts.training, info(schema)
-    )
+    made = compiler.write_release(tmp_path / "release", pipeline, schema, parts.training, metadata(schema))
     near = compiler.probing_rows(pipeline, schema, parts.training, 120_000, seed)
     rows = np.concatenate([near, grid(0.1, seed), grid(0.01, seed), rng.uniform(-20, 30, (40_000, 4))])
-    answers = Predictor(made).probabilities(rows)
+    answers = Predictor(made).outputs(rows)
     assert answers.tobytes() == compiler.expected_probabilities(pipeline, schema, rows).tobytes(), given
     assert np.abs(answers.sum(axis=1) - 1).max() < 1e-6
     assert compiler.check_parity(pipeline, schema, rows, answers) == 0
@@ -70,7 +68,7 @@ def test_a_cut_is_the_last_value_that_goes_left() -> None:
 def test_probing_rows_find_a_wrong_rounding(trained: Trained, release: release.Release) -> None:
     """The rows are hard enough: an engine that rounds values to float32 before it scales them fails on them."""
     rows = compiler.probing_rows(trained.pipeline, trained.schema, trained.parts.training, compiler.PARITY_ROWS, seed=0)
-    wrong = Predictor(release).probabilities(rows.astype(np.float32).astype(np.float64))
+    wrong = Predictor(release).outputs(rows.astype(np.float32).astype(np.float64))
     with pytest.raises(ParityError, match=r"differs from scikit-learn.*Nothing was published"):
         compiler.check_parity(trained.pipeline, trained.schema, rows, wrong)
 

@@ -64,7 +64,7 @@ def test_named_metrics_are_flat_numbers(trained: Trained) -> None:
     for name in ("test_accuracy", "cv_log_loss_mean", "cv_log_loss_std"):
         assert isinstance(named[name], float)
     assert named["importance_impurity_petal_width"] > named["importance_impurity_sepal_width"]
-    assert all(f"test_f1_{name}" in named for name in trained.schema.classes)
+    assert all(f"test_f1_{name}" in named for name in trained.schema.task.classes)
 
 
 def test_a_column_that_knows_the_class_is_found() -> None:

@@ -69,6 +69,6 @@ def test_each_trial_is_a_run_and_the_best_is_registered(workspace: Workspace) ->
     assert best.data.metrics.items() <= parent.data.metrics.items()
     assert best.data.params.items() <= parent.data.params.items()
     assert (parent.data.params["search"], parent.data.params["search_metric"]) == ("3", "log_loss")
-    info = workspace.store().fetch(champion).manifest.info
+    info = workspace.store().fetch(champion).manifest.metadata
     assert {name: str(info.parameters[name]) for name in best.data.params} == best.data.params
     assert "the best of 3" in info.limits[-1]

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tabserve.errors import InvalidInputError
+from tabserve.model.task import Classification
 from tabserve.web.codecs import chunks
 from tabserve.web.codecs.json_codec import Requests, TooManyRowsError
 from tests.support.bodies import PUT
@@ -115,7 +116,9 @@ def test_a_name_that_needs_escaping_comes_through(trained: Trained) -> None:
     features = [
         feature.model_copy(update={"name": name}) for feature, name in zip(trained.schema.features, names, strict=True)
     ]
-    requests = Requests(type(trained.schema)(target="kind", features=tuple(features), classes=("a", "b")), 10)
+    requests = Requests(
+        type(trained.schema)(target="kind", features=tuple(features), task=Classification(classes=("a", "b"))), 10
+    )
     for ascii_only in (True, False):
         body = json.dumps({"columns": {name: [1.0, 2.0] for name in names}}, ensure_ascii=ascii_only).encode()
         assert requests.parse_batch(body).values.tolist() == [[1.0] * 4, [2.0] * 4]

@@ -1,0 +1,143 @@
+"""The task of a model: what its outputs mean, and the decision that follows from them.
+
+Everything in this package that differs between kinds of prediction stands here. A task turns the numbers that the
+compiled model gives for a row into an outcome, and an outcome knows the keys under which a reply shows it. Other packages
+have one place each for their part of a task and choose it by `Task.kind`. Classification is the only task so far.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from tabserve.model.arrays import Matrix, Vector
+
+
+class ClassOutcome(NamedTuple):
+    """The decision for one row. The fields are the keys of the reply.
+
+    Attributes:
+        prediction: index of the class in `prediction_proba`.
+        prediction_proba: one probability per class; they sum to 1.
+        confidence: the probability of `prediction`.
+        label: name of the class.
+    """
+
+    prediction: int
+    prediction_proba: Sequence[float]
+    confidence: float
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """A column of class names, stored as codes.
+
+    Attributes:
+        codes: shape (rows,), indices into `names`.
+        names: the class names.
+    """
+
+    codes: NDArray[np.intp]
+    names: tuple[str, ...]
+
+
+Column = NDArray[np.intp] | Vector | Matrix | Labels
+"""A column of a batch reply, one entry per row."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClassOutcomes:
+    """The decisions for many rows, as columns.
+
+    Attributes:
+        classes: the class names, in the order of the probabilities.
+        prediction: shape (rows,), the index of the class.
+        prediction_proba: shape (rows, classes).
+        confidence: shape (rows,).
+    """
+
+    classes: tuple[str, ...]
+    prediction: NDArray[np.intp]
+    prediction_proba: Matrix
+    confidence: Vector
+
+    def __len__(self) -> int:
+        return len(self.prediction)
+
+    def __getitem__(self, rows: slice) -> "ClassOutcomes":
+        """Some of the rows, copied into memory of their own."""
+        return ClassOutcomes(
+            self.classes,
+            self.prediction[rows].copy(),
+            self.prediction_proba[rows].copy(),
+            self.confidence[rows].copy(),
+        )
+
+    def columns(self) -> Mapping[str, Column]:
+        """The columns of a batch reply, by key."""
+        return {
+            "prediction": self.prediction,
+            "label": Labels(self.prediction, self.classes),
+            "confidence": self.confidence,
+            "prediction_proba": self.prediction_proba,
+        }
+
+    def outcomes(self) -> list[ClassOutcome]:
+        """The decisions row by row."""
+        columns = (self.prediction.tolist(), self.prediction_proba.tolist(), self.confidence.tolist())
+        return [
+            ClassOutcome(prediction, probabilities, confidence, self.classes[prediction])
+            for prediction, probabilities, confidence in zip(*columns, strict=True)
+        ]
+
+
+class Classification(BaseModel):
+    """Each row belongs to one of several classes. The model gives one probability per class.
+
+    Attributes:
+        classes: the class names, in the order of the probabilities.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    kind: Literal["classification"] = "classification"
+    classes: tuple[str, ...] = Field(min_length=2)
+
+    @property
+    def outputs(self) -> int:
+        """How many numbers the model gives per row."""
+        return len(self.classes)
+
+    def decide(self, outputs: list[float]) -> ClassOutcome:
+        """The most probable class of one row; of equal probabilities the first, as in scikit-learn."""
+        confidence = max(outputs)
+        prediction = outputs.index(confidence)
+        return ClassOutcome(prediction, outputs, confidence, self.classes[prediction])
+
+    def decide_rows(self, outputs: Matrix) -> ClassOutcomes:
+        """The same for many rows: `outputs` has shape (rows, classes)."""
+        prediction = outputs.argmax(axis=1)
+        return ClassOutcomes(self.classes, prediction, outputs, outputs[np.arange(len(outputs)), prediction])
+
+    def difference_from(self, other: "Classification") -> str | None:
+        """How another task differs, in words; None if models of both can be compared row by row."""
+        if self.classes == other.classes:
+            return None
+        return f"other classes ({listed(other.classes)}) than the champion ({listed(self.classes)})"
+
+
+Task = Classification
+"""Every kind of task."""
+
+Outcome = ClassOutcome
+Outcomes = ClassOutcomes
+"""The decision for one row, and the decisions for many."""
+
+
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """At most `most` names in one line, for a message."""
+    return ", ".join(names[:most]) + ", …" * (len(names) > most)
