@@ -7,20 +7,16 @@ Importing this module reads no setting and opens nothing: `app` is made when it 
 """
 
 import argparse
-import signal
 import sys
 from typing import TYPE_CHECKING
 
 try:
-    import uvicorn
-
     from tabserve import log as logs
     from tabserve.cli import addresses
     from tabserve.errors import SettingsError
     from tabserve.registry.registry import Store
     from tabserve.settings import Settings
-    from tabserve.web.app import create_app
-    from tabserve.web.fast_path import protocol_around
+    from tabserve.web import create_app, serve
 except ModuleNotFoundError as missing:
     sys.exit(f"api.py: {missing}. `. .venv/bin/activate` first, or `python run_pipeline.py`, which makes it")
 
@@ -55,23 +51,8 @@ def main() -> None:
     if reason := addresses.why_not(options.host, options.port):
         sys.exit(f"api.py: {reason}")
     logs.configure(settings.log_level, settings.log_format)
-    app = create_app(settings, Store(settings))
-    config = uvicorn.Config(
-        app,
-        host=options.host,
-        port=options.port,
-        loop="uvloop",
-        http=protocol_around(app.state.fast),
-        ws="none",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=settings.shutdown_seconds,
-    )
-    # uvicorn raises the signal that stopped it once more after a clean stop; a clean stop is status 0
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)
-    uvicorn.Server(config).run()
+    with addresses.listening(options.host, options.port) as listener:
+        serve(create_app(settings, Store(settings)), listener, settings.shutdown_seconds)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from benchmarks.load import request
 from tabserve.model.arrays import Matrix
-from tabserve.web.codecs.arrow_codec import MEDIA_TYPE
+from tabserve.web.codecs import ARROW
 
 NAMES = ("sepal_length", "sepal_width", "petal_length", "petal_width")
 LOW, HIGH = (4.3, 2.0, 1.0, 0.1), (7.9, 4.4, 6.9, 2.5)
@@ -32,7 +32,7 @@ def batches(drawn: Matrix) -> dict[str, bytes]:
     return {
         "JSON, columns": request("/predict/batch", json.dumps({"columns": columns}).encode()),
         "JSON, records": request("/predict/batch", json.dumps({"records": records(drawn)}).encode()),
-        "Arrow stream": request("/predict/batch", _stream(columns), MEDIA_TYPE),
+        "Arrow stream": request("/predict/batch", _stream(columns), ARROW),
     }
 
 

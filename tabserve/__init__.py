@@ -1,1 +1,3 @@
-"""From a labelled table to a monitored, versioned prediction service. Why it is built so: docs/decisions.md."""
+"""From a labelled table to a monitored, versioned prediction service."""
+
+__version__ = "1.0.0"

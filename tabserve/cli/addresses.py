@@ -10,7 +10,7 @@ def why_not(host: str, port: int) -> str | None:
     if not 0 <= port <= 65535:  # the resolver would take it modulo 65536
         return f"{port} is not a port: choose one from 1 to 65535 with --port"
     try:
-        with _listening(host, port):
+        with listening(host, port):
             return None
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
@@ -20,7 +20,7 @@ def why_not(host: str, port: int) -> str | None:
 
 def free(host: str) -> int:
     """A port that is free at this moment."""
-    with _listening(host, 0) as probe:
+    with listening(host, 0) as probe:
         port: int = probe.getsockname()[1]
         return port
 
@@ -36,7 +36,7 @@ def url(host: str, port: int) -> str:
     return f"http://{'localhost' if address.is_unspecified or host == '127.0.0.1' else host}:{port}"
 
 
-def _listening(host: str, port: int) -> socket.socket:
+def listening(host: str, port: int) -> socket.socket:
     family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     probe = socket.socket(family, kind, protocol)
     try:

@@ -13,7 +13,7 @@ from tabserve.model.task import Classification, ClassOutcome, ClassOutcomes, Lab
 from tabserve.model.versions import Deployment, RegisteredVersion
 
 __all__ = [
-    "UNKNOWN", "Category", "ClassFacts", "ClassOutcome", "ClassOutcomes", "Classification", "DatasetFacts", "Deployment",
-    "Estimate", "Feature", "InputWarning", "Labels", "Matrix", "ModelMetadata", "Number", "Outcome", "Outcomes",
-    "Predictor", "RegisteredVersion", "Release", "Rows", "Schema", "Task", "Value", "Vector",
+    "UNKNOWN", "Category", "ClassFacts", "ClassOutcome", "ClassOutcomes", "Classification", "DatasetFacts",
+    "Deployment", "Estimate", "Feature", "InputWarning", "Labels", "Matrix", "ModelMetadata", "Number", "Outcome",
+    "Outcomes", "Predictor", "RegisteredVersion", "Release", "Rows", "Schema", "Task", "Value", "Vector",
 ]  # fmt: skip

@@ -1,7 +1,7 @@
 """The folder of artifacts: one sub-folder per model version, which appears whole or not at all.
 
-A training claims a model version as a `Draft`, writes it aside and renames it. A fetched release is cached the same way.
-Knows files and locks; doesn't know what a release holds.
+A training claims a model version as a `Draft`, writes it aside and renames it. A fetched release is cached the same
+way. Knows files and locks; doesn't know what a release holds.
 """
 
 import contextlib
@@ -61,10 +61,10 @@ def draft(
     """Claims a new model version, named after the current second in UTC, and gives a folder to write it in.
 
     If another training has claimed that second, this one waits for the next, so the name stays true. `is_taken` says
-    whether a version exists elsewhere, for a store that several machines share. Drafts of trainings that ended early are
-    removed first, and `mark_killed` is called with the version and the token of each before its removal. On exit the
-    folder is removed unless it was published. Until then temporary files, such as those of the model that MLflow logs,
-    are written beside it, and are removed with it.
+    whether a version exists elsewhere, for a store that several machines share. Drafts of trainings that ended early
+    are removed first, and `mark_killed` is called with the version and the token of each before its removal. On exit
+    the folder is removed unless it was published. Until then temporary files, such as those of the model that MLflow
+    logs, are written beside it, and are removed with it.
 
     Raises:
         ReleaseError: `artifacts` can't be written.
@@ -133,8 +133,8 @@ def _paths(artifacts: Path, version: str) -> tuple[Path, Path]:
 
 
 def _sweep(artifacts: Path, mark_killed: Callable[[str, str], None]) -> None:
-    """Removes the drafts of trainings that have ended: nobody holds their lock. The lock file is removed last, so that a
-    sweep that is killed is done again."""
+    """Removes the drafts of trainings that have ended: nobody holds their lock. The lock file is removed last, so that
+    a sweep that is killed is done again."""
     for file in {draft_file.with_suffix(".lock") for draft_file in artifacts.glob(".[0-9]*_[0-9]*.*")}:
         with contextlib.suppress(Timeout), FileLock(file, timeout=0):
             mark_killed(file.stem.removeprefix("."), file.read_text(encoding="ascii"))

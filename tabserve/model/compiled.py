@@ -98,8 +98,8 @@ class Forest:
     """A model of decision trees.
 
     A row continues at node `child` if its value in column `feature` is at most `cut`, else at `child` + 1. In a leaf
-    `feature` is `LEAF`, and `child` is the row of `leaves` with its values. The sums of a row are `start` plus the values
-    of its leaf in each tree.
+    `feature` is `LEAF`, and `child` is the row of `leaves` with its values. The sums of a row are `start` plus the
+    values of its leaf in each tree.
 
     Attributes:
         inputs: how features become columns.

@@ -1,4 +1,5 @@
-"""Computes the outputs of a release: rows in, numbers out. The only module that knows LLVM, which compiles `kernels.ll`.
+"""Computes the outputs of a release: rows in, numbers out. The only module that knows LLVM, which compiles
+`kernels.ll`.
 
 Knows compiled models. Doesn't know requests, the registry, or callers.
 """
@@ -40,8 +41,8 @@ class _Model(ctypes.Structure):
 
 
 _compiling = threading.Lock()
-"""A start may load two models at the same time. Without the lock both would compile, only one engine would be cached, and
-the other model would call code whose memory has been freed."""
+"""A start may load two models at the same time. Without the lock both would compile, only one engine would be cached,
+and the other model would call code whose memory has been freed."""
 
 
 def _kernels(kind: Literal["forest", "linear"]) -> tuple[Kernel, Kernel]:

@@ -5,8 +5,8 @@
         model.safetensors   the compiled model
 
 The files hold JSON and numbers, so reading a release runs no code. The checksum of the manifest stands for the whole
-release. This module knows files and checksums. It doesn't know how a model is computed (`tabserve.model.predictor`), how
-a folder of artifacts is published (`tabserve.model.artifacts`), or where releases come from (the registry).
+release. This module knows files and checksums. It doesn't know how a model is computed (`tabserve.model.predictor`),
+how a folder of artifacts is published (`tabserve.model.artifacts`), or where releases come from (the registry).
 """
 
 import functools

@@ -246,7 +246,8 @@ class Schema(BaseModel):
         return list(dict.fromkeys(outside.tolist()))
 
     def incompatibility(self, other: "Schema") -> str | None:
-        """Why a model of the `other` schema can't answer the rows of this one, which is the champion's; None if it can."""
+        """Why a model of the `other` schema can't answer the rows of this one, which is the champion's; None if it
+        can."""
         if _described(self) != _described(other):
             return f"it has other features ({listed(_described(other))}) than the champion ({listed(_described(self))})"
         if difference := self.task.difference_from(other.task):

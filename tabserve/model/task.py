@@ -1,8 +1,9 @@
 """The task of a model: what its outputs mean, and the decision that follows from them.
 
 Everything in this package that differs between kinds of prediction stands here. A task turns the numbers that the
-compiled model gives for a row into an outcome, and an outcome knows the keys under which a reply shows it. Other packages
-have one place each for their part of a task and choose it by `Task.kind`. Classification is the only task so far.
+compiled model gives for a row into an outcome, and an outcome knows the keys under which a reply shows it. Other
+packages have one place each for their part of a task and choose it by `Task.kind`. Classification is the only task so
+far.
 """
 
 from collections.abc import Mapping, Sequence

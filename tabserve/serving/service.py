@@ -40,21 +40,21 @@ class State:
 
     status: Literal["healthy", "degraded", "unhealthy"]
     reason: str | None
-    live: LoadedModel | None
+    champion: LoadedModel | None
     challenger: Challenger | None = None
-    share: float = 0.0
+    challenger_share: float = 0.0
 
-    def serving(self) -> LoadedModel:
+    def model(self) -> LoadedModel:
         """The live model.
 
         Raises:
             NoModelError: there is none.
         """
-        if self.live is None:
+        if self.champion is None:
             raise NoModelError(self.reason)
-        return self.live
+        return self.champion
 
-    def answering(self, caller: bytes) -> LoadedModel:
+    def model_for(self, caller: bytes) -> LoadedModel:
         """What answers the caller with this key: always the same one, as long as these two models and the share stay.
         Whoever gives no key is answered by what is live. A larger share leaves those in that a smaller one had.
 
@@ -62,12 +62,12 @@ class State:
             NoModelError: there is no model.
         """
         challenger = self.challenger and self.challenger.live
-        if not (self.share and caller and challenger):
-            return self.serving()
+        if not (self.challenger_share and caller and challenger):
+            return self.model()
         # the version is hashed too, so that it isn't always the same callers who meet a candidate
         salted = challenger.predictor.model_version.encode() + caller
         place = int.from_bytes(hashlib.blake2b(salted, digest_size=8).digest()) / 2**64
-        return challenger if place < self.share else self.serving()
+        return challenger if place < self.challenger_share else self.model()
 
 
 class Service:
@@ -150,7 +150,7 @@ class Service:
 
     def _keep_up_with(self, version: RegisteredVersion) -> None:
         """Serves this version, if it doesn't already."""
-        live = self._state.live
+        live = self._state.champion
         if live is None or live.predictor.release.checksum != version.checksum:
             try:
                 self._swap(version)
@@ -181,7 +181,7 @@ class Service:
         """Looks once at what is marked as the challenger, and keeps up with that. Its troubles are told beside it, and
         are none of health; while the store can't be asked for what is live, everything stays as it is. Raises nothing.
         """
-        live = self._state.live
+        live = self._state.champion
         if live is None or self._failures:
             return
         try:
@@ -193,13 +193,13 @@ class Service:
             self._challenge.lose(live, str(error))
         challenger, shadow = self._challenge.now, self._challenge.shadow
         with self._lock:
-            if self._state.live is None or self._state.live.predictor is not live.predictor:
+            if self._state.champion is None or self._state.champion.predictor is not live.predictor:
                 return  # swapped meanwhile: the next look holds the challenger against the new one
             self._told = (*self._observers, shadow) if shadow else self._observers
             share = self._share if challenger and challenger.tally else 0.0
-            self._state = replace(self._state, challenger=challenger, share=share)
+            self._state = replace(self._state, challenger=challenger, challenger_share=share)
 
-    def give_up_on(self, failed: LoadedModel, error: Exception) -> None:
+    def drop_challenger(self, failed: LoadedModel, error: Exception) -> None:
         """A challenger failed to answer a caller: it answers nobody any more, until another version is marked."""
         reason = f"it failed to answer: {error!r}"
         self._challenge.give_up(failed, reason)
@@ -207,7 +207,7 @@ class Service:
             challenger = self._state.challenger
             if challenger and challenger.live is failed:
                 log.error("challenger given up", extra={"reason": reason})
-                self._state = replace(self._state, challenger=replace(challenger, reason=reason), share=0.0)
+                self._state = replace(self._state, challenger=replace(challenger, reason=reason), challenger_share=0.0)
 
     def _fail(self, trouble: str) -> None:
         self._failures += 1
@@ -221,7 +221,7 @@ class Service:
 
     def _fall_back(self, trouble: str) -> None:
         """Serves what was live before and still verifies, if there is nothing else to serve."""
-        for version in self._source.remembered() if self._state.live is None else ():
+        for version in self._source.remembered() if self._state.champion is None else ():
             try:
                 live = LoadedModel.of(version, self._source.cached(version))
             except ReleaseError:
@@ -230,7 +230,7 @@ class Service:
                 log.exception("what was live before can't be served")
                 continue
             with self._lock:
-                if self._state.live is None:
+                if self._state.champion is None:
                     self._show(live, trouble)
             return
 
@@ -238,7 +238,7 @@ class Service:
         try:
             return self._source.champion()
         except TabserveError as error:
-            if isinstance(error, NoModelError) and self._state.live is None:
+            if isinstance(error, NoModelError) and self._state.champion is None:
                 raise
             # a file store has no transactions: a look may fall into the middle of a write
             self._stopping.wait(0.1)
@@ -258,7 +258,7 @@ class Service:
     def _say(self, trouble: str, level: int) -> None:
         """Keeps what is served, and says that it isn't as it should be."""
         with self._lock:
-            self._show(self._state.live, trouble, level)
+            self._show(self._state.champion, trouble, level)
 
     def _show(self, live: LoadedModel | None, trouble: str | None = None, level: int = logging.WARNING) -> None:
         """Changes what is served and what is said of it, in one step. A trouble is in the log once, however long it
@@ -270,15 +270,17 @@ class Service:
                 reason = f"{trouble}. {live.predictor.model_version} is served meanwhile"
             if reason and reason != old.reason:
                 log.log(level, "keeping the model" if live else "no model", extra={"reason": reason})
-            same = live is not None and old.live is not None and live.predictor is old.live.predictor
+            same = live is not None and old.champion is not None and live.predictor is old.champion.predictor
             self._state = replace(
                 old,
                 status="unhealthy" if live is None else "degraded" if reason else "healthy",
                 reason=reason,
-                live=live,
-                share=old.share if same else 0.0,  # a challenger that wasn't held against this model answers nobody
+                champion=live,
+                challenger_share=old.challenger_share
+                if same
+                else 0.0,  # a challenger that wasn't held against this model answers nobody
             )
-            if live and live is not old.live:
+            if live and live is not old.champion:
                 self._metrics.serving(live.predictor.model_version, live.registry_version)
 
     # -- answering
@@ -297,7 +299,7 @@ class Service:
         Raises:
             NoModelError: there is none.
         """
-        return self._state.serving()
+        return self._state.model()
 
     def record(self, event: Prediction | BatchPrediction) -> None:
         """Tells every observer. One that fails is logged and counted; the caller still gets the prediction."""

@@ -1,1 +1,9 @@
-"""HTTP: the only room that knows FastAPI. It translates, and calls the service."""
+"""HTTP: the only package that knows FastAPI and uvicorn. It translates requests and replies, and calls the service.
+
+`app` puts the parts together, `pipeline` is what every prediction goes through, `server` runs the application.
+"""
+
+from tabserve.web.app import create_app
+from tabserve.web.server import serve
+
+__all__ = ["create_app", "serve"]

@@ -1,4 +1,4 @@
-"""What a request must keep to before anything else looks at it: content type and size. Says so in HTTP's own words."""
+"""Reads the body of a request under ASGI, and refuses a wrong content type and a body that is too large."""
 
 import re
 
@@ -13,17 +13,16 @@ def is_json(content_type: str) -> bool:
 
 
 async def read_body(request: Request, limit: int, *others: str) -> bytes:
-    """The body, of at most `limit` bytes counted as they arrive.
+    """The body, of at most `limit` bytes, which are counted as they arrive. It may be JSON, or of one of the `others`.
 
     Raises:
-        HTTPException: 415 for a content type that is neither JSON nor one of the `others`, 413 for a longer body, 400
-            if the caller goes away.
+        HTTPException: 415 for another content type, 413 for a longer body, 400 if the caller closes the connection.
     """
     content_type = request.headers.get("content-type", "")
     if not is_json(content_type) and content_type not in others:
-        also = "".join(f", or {other}" for other in others)
-        raise HTTPException(415, f"Send JSON, with the header 'Content-Type: application/json'{also}")
-    # the connection is closed with the refusal: what still comes on it is body, not the next request
+        alternatives = "".join(f", or {other}" for other in others)
+        raise HTTPException(415, f"Send JSON, with the header 'Content-Type: application/json'{alternatives}")
+    # the refusal closes the connection: what still arrives on it is body, not the next request
     too_large = HTTPException(413, f"The body is larger than {limit} bytes", headers={"Connection": "close"})
     announced = request.headers.get("content-length", "0")
     if announced.isdecimal() and int(announced[:20]) > limit:

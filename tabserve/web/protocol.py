@@ -1,9 +1,8 @@
-"""What HTTP itself is held to, before there is a request: a bounded head, no upgrade to anything else, and an end that
-loses nothing.
+"""HTTP/1.1 with bounded headers, without upgrades, and with a stop that loses no request.
 
 uvicorn's httptools protocol bounds no header (measured: 1.4 GB from one connection), and drops the body of a request
-that offers an upgrade, as Java's HTTP client does with h2c on its first one. At a stop it closes every connection that
-has nothing under way at once, and resets what is on its way there (measured: a request on each of 32 busy ones).
+that offers an upgrade, as Java's HTTP client does with h2c on its first request. When it stops, it closes every idle
+connection at once, and resets requests that are on their way (measured: one on each of 32 busy connections).
 """
 
 import re
@@ -15,7 +14,7 @@ MAX_HEAD_BYTES = 64 * 1024
 """Request line and headers together."""
 
 GRACE = 0.5
-"""Seconds after the begin of a stop in which a request that is on its way may still arrive."""
+"""After a stop begins, a request that is on its way may still arrive for this many seconds."""
 
 _UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 _IGNORED = b"\r\nIgnored:"
@@ -24,10 +23,10 @@ _TOO_LARGE = b'{"detail":"The headers are larger than 65536 bytes"}'
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """HTTP/1.1 as uvicorn speaks it, with a head of at most `MAX_HEAD_BYTES`: a larger one gets 431 and is cut off.
+    """uvicorn's HTTP/1.1, with a head of at most `MAX_HEAD_BYTES`: a larger one gets 431, and the connection is closed.
 
-    At a stop a connection gets one more reply, to what is under way or arrives within `GRACE`, which says that it is
-    the last.
+    When the server stops, each connection gets one more reply: to the request that is in flight, or to one that arrives
+    within `GRACE`. That reply says `Connection: close`.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -40,19 +39,20 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._in_head:
             self._head_bytes += len(data)
             if b"\r\nupgrade:" in data.lower():
-                # RFC 9110, 7.8: a server may ignore the offer. Of equal length, for the parser counts
+                # RFC 9110, 7.8: a server may ignore the offer. The replacement has the same length, because the parser
+                # counts
                 data = _UPGRADE.sub(_IGNORED, data)
         super().data_received(data)
         if self._in_head and self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             self._refuse()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._in_head:  # as uvicorn does it, without a call more for each header
+        if self._in_head:  # uvicorn's code, copied to save a call per header
             name = name.lower()
             if name == b"expect" and value.lower() == b"100-continue":
                 self.expect_100_continue = True
             self.headers.append((name, value))
-        else:  # a trailer: behind the body, read by nobody, and as bounded as the head
+        else:  # a trailer: it follows the body, nobody reads it, and it has the same bound as the head
             self._trailer_bytes += len(name) + len(value) + 4
             if self._trailer_bytes > MAX_HEAD_BYTES:
                 raise ValueError("the trailers are too large")
@@ -62,29 +62,30 @@ class BoundedProtocol(HttpToolsProtocol):
         self.expect_head()
 
     def expect_head(self) -> None:
-        """What comes now is the head of another request."""
+        """The next bytes are the head of another request."""
         self._in_head, self._head_bytes, self._trailer_bytes = True, 0, 0
 
     def on_headers_complete(self) -> None:
         self.check_head()
         super().on_headers_complete()
         if self._stopping:
-            self.cycle.keep_alive = False  # uvicorn says so in the reply, and closes the connection behind it
+            self.cycle.keep_alive = False  # uvicorn says so in the reply, and closes the connection after it
 
     def shutdown(self) -> None:
         self._stopping = True
-        # uvicorn lets the reply to what is under way say that it is the last; nothing, or what has begun, can't say it
+        # uvicorn makes the reply to a request in flight the last one. An idle connection has no such reply, and one
+        # that has begun to reply can't change its headers
         if self.cycle is None or self.cycle.response_started:
             self.loop.call_later(GRACE, super().shutdown)
         else:
             super().shutdown()
 
     def check_head(self) -> None:
-        """Raises ValueError for a head that is too large: the parser stops, and uvicorn calls send_400_response."""
+        """Raises ValueError if the head is too large. The parser then stops, and uvicorn calls `send_400_response`."""
         self._in_head = False
-        # it is no larger than what came before this packet and the packet, which may hold other requests too
+        # an upper bound: what came before this packet, and the whole packet, which may hold other requests too
         if self._head_bytes + self._received > MAX_HEAD_BYTES:
-            # four bytes of each header are colon, blank and line end
+            # per header, colon, blank and line end are four bytes
             size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
             if size > MAX_HEAD_BYTES:
                 raise ValueError("the head is too large")

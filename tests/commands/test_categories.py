@@ -22,8 +22,7 @@ from tabserve.model.release import Release
 from tabserve.training import ingest
 from tabserve.training.ingest import ColumnOptions
 from tabserve.web.app import create_app
-from tabserve.web.codecs import arrow_codec
-from tabserve.web.codecs.json_codec import Requests, TooManyRowsError
+from tabserve.web.codecs import ARROW, JsonRequests, TooManyRowsError, decode_arrow_batch
 from tests.support.arrow import post, stream
 from tests.support.bodies import PUT
 from tests.support.models import GENTOO, ROW, SETTINGS, Trained
@@ -213,7 +212,7 @@ def test_the_documentation_follows_the_schema(source: FakeSource, client: TestCl
 def test_pieces_accept_nothing_more(penguins: Release, data: st.DataObject) -> None:
     """Whatever bytes are put into a good body with texts: if the pieces accept it, the whole does too, and gives the
     same rows."""
-    bodies = Requests(penguins.schema, 5000)
+    bodies = JsonRequests(penguins.schema, 5000)
     form: Callable[[list[dict[str, Any]]], bytes] = data.draw(st.sampled_from([as_columns, as_records]))
     body = bytearray(form(drawn(data.draw(st.sampled_from([1, 2, 300])), data.draw(st.integers(0, 99)))))
     for _ in range(data.draw(st.integers(0, 3))):
@@ -223,9 +222,9 @@ def test_pieces_accept_nothing_more(penguins: Release, data: st.DataObject) -> N
             data.draw(st.sampled_from([b'"', b"\\", b",", b"]", b"}", b":", b"null"])),
         )
         body[at : at + cut] = put
-    found = bodies._parse_in_pieces(bytes(body))
+    found = bodies._decode_in_chunks(bytes(body))
     if found is not None:
-        whole = bodies._parse_whole(bytes(body))
+        whole = bodies._decode_whole(bytes(body))
         assert np.array_equal(found.values, whole.values, equal_nan=True)
         assert found.texts == whole.texts
 
@@ -243,17 +242,17 @@ def test_the_short_validation_accepts_nothing_more(
 ) -> None:
     """Whatever bytes are put into a good row: what msgspec accepts pydantic does too, with the same values; and of any
     double, however it is written, both read the same."""
-    bodies = Requests(penguins.schema, 10, known_only=known_only)
+    bodies = JsonRequests(penguins.schema, 10, refuse_unknown=known_only)
     body = bytearray(
         json.dumps(GENTOO | {"sex": text, "body_mass_g": "*"}, ensure_ascii=False).replace('"*"', number).encode()
     )
     for at, cut, put in edits:
         body[at : at + cut] = put
     try:
-        values = bodies.parse(bytes(body))
+        values = bodies.decode_row(bytes(body))
     except InvalidInputError:
         return
-    assert values == bodies._single.validate_json(bytes(body))
+    assert values == bodies._types.row.validate_json(bytes(body))
     assert all(type(value) is not int for value in values.values())
 
 
@@ -265,7 +264,7 @@ def test_damaged_streams_do_no_harm(penguins: Release, data: st.DataObject) -> N
     for _ in range(data.draw(st.integers(1, 4))):
         body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
     try:
-        rows = arrow_codec.parse_batch(bytes(body), Requests(penguins.schema, 100))
+        rows = decode_arrow_batch(bytes(body), JsonRequests(penguins.schema, 100))
     except (InvalidInputError, TooManyRowsError):
         return
     assert rows.values.shape[1] == len(GENTOO)

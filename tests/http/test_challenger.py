@@ -89,7 +89,7 @@ def test_what_is_answered_is_scored_by_both(service: Service, source: FakeSource
     rows = drawn(300)
     for number, row in enumerate(rows[:250]):
         values = dict(zip(NAMES, row.tolist(), strict=True))
-        service.record(predict(service.state().answering(b"%d" % number).predictor, values, 0))
+        service.record(predict(service.state().model_for(b"%d" % number).predictor, values, 0))
     service.record(predict_batch(service.live().predictor, Rows(rows[250:]), 0))
     score(service)
     truth = comparison.difference(live.outputs(rows), watched.outputs(rows))
@@ -203,7 +203,7 @@ def test_a_challenger_that_is_refused_is_a_reason(source: FakeSource, candidate:
     assert (state.status, state.share, reloads(metrics, "refused"), source.fetched) == ("healthy", 0.0, 0, 2)
     assert state.challenger
     assert (state.challenger.reason or "").startswith("refused: ")
-    assert state.answering(b"anyone") is state.live
+    assert state.model_for(b"anyone") is state.live
     source.candidate = dataclasses.replace(candidate, checksum="another")
     look(service)
     assert tally(service)
@@ -219,7 +219,7 @@ def test_without_a_look_at_the_challenger_all_is_well(
     source.fail_champion = TrackingError("the store is away")
     before = service.state()
     look(service)
-    assert (service.state().challenger, service.state().share) == (before.challenger, before.share)
+    assert (service.state().challenger, service.state().challenger_share) == (before.challenger, before.share)
     source.fail_champion, source.fail_candidate = None, error
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
@@ -279,7 +279,7 @@ def test_what_cannot_be_compared_is_not(source: FakeSource, candidate: Release) 
         assert state.challenger
         assert said in (state.challenger.reason or "")
         assert (state.challenger.tally, state.share, service._challenge.shadow) == (None, 0.0, None)
-        assert state.answering(b"anyone") is state.live
+        assert state.model_for(b"anyone") is state.live
 
 
 def test_the_pair_follows_the_registry(service: Service, source: FakeSource, release: Release) -> None:
@@ -288,10 +288,10 @@ def test_the_pair_follows_the_registry(service: Service, source: FakeSource, rel
     first, old = tally(service), service._challenge.shadow
     source.live = other_version(release, "20260109_000000")
     service.poll()
-    assert service.state().share == 0
-    assert service.state().answering(b"anyone") is service.state().live
+    assert service.state().challenger_share == 0
+    assert service.state().model_for(b"anyone") is service.state().live
     service.poll_challenger()
-    assert service.state().share == 0.3
+    assert service.state().challenger_share == 0.3
     assert tally(service) is not first
     assert tally(service).champion == "20260109_000000"
     assert old
@@ -314,14 +314,14 @@ def test_callers_keep_their_model(service: Service, candidate: Release) -> None:
 
     def chosen(share: float) -> set[bytes]:
         one = dataclasses.replace(state, share=share)
-        given = {caller: one.answering(caller) for caller in callers}
+        given = {caller: one.model_for(caller) for caller in callers}
         return {caller for caller, live in given.items() if live and live.predictor.release is candidate}
 
     assert 0.27 < len(chosen(0.3)) / len(callers) < 0.33
     assert chosen(0.3) == chosen(0.3)
     assert chosen(0.05) < chosen(0.3) < chosen(0.6)
     assert (len(chosen(0.0)), len(chosen(1.0))) == (0, len(callers))
-    assert dataclasses.replace(state, share=1.0).answering(b"") is state.live
+    assert dataclasses.replace(state, share=1.0).model_for(b"") is state.live
 
 
 def test_tallies_are_bounded() -> None:

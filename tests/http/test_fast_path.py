@@ -1,4 +1,4 @@
-"""The short ways: the same answers as by the route, and everything unusual is the route's."""
+"""The fast paths give the same replies as the routes, and unusual requests take the route."""
 
 import json
 import socket
@@ -10,11 +10,15 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import requests
-from starlette.testclient import TestClient
+from starlette.requests import Request
 
-from tabserve.model.release import Release
-from tabserve.web.batches import Batches
-from tabserve.web.codecs import arrow_codec
+from tabserve.inference import Prediction
+from tabserve.model import ClassOutcomes, Release
+from tabserve.web.batch_transport import BatchTransport
+from tabserve.web.codecs import ARROW
+from tabserve.web.context import RequestContext
+from tabserve.web.pipeline import Operation
+from tabserve.web.refusals import Reply
 from tests.support.arrow import stream
 from tests.support.models import ROW, SETTINGS
 from tests.support.servers import Server
@@ -22,7 +26,7 @@ from tests.support.sources import FakeSource
 from tests.support.waiting import until
 
 OWN = {"prediction_id", "timestamp", "request_id"}
-"""What differs between two answers to the same body."""
+"""The keys that differ between two replies to the same body."""
 
 
 @pytest.fixture
@@ -52,23 +56,22 @@ RAW = [
 ]  # fmt: skip
 
 
-def test_both_ways_give_the_same_answer(server: Server) -> None:
-    """Valid, unusual and bad bodies of every kind get the same status, headers and content from the server with the
-    short way as from the application itself; the valid ones went it, and no other did."""
+def test_fast_path_and_route_give_the_same_reply(server: Server) -> None:
+    """Good, unusual and bad bodies get the same status, headers and content by both ways."""
     valid = [
         BODY, json.dumps(ROW | {"petal_width": 99.0}).encode(), json.dumps(dict(reversed(ROW.items()))).encode(),
         json.dumps(dict.fromkeys(ROW, 3)).encode(), json.dumps(ROW, indent=20).encode(),
         BODY.replace(b"0.2", b"0.2" + b"0" * 50), BODY.replace(b"petal_w", b"petal\\u005fw"),
     ]  # fmt: skip
-    client = TestClient(server.app)  # its lifespan is the server's
+    bodies = [*valid, *(json.dumps(content).encode() for content in ODD), *RAW]
     headers = {"Content-Type": "application/json"}
-    for body in [*valid, *(json.dumps(content).encode() for content in ODD), *RAW]:
-        ours = requests.post(f"{server.url}/predict", data=body, headers=headers, timeout=10)
-        route = client.post("/predict", content=body, headers=headers)
-        assert ours.status_code == route.status_code == (200 if body in valid else 422), body
-        assert common(ours.json()) == common(route.json()), body
-        assert set(ours.headers) - {"date"} == set(route.headers), body
-    assert server.short == valid
+    for body in bodies:
+        fast = requests.post(f"{server.url}/predict", data=body, headers=headers, timeout=10)
+        route = requests.post(f"{server.url}/predict?by=route", data=body, headers=headers, timeout=10)
+        assert fast.status_code == route.status_code == (200 if body in valid else 422), body
+        assert common(fast.json()) == common(route.json()), body
+        assert set(fast.headers) == set(route.headers), body
+    assert server.fast_bodies == bodies
 
 
 @pytest.mark.parametrize(
@@ -84,16 +87,16 @@ def test_both_ways_give_the_same_answer(server: Server) -> None:
         (post(BODY, b"Transfer-Encoding: chunked"), 400),
     ],
 )
-def test_what_is_unusual_takes_the_route(server: Server, request_bytes: bytes, status: int) -> None:
-    """Another version, method, path or type, a connection that is to be closed, and two lengths for one body are
-    answered as ever, and not the short way."""
+def test_unusual_requests_take_the_route(server: Server, request_bytes: bytes, status: int) -> None:
+    """Requests with another HTTP version, method, path or content type, with `Connection: close` or with two lengths
+    for one body are answered by the route."""
     assert server.send(request_bytes).startswith(b"HTTP/1.1 %d " % status)
-    assert server.short == []
+    assert server.fast_bodies == []
 
 
 @pytest.mark.parametrize("cut", [1, 50, -len(BODY), -1])
-def test_a_body_in_pieces_is_answered(server: Server, cut: int) -> None:
-    """A request that arrives in two packets, cut in its head or in its body, is answered."""
+def test_a_request_in_two_packets_is_answered(server: Server, cut: int) -> None:
+    """A request that is cut in its head or in its body is answered."""
     whole = post(BODY)
     with closing(socket.create_connection(("127.0.0.1", server.port), timeout=10)) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -104,7 +107,7 @@ def test_a_body_in_pieces_is_answered(server: Server, cut: int) -> None:
 
 
 def test_a_body_in_tiny_chunks_is_answered(server: Server) -> None:
-    """A body that comes a byte a chunk is answered, on the short way, and too many trailers behind it are not."""
+    """A body of one-byte chunks is answered on the fast path. Too many trailers after it are refused."""
     head = post(BODY).partition(b"Content-Length")[0] + b"Transfer-Encoding: chunked\r\n\r\n"
     chunked = head + b"".join(b"1\r\n%c\r\n" % byte for byte in BODY) + b"0\r\n"
     with closing(socket.create_connection(("127.0.0.1", server.port), timeout=10)) as connection:
@@ -113,20 +116,21 @@ def test_a_body_in_tiny_chunks_is_answered(server: Server) -> None:
         assert reply.startswith(b"HTTP/1.1 200 ")
         assert b"of-a-trailer" not in reply
         connection.sendall(chunked + b"".join(b"x: %b\r\n" % (b"y" * 1000) for _ in range(100)))
-        assert connection.recv(65536).startswith(b"HTTP/1.1 400 ")
-    assert server.short == [BODY]
+        refused = connection.recv(65536)
+        assert refused.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 431 "))  # by whether they come with the head
+    assert server.fast_bodies == [BODY]
 
 
-def test_of_two_content_types_the_first_counts(server: Server) -> None:
-    """A body that is announced as two things is taken for the first of them, on both ways."""
+def test_first_of_two_content_types_counts(server: Server) -> None:
+    """Of two Content-Type headers both ways take the first."""
     twice = post(BODY).replace(b"Content-Type", b"Content-Type: text/plain\r\nContent-Type")
     with closing(socket.create_connection(("127.0.0.1", server.port), timeout=10)) as connection:
         connection.sendall(twice)
         assert connection.recv(65536).startswith(b"HTTP/1.1 415 ")
 
 
-def test_requests_one_after_the_other_keep_their_order(server: Server) -> None:
-    """Requests of both ways, sent in one packet without waiting, are answered in their order on one connection."""
+def test_pipelined_requests_are_answered_in_order(server: Server) -> None:
+    """Requests for both ways, sent in one packet on one connection, are answered in their order."""
     names = [f"id-{number}" for number in range(9)]
     parts = []
     for number, name in enumerate(names):
@@ -138,14 +142,11 @@ def test_requests_one_after_the_other_keep_their_order(server: Server) -> None:
     positions = [replies.find(b"x-request-id: %b\r\n" % name.encode()) for name in names]
     assert -1 not in positions
     assert positions == sorted(positions)
-    assert len(server.short) == 3  # what comes behind a request that is under way waits for it
+    assert len(server.fast_bodies) == 3  # a request behind one that is in flight waits, and takes the route
 
 
-def test_an_idle_connection_is_closed_and_a_slow_request_is_not(
-    release: Release, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A connection is closed when nothing has come for a while after a reply, however many requests it has had, but not
-    while a request on it has begun."""
+def test_idle_connection_is_closed_but_slow_request_is_not(release: Release, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection is closed when no request begins for a while after a reply, but not while a request has begun."""
     with (
         Server(FakeSource(release), monkeypatch, timeout_keep_alive=1).running() as server,
         closing(socket.create_connection(("127.0.0.1", server.port), timeout=10)) as slow,
@@ -167,23 +168,23 @@ def test_an_idle_connection_is_closed_and_a_slow_request_is_not(
         slow.sendall(post(BODY)[20:])
         assert slow.recv(65536).startswith(b"HTTP/1.1 200 ")
         assert slow.recv(65536) == b""
-        assert len(server.short) == 4
+        assert len(server.fast_bodies) == 4
 
 
 def test_a_body_over_the_limit_is_refused(server: Server) -> None:
-    """A body over the limit is refused, however it is announced."""
+    """A body over the limit is refused, with an announced length or in chunks."""
     body = b" " * SETTINGS.max_body_bytes + BODY
     for data in (body, iter([body])):
         reply = requests.post(f"{server.url}/predict", data, headers={"Content-Type": "application/json"}, timeout=10)
         assert reply.status_code == 413
-    assert server.short == []
+    assert server.fast_bodies == []
 
 
-def test_what_went_the_short_way_is_remembered_and_counted(server: Server) -> None:
-    """History, counters and request id are those of any prediction."""
+def test_fast_path_predictions_are_recorded_and_counted(server: Server) -> None:
+    """History, counters and request id are the same as on the route."""
     reply = requests.post(f"{server.url}/predict", json=ROW, headers={"X-Request-ID": "mine"}, timeout=10)
     assert reply.headers["x-request-id"] == "mine"
-    assert len(server.short) == 1
+    assert len(server.fast_bodies) == 1
     (entry,) = requests.get(f"{server.url}/predictions/history", timeout=10).json()["predictions"]
     assert entry == reply.json() | {"inputs": ROW, "latency_ms": entry["latency_ms"]}
     metrics = requests.get(f"{server.url}/metrics", timeout=10).json()
@@ -191,12 +192,30 @@ def test_what_went_the_short_way_is_remembered_and_counted(server: Server) -> No
     assert 0 < metrics["latency_ms"]["p50"] < 10_000
 
 
-def test_a_mistake_of_our_own_is_answered_by_the_route(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the short way fails, the route answers: with 500, if it fails over the same."""
-    monkeypatch.setattr("tabserve.web.codecs.json_codec.encode_prediction", lambda _: 1 // 0)
+def test_internal_error_on_the_fast_path_is_a_500(
+    server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """If the fast path fails, the caller gets a 500 with the request id that the log has, and nothing is counted as
+    predicted."""
+    monkeypatch.setattr(Prediction, "reply", lambda _: 1 // 0)
     reply = requests.post(f"{server.url}/predict", json=ROW, timeout=10)
     assert (reply.status_code, reply.headers["content-type"]) == (500, "application/json")
-    assert requests.get(f"{server.url}/metrics", timeout=10).json()["predictions_total"] == 0
+    (logged,) = [record for record in caplog.records if record.exc_info]
+    assert vars(logged)["request_id"] == reply.json()["request_id"] == reply.headers["x-request-id"]
+    metrics = requests.get(f"{server.url}/metrics", timeout=10).json()
+    assert (metrics["predictions_total"], metrics["requests"]["/predict"]) == (0, {"500": 1})
+
+
+def test_refusals_on_the_fast_path_say_when_to_retry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a model the fast path gives a 503 with `Retry-After` and the reason, as the route does."""
+    source = FakeSource()
+    with Server(source, monkeypatch).running(ready=503) as server:
+        fast = requests.post(f"{server.url}/predict", json=ROW, timeout=10)
+        route = requests.post(f"{server.url}/predict?by=route", json=ROW, timeout=10)
+        assert fast.status_code == route.status_code == 503
+        assert fast.headers["retry-after"] == route.headers["retry-after"]
+        assert common(fast.json()) == common(route.json())
+        assert len(server.fast_bodies) == 1
 
 
 COLUMNS = {"columns": {name: [value, 99.0] for name, value in ROW.items()}}
@@ -212,46 +231,59 @@ BAD_BATCHES = [
 UNUSUAL_BATCHES = [GOOD_BATCHES[0].replace(b"petal_w", b"petal\\u005fw"), GOOD_BATCHES[1].replace(b"rec", b"\\u0072ec")]
 
 
-def whole(reply: requests.Response) -> Any:
-    if reply.headers["content-type"] == arrow_codec.MEDIA_TYPE:
+def content_of(reply: requests.Response) -> Any:
+    if reply.headers["content-type"] == ARROW:
         answers = pa.ipc.open_stream(reply.content).read_all()
-        said = json.loads(answers.schema.metadata[b"batch"])
-        return answers.to_pydict() | {name: said[name] for name in ("model_version", "warnings")}
+        metadata = json.loads(answers.schema.metadata[b"batch"])
+        return answers.to_pydict() | {name: metadata[name] for name in ("model_version", "warnings")}
     return {key: value for key, value in common(reply.json()).items() if key != "batch_id"}
 
 
-def test_batches_get_the_same_answer_on_both_ways(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Good, unusual and bad batches of every form get the same status, headers and content whether they are announced
-    with their length, and may go the short way, or come in chunks, and can't; good ones went it, and no others did."""
-    short = []
-    answer = Batches.answer
+def test_batch_transport_and_route_give_the_same_reply(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Good, unusual and bad batches of every form get the same status, headers and content by both ways."""
+    fast: list[bytes] = []
+    reply_to = BatchTransport._reply
 
-    async def listen(batches: Batches, body: bytes, media_type: str, *, explain: bool = True) -> bytes:
-        reply = await answer(batches, body, media_type, explain=explain)
-        if not explain:
-            short.append(body)
-        return reply
+    async def observed(
+        transport: BatchTransport, operation: Operation, context: RequestContext, request: Request
+    ) -> Reply:
+        fast.append(operation.media_type.encode())
+        return await reply_to(transport, operation, context, request)
 
-    monkeypatch.setattr(Batches, "answer", listen)
-    for body in [*GOOD_BATCHES, *UNUSUAL_BATCHES, *BAD_BATCHES]:
+    monkeypatch.setattr(BatchTransport, "_reply", observed)
+    batches = [*GOOD_BATCHES, *UNUSUAL_BATCHES, *BAD_BATCHES]
+    for body in batches:
         is_stream = body[:4] == b"\xff\xff\xff\xff"
-        headers = {"Content-Type": arrow_codec.MEDIA_TYPE if is_stream else "application/json", "X-Request-ID": "mine"}
+        # the route takes a type that is written in other words; an Arrow stream has one way to be written
+        types = [ARROW, ARROW] if is_stream else ["application/json", "application/json; charset=utf-8"]
         url = f"{server.url}/predict/batch"
-        known = requests.post(url, body, headers=headers, timeout=10)
-        chunked = requests.post(url, iter([body]), headers=headers, timeout=10)
-        assert known.status_code == chunked.status_code == (422 if body in BAD_BATCHES else 200), body
-        assert whole(known) == whole(chunked)
-        assert known.headers["x-request-id"] == "mine"
-        assert set(known.headers) == set(chunked.headers)
-    assert short == GOOD_BATCHES
+        replies = [
+            requests.post(url, body, headers={"Content-Type": media_type, "X-Request-ID": "mine"}, timeout=10)
+            for media_type in types
+        ]
+        for reply in replies:
+            assert reply.status_code == (422 if body in BAD_BATCHES else 200), body
+            assert reply.headers["x-request-id"] == "mine"
+        assert content_of(replies[0]) == content_of(replies[1])
+        assert set(replies[0].headers) == set(replies[1].headers)
+    streams = sum(body[:4] == b"\xff\xff\xff\xff" for body in batches)
+    assert len(fast) == len(batches) + streams
     counted = requests.get(f"{server.url}/metrics", timeout=10).json()
     good = 2 * (len(GOOD_BATCHES) + len(UNUSUAL_BATCHES))
     assert counted["requests"]["/predict/batch"] == {"200": good, "422": 2 * len(BAD_BATCHES)}
     assert counted["predictions_total"] == 2 * good
 
 
-def test_a_batch_that_breaks_off_is_nobodys_mistake(server: Server) -> None:
-    """A connection that breaks inside a batch counts as the caller's mistake, and nothing is predicted."""
+def test_batch_in_chunks_is_answered(server: Server) -> None:
+    """A batch without an announced length is answered, and one that grows over the limit is refused."""
+    url, headers = f"{server.url}/predict/batch", {"Content-Type": "application/json"}
+    assert requests.post(url, iter([GOOD_BATCHES[0]]), headers=headers, timeout=10).status_code == 200
+    large = iter([b" " * SETTINGS.max_batch_bytes, GOOD_BATCHES[0]])
+    assert requests.post(url, large, headers=headers, timeout=60).status_code == 413
+
+
+def test_batch_whose_connection_breaks_counts_as_a_400(server: Server) -> None:
+    """A connection that breaks inside a batch counts as a 400, and nothing is predicted."""
     head = b"POST /predict/batch HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n"
     with closing(socket.create_connection(("127.0.0.1", server.port), timeout=10)) as connection:
         connection.sendall(head + b'{"columns"')
@@ -261,11 +293,9 @@ def test_a_batch_that_breaks_off_is_nobodys_mistake(server: Server) -> None:
     assert counted["predictions_total"] == 0
 
 
-def test_a_mistake_of_our_own_in_a_batch_is_answered_by_the_route(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """When the short way of a batch fails, the route answers: with 500, if it fails over the same."""
-    monkeypatch.setattr("tabserve.web.codecs.json_codec.encode_batch", lambda _: 1 // 0)
+def test_internal_error_in_a_batch_is_a_500(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a batch fails, the caller gets a 500, and nothing is counted as predicted."""
+    monkeypatch.setattr(ClassOutcomes, "columns", lambda _: 1 // 0)
     reply = requests.post(f"{server.url}/predict/batch", json=COLUMNS, timeout=10)
     assert (reply.status_code, set(reply.json())) == (500, {"detail", "request_id"})
     assert requests.get(f"{server.url}/metrics", timeout=10).json()["predictions_total"] == 0

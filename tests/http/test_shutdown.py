@@ -89,19 +89,20 @@ def test_a_kill_under_load_leaves_nothing_in_the_way(
     assert register(workspace, new, made.checksum) == "2"
     client = workspace.store().connect()
 
-    def kill(live: str, number: str, seen: str) -> None:
-        """Kills a server of the version that is live once this one is champion, and that one is served."""
+    def kill(served: str, number: str, *, swapped_to: str | None) -> None:
+        """Moves the alias under a server of this version, and kills it: at once, or when it serves the other version."""
         with serving(workspace) as (url, process):
-            until(lambda: version(url) == live)
+            until(lambda: version(url) == served)
             with load(url, 32, [SHORT_WAY, ROUTE]) as sent:
                 until(lambda: sent.answered > 500)
                 client.set_registered_model_alias("iris-classifier", "champion", number)
-                until(lambda: version(url) == seen)
+                if swapped_to:
+                    until(lambda: version(url) == swapped_to)
                 process.kill()
                 assert process.wait() == -signal.SIGKILL
 
-    kill(old, "2", seen=old)
-    kill(new, "1", seen=old)
+    kill(old, "2", swapped_to=None)
+    kill(new, "1", swapped_to=old)
     with serving(workspace) as (url, _):
         until(lambda: version(url) == old)
         assert requests.get(f"{url}/health", timeout=10).json()["status"] == "healthy"

@@ -1,4 +1,4 @@
-"""The application around the service: states, errors of our own making, documentation that tells the truth."""
+"""The application: its states, its refusals, its internal errors, and documentation that is true."""
 
 import json
 import logging
@@ -15,18 +15,16 @@ from referencing import Registry, Resource
 from starlette.testclient import TestClient
 
 from tabserve.errors import InvalidInputError, TrackingError
-from tabserve.model.release import Release
-from tabserve.model.schema import Schema
-from tabserve.model.task import Classification
-from tabserve.monitoring.history import History
-from tabserve.web.app import create_app
-from tabserve.web.codecs import json_codec
-from tabserve.web.codecs.json_codec import TooManyRowsError
+from tabserve.inference import Prediction
+from tabserve.model import Classification, Release, Schema
+from tabserve.monitoring import History
+from tabserve.web import create_app
+from tabserve.web.codecs import JSON, JsonRequests, TooManyRowsError
 from tests.support.models import ROW, SETTINGS, Trained
 from tests.support.sources import FakeSource
 from tests.support.waiting import until
 
-BATCH_CAP = 50
+MAX_ROWS = 50
 
 
 @pytest.fixture
@@ -36,8 +34,8 @@ def source(release: Release) -> FakeSource:
 
 @pytest.fixture
 def client(source: FakeSource) -> Iterator[TestClient]:
-    capped = SETTINGS.model_copy(update={"max_batch_rows": BATCH_CAP})
-    with TestClient(create_app(capped, source), raise_server_exceptions=False) as client:
+    limited = SETTINGS.model_copy(update={"max_batch_rows": MAX_ROWS})
+    with TestClient(create_app(limited, source), raise_server_exceptions=False) as client:
         if source.live:
             until(lambda: client.get("/readyz").status_code == 200)
         else:
@@ -46,9 +44,9 @@ def client(source: FakeSource) -> Iterator[TestClient]:
 
 
 @pytest.mark.parametrize("source", [FakeSource()])
-def test_without_a_model_every_route_says_so(client: TestClient, source: FakeSource, release: Release) -> None:
-    """With no model /health, /readyz, /predict and /model/info give 503 with the same words, the rest works, and the
-    first model makes all of them work."""
+def test_without_a_model_routes_say_so_and_recover(client: TestClient, source: FakeSource, release: Release) -> None:
+    """Without a model /health, /readyz, /predict and /model/info give 503 with the same reason, the others work, and
+    the first model makes all of them work."""
     bodies = {
         "/health": client.get("/health"),
         "/readyz": client.get("/readyz"),
@@ -71,8 +69,8 @@ def test_without_a_model_every_route_says_so(client: TestClient, source: FakeSou
     assert client.post("/predict", json=ROW).status_code == 200
 
 
-def test_a_store_that_is_away_degrades_and_goes_on(client: TestClient, source: FakeSource) -> None:
-    """While the registry can't be asked, /health is degraded with 200 and the reason, and predictions go on."""
+def test_unreachable_registry_degrades_health_only(client: TestClient, source: FakeSource) -> None:
+    """While the registry can't be reached, /health is degraded with 200 and the reason, and predictions go on."""
     source.fail_champion = TrackingError("the store is away")
     until(lambda: client.get("/health").json()["status"] == "degraded")
     health = client.get("/health")
@@ -81,15 +79,15 @@ def test_a_store_that_is_away_degrades_and_goes_on(client: TestClient, source: F
     assert client.post("/predict", json=ROW).status_code == 200
 
 
-def test_our_own_mistakes_are_answered_and_logged(
+def test_internal_error_is_answered_and_logged(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A mistake of the server's own gives a JSON 500 with the id that its log has, and no traceback to the caller."""
+    """An internal error gives a JSON 500 with the request id that the log has, and no traceback to the caller."""
 
-    def fail(_: object) -> bytes:
+    def fail(_: object) -> dict[str, object]:
         raise ZeroDivisionError("a secret")
 
-    monkeypatch.setattr(json_codec, "encode_prediction", fail)
+    monkeypatch.setattr(Prediction, "reply", fail)
     response = client.post("/predict", json=ROW, headers={"X-Request-ID": "find-me"})
     assert response.status_code == 500
     assert response.json()["request_id"] == response.headers["x-request-id"] == "find-me"
@@ -98,23 +96,23 @@ def test_our_own_mistakes_are_answered_and_logged(
     assert vars(record)["request_id"] == "find-me"
 
 
-def test_what_cannot_be_encoded_is_not_remembered(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A prediction enters history and counters only once its reply has been encoded."""
-    monkeypatch.setattr(json_codec, "encode_prediction", lambda _: 1 // 0)
+def test_prediction_that_cannot_be_encoded_is_not_recorded(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A prediction enters history and counters only after its reply has been encoded."""
+    monkeypatch.setattr(Prediction, "reply", lambda _: {"prediction": object()})
     client.post("/predict", json=ROW)
     assert client.get("/predictions/history").json()["total"] == 0
     assert client.get("/metrics").json()["predictions_total"] == 0
 
 
-def test_a_history_that_fails_does_not_fail_the_caller(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failing_history_does_not_fail_the_caller(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the history fails, the caller still gets the prediction and the metrics still count it."""
     monkeypatch.setattr(History, "observe", lambda *_: 1 // 0)
     assert client.post("/predict", json=ROW).status_code == 200
     assert client.get("/metrics").json()["predictions_total"] == 1
 
 
-def test_bad_input_is_one_line_in_the_log(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
-    """A refused body is logged in one line without traceback or body; a success and a probe are not logged at info."""
+def test_refused_body_is_one_line_in_the_log(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    """A refused body is one log line without traceback or content. A success and a probe are not logged at info."""
     with caplog.at_level(logging.INFO, "tabserve.web"):
         client.post("/predict", content=b'{"secret":', headers={"Content-Type": "application/json"})
         client.post("/predict", json=ROW)
@@ -124,12 +122,12 @@ def test_bad_input_is_one_line_in_the_log(client: TestClient, caplog: pytest.Log
     assert "secret" not in str(vars(record))
 
 
-def test_a_batch_over_the_cap_is_refused_with_the_cap(client: TestClient) -> None:
-    """A batch of one row more than the cap is refused with 413 and the cap's number; one at the cap is answered."""
-    assert client.post("/predict/batch", json={"records": [ROW] * BATCH_CAP}).status_code == 200
-    response = client.post("/predict/batch", json={"records": [ROW] * (BATCH_CAP + 1)})
+def test_batch_over_the_row_limit_is_refused(client: TestClient) -> None:
+    """A batch of one row too many is refused with 413 and the limit; one at the limit is answered."""
+    assert client.post("/predict/batch", json={"records": [ROW] * MAX_ROWS}).status_code == 200
+    response = client.post("/predict/batch", json={"records": [ROW] * (MAX_ROWS + 1)})
     assert response.status_code == 413
-    assert str(BATCH_CAP) in response.json()["detail"]
+    assert str(MAX_ROWS) in response.json()["detail"]
 
 
 @pytest.mark.parametrize(
@@ -147,7 +145,8 @@ def test_a_batch_over_the_cap_is_refused_with_the_cap(client: TestClient) -> Non
     ],
 )
 def test_batches_are_as_strict_as_single_rows(client: TestClient, body: str) -> None:
-    """What /predict refuses, /predict/batch refuses: duplicate keys, long numbers, NaN, missing columns, both forms."""
+    """/predict/batch refuses what /predict refuses, in both forms: duplicate keys, long numbers, NaN, missing
+    columns."""
     response = client.post("/predict/batch", content=body, headers={"Content-Type": "application/json"})
     assert response.status_code == 422, response.text
 
@@ -161,23 +160,23 @@ def test_batches_are_as_strict_as_single_rows(client: TestClient, body: str) -> 
         b'{"sepal_length":1,"sepal_width":1,"petal_length":1,"petal_width":1},' * 200_000 + b"{}",
     ],
 )
-def test_a_flood_is_refused_before_it_is_read(release: Release, row: bytes) -> None:
-    """Bodies of many megabytes that would make a problem of each of their fields are refused for their size alone."""
-    requests = json_codec.Requests(release.schema, 100_000)
+def test_flood_of_members_is_refused_before_validation(release: Release, row: bytes) -> None:
+    """Bodies of many megabytes, each field of which would be a problem of its own, are refused without the memory."""
+    requests = JsonRequests(release.schema, 100_000)
     tracemalloc.start()
     try:
         for body in (b'{"records":[' + row + b"]}", b'{"columns":' + row + b"}", b" " * 20 + row):
-            for parse in (requests.parse, requests.parse_batch):
+            for decode in (requests.decode_row, requests.decode_batch):
                 with pytest.raises((InvalidInputError, TooManyRowsError)):
-                    parse(body)
+                    decode(body)
         assert tracemalloc.get_traced_memory()[1] < 4 * len(row) + 2**20
     finally:
         tracemalloc.stop()
 
 
 @pytest.mark.parametrize(("digits", "accepted"), [("1." + "1" * 62, True), ("1." + "1" * 63, False)])
-def test_a_number_has_at_most_64_characters(client: TestClient, digits: str, accepted: bool) -> None:
-    """A number of 64 characters is taken, one of 65 refused by name; a sign and an exponent count too."""
+def test_number_has_at_most_64_characters(client: TestClient, digits: str, accepted: bool) -> None:
+    """A number of 64 characters is accepted, one of 65 is refused by name; a sign and an exponent count too."""
     for text in (digits, "-" + digits[:-1], digits[:-4] + "e-10"):
         body = json.dumps(ROW | {"petal_width": 0.5}).replace("0.5", text)
         response = client.post("/predict", content=body, headers={"Content-Type": "application/json"})
@@ -185,8 +184,8 @@ def test_a_number_has_at_most_64_characters(client: TestClient, digits: str, acc
         assert accepted or response.json()["detail"][0]["loc"] == ["body", "petal_width"]
 
 
-def test_odd_accept_headers_get_the_counters(client: TestClient) -> None:
-    """Whatever stands in the Accept header, both metrics routes answer, and repeat nothing of it."""
+def test_odd_accept_headers_get_the_metrics(client: TestClient) -> None:
+    """Both metrics routes answer any Accept header, and repeat nothing of it."""
     for accept in (
         "application/openmetrics-text; version=latest",
         "text/plain;version=..",
@@ -214,8 +213,8 @@ def schema_of(document: dict[str, Any], reference: str) -> Draft202012Validator:
     return Draft202012Validator({"$ref": f"urn:api{reference}"}, registry=registry)
 
 
-def test_every_reply_is_as_documented(client: TestClient) -> None:
-    """Each reply, errors too, is what the document says of its route and status: no key more, no key less."""
+def test_every_reply_matches_its_documentation(client: TestClient) -> None:
+    """Each reply, errors too, matches the document's schema of its route and status: no key more, no key less."""
     client.post("/predict", json=ROW | {"petal_width": 99})
     document = client.get("/openapi.json").json()
     requests: list[tuple[str, str, dict[str, Any]]] = [
@@ -225,7 +224,7 @@ def test_every_reply_is_as_documented(client: TestClient) -> None:
         (
             "post",
             "/predict",
-            {"content": b" " * (SETTINGS.max_body_bytes + 1), "headers": {"Content-Type": json_codec.JSON}},
+            {"content": b" " * (SETTINGS.max_body_bytes + 1), "headers": {"Content-Type": JSON}},
         ),
         ("post", "/predict/batch", {"json": {"records": [ROW, ROW | {"petal_width": 99}]}}),
         ("post", "/predict/batch", {"json": {"records": [ROW] * 99}}),
@@ -244,8 +243,8 @@ def test_every_reply_is_as_documented(client: TestClient) -> None:
         assert not problems, (path, response.status_code, problems)
 
 
-def test_the_documented_body_is_the_one_that_is_validated(client: TestClient) -> None:
-    """A body passes the documented schema exactly when it is accepted, as far as a JSON schema can say it."""
+def test_documented_body_is_the_validated_one(client: TestClient) -> None:
+    """A body is accepted exactly when it passes the documented schema, as far as a JSON schema can say it."""
     document = client.get("/openapi.json").json()
     single, batch = (schema_of(document, f"#/components/schemas/{name}") for name in ("PredictRequest", "BatchRequest"))
     bad_values: list[Any] = ["1", True, None, [], {}, 1e39, -1e39]
@@ -259,17 +258,17 @@ def test_the_documented_body_is_the_one_that_is_validated(client: TestClient) ->
 
 
 def test_features_may_have_any_name(trained: Trained) -> None:
-    """Names that are no Python names, look like methods, or contain colons and quotes are served as they are."""
+    """Names that are no Python names, look like methods, or contain colons and quotes are served unchanged."""
     names = ["length (cm)", "copy", 'a:b"c', "_x"]
     features = [
         feature.model_copy(update={"name": name}) for feature, name in zip(trained.schema.features, names, strict=True)
     ]
-    requests = json_codec.Requests(
+    requests = JsonRequests(
         Schema(target="kind", features=tuple(features), task=Classification(classes=trained.schema.task.classes)), 10
     )
     row = dict.fromkeys(names, 1.0)
-    assert requests.parse(json.dumps(row).encode()) == row
-    assert requests.parse_batch(json.dumps({"records": [row, row]}).encode()).values.shape == (2, 4)
+    assert requests.decode_row(json.dumps(row).encode()) == row
+    assert requests.decode_batch(json.dumps({"records": [row, row]}).encode()).values.shape == (2, 4)
     assert set(requests.json_schemas("{model}")["PredictRequest"]["required"]) == set(names)
 
 
@@ -291,11 +290,92 @@ BODIES = (
 )
 
 
+CLOSING = {"[": "]", '{"a":': "}", '[{"a":': "}]"}
+
+
+def nested(opening: str, depth: int, inner: str) -> str:
+    return opening * depth + inner + CLOSING[opening] * depth
+
+
+NESTED = st.recursive(
+    st.sampled_from(["1", "-0.5", "true", "null", '"x"', "NaN", "1e999", "9" * 100]),
+    lambda inner: st.builds(
+        nested,
+        st.sampled_from(list(CLOSING)),
+        st.sampled_from([1, 2, 50, 200, 500, 1000, 5000, 100_000]),
+        inner,
+    ),
+    max_leaves=3,
+)
+"""JSON texts of any depth, mixed of arrays and objects."""
+
+NAMES = st.sampled_from([*ROW, "x", "records", "columns", "sepal_length\\u0000"])
+ROW_START = json.dumps(ROW)[:-1]
+
+STRUCTURES = st.one_of(
+    NESTED,
+    # a good row with a member of any depth: a feature again, or an unknown field
+    st.builds(lambda name, text: f'{ROW_START}, "{name}": {text}}}', NAMES, NESTED),
+    # the same in a batch, in both forms
+    st.builds(lambda form, text: f'{{"{form}": {text}}}', st.sampled_from(["records", "columns"]), NESTED),
+    st.builds(lambda name, text: f'{{"records": [{ROW_START}, "{name}": {text}}}]}}', NAMES, NESTED),
+    st.builds(lambda name, text: f'{{"columns": {{"sepal_length": [1], "{name}": [{text}]}}}}', NAMES, NESTED),
+    # many items, many members, long keys and texts
+    st.builds(lambda count, text: "[" + ",".join([text] * count) + "]", st.sampled_from([1, 100]), NESTED),
+    st.builds(
+        lambda count, text: "{" + ",".join(f'"k{number}": {text}' for number in range(count)) + "}",
+        st.sampled_from([1, 30, 3000]),
+        st.sampled_from(["1", "[]", "{}", '"x"']),
+    ),
+    st.builds(lambda size: json.dumps({"x" * size: "y" * size}), st.sampled_from([10, 1000, 100_000])),
+)
+
+
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(path=st.sampled_from(["/predict", "/predict/batch"]), body=BODIES)
-def test_no_body_whatever_is_a_server_error(client: TestClient, path: str, body: bytes) -> None:
+def test_no_bytes_are_a_server_error(client: TestClient, path: str, body: bytes) -> None:
     """Whatever bytes come, the reply is 200 or a 4xx, strict JSON, and an error has at most 16 KiB."""
+    expect_answer_or_refusal(client, path, body)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@given(path=st.sampled_from(["/predict", "/predict/batch"]), text=STRUCTURES)
+def test_no_structure_is_a_server_error(
+    client: TestClient, caplog: pytest.LogCaptureFixture, path: str, text: str
+) -> None:
+    """However deep, large or mixed a JSON body is, the reply is 200 or a 4xx, and no decoder fails unexpectedly."""
+    expect_answer_or_refusal(client, path, text.encode())
+    assert "a decoder failed" not in caplog.text
+
+
+@pytest.mark.parametrize("depth", [100, 1000, 100_000])
+@pytest.mark.parametrize("path", ["/predict", "/predict/batch"])
+def test_unknown_field_nested_deeply_is_refused(client: TestClient, path: str, depth: int) -> None:
+    """A row with an unknown field is refused with 422, however deeply that field is nested."""
+    row = f'{ROW_START}, "unknown": {"[" * depth}{"]" * depth}}}'
+    body = row if path == "/predict" else f'{{"records": [{row}]}}'
     response = client.post(path, content=body, headers={"Content-Type": "application/json"})
-    assert response.status_code in (200, 422), response.text
+    assert response.status_code == 422
+
+
+@pytest.mark.parametrize("error", [RecursionError(), MemoryError(), OverflowError(), KeyError(1), SystemError()])
+def test_any_exception_of_a_decoder_is_a_refusal(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    """Whatever exception decoding raises, the caller gets a 422 and the log one line."""
+
+    def fail(*_: object) -> bool:
+        raise error
+
+    monkeypatch.setattr("tabserve.web.codecs.json_requests.has_long_number", fail)
+    body = json.dumps(ROW, indent=40)  # long enough to be looked at twice
+    response = client.post("/predict", content=body, headers={"Content-Type": "application/json"})
+    assert (response.status_code, response.json()["detail"][0]["loc"]) == (422, ["body"])
+    assert caplog.text.count("a decoder failed") == 1
+
+
+def expect_answer_or_refusal(client: TestClient, path: str, body: bytes) -> None:
+    response = client.post(path, content=body, headers={"Content-Type": "application/json"})
+    assert response.status_code in (200, 413, 422), response.text[:500]
     json.loads(response.content, parse_constant=pytest.fail)
     assert response.status_code == 200 or len(response.content) <= 16 * 1024

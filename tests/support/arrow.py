@@ -5,7 +5,7 @@ from typing import Any
 import pyarrow as pa
 from starlette.testclient import TestClient
 
-from tabserve.web.codecs import arrow_codec
+from tabserve.web.codecs import ARROW
 
 
 def stream(rows: pa.Table, **options: Any) -> bytes:
@@ -17,4 +17,4 @@ def stream(rows: pa.Table, **options: Any) -> bytes:
 
 
 def post(client: TestClient, body: bytes) -> Any:
-    return client.post("/predict/batch", content=body, headers={"Content-Type": arrow_codec.MEDIA_TYPE})
+    return client.post("/predict/batch", content=body, headers={"Content-Type": ARROW})

@@ -15,8 +15,10 @@ import requests
 import uvicorn
 
 from tabserve.cli import addresses
-from tabserve.web.app import create_app
-from tabserve.web.fast_path import FastPredict, protocol_around
+from tabserve.web import create_app
+from tabserve.web.context import RequestContext
+from tabserve.web.fast_path import FastPath, FastProtocol
+from tabserve.web.refusals import Reply
 from tests.support.models import SETTINGS
 from tests.support.project import PYTHON
 from tests.support.sources import FakeSource
@@ -84,34 +86,36 @@ def version(url: str) -> Any:
 
 
 class Server:
-    """A server with the short way, on a port of its own; `short` are the bodies that went it."""
+    """A server with the fast path, in a thread, on a port of its own.
+
+    Attributes:
+        fast_bodies: the bodies that took the fast path.
+    """
 
     def __init__(self, source: FakeSource, monkeypatch: pytest.MonkeyPatch, **options: Any) -> None:
         self.app = create_app(SETTINGS, source)
-        self.short: list[bytes] = []
-        answer = FastPredict.answer
+        self.fast_bodies: list[bytes] = []
+        respond = FastPath.respond
 
-        def listen(fast: FastPredict, headers: Any, body: bytes, began: float) -> Any:
-            answered = answer(fast, headers, body, began)
-            if answered:
-                self.short.append(body)
-            return answered
+        def observed(fast_path: FastPath, context: RequestContext, body: bytes) -> Reply:
+            self.fast_bodies.append(body)
+            return respond(fast_path, context, body)
 
-        monkeypatch.setattr(FastPredict, "answer", listen)
+        monkeypatch.setattr(FastPath, "respond", observed)
         self.port = addresses.free("127.0.0.1")
         self.url = f"http://127.0.0.1:{self.port}"
-        protocol = protocol_around(self.app.state.fast)
         config = uvicorn.Config(
-            self.app, port=self.port, http=protocol, loop="uvloop", log_config=None, server_header=False, **options
+            self.app, port=self.port, http=FastProtocol, loop="uvloop", log_config=None, server_header=False, **options
         )
         self.server = uvicorn.Server(config)
 
     @contextmanager
-    def running(self) -> Iterator["Server"]:
+    def running(self, ready: int = 200) -> Iterator["Server"]:
+        """Runs until the block ends. The block begins when /readyz has the status `ready`."""
         thread = threading.Thread(target=self.server.run)
         thread.start()
         try:
-            until(lambda: self.server.started and requests.get(f"{self.url}/readyz", timeout=5).status_code == 200)
+            until(lambda: self.server.started and status(f"{self.url}/readyz") == ready)
             yield self
         finally:
             self.server.should_exit = True

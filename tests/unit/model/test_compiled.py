@@ -53,7 +53,7 @@ def arrays(model: Compiled) -> Arrays:
 
 
 def read(content: bytes) -> Compiled:
-    return compiled.read(content, SCHEMA.features, len(SCHEMA.task.classes))
+    return compiled.read(content, SCHEMA.features, SCHEMA.task.outputs)
 
 
 @pytest.mark.parametrize("model", [forest(), linear()])
@@ -91,14 +91,14 @@ def put(name: str, at: int, value: float) -> Callable[[Arrays], None]:
         (put("child", 0, 2**31 - 1), "child outside"),
         (put("child", 1, 4), "leaf without values"),
         (put("child", 1, -1), "leaf without values"),
-        (put("feature", 0, 4), "feature beyond the 4"),
-        (put("feature", 0, -2), "feature beyond the 4"),
+        (put("feature", 0, 4), "column beyond the 4"),
+        (put("feature", 0, -2), "column beyond the 4"),
         (put("feature", 5, 0), "before its parent"),
         (put("roots", 1, 6), "root outside"),
         (put("roots", 1, -1), "root outside"),
-        (put("cut", 0, np.nan), "cut that is no number"),
-        (put("leaves", 0, np.inf), "leaf that is no number"),
-        (put("start", 0, np.nan), "doesn't start with 2 numbers"),
+        (put("cut", 0, np.nan), "cut that is not finite"),
+        (put("leaves", 0, np.inf), "leaf value that is not finite"),
+        (put("start", 0, np.nan), "doesn't start with 2 finite numbers"),
         (put("count", 2, 3), "other features than the schema"),
         (put("count", 0, 1), "other features than the schema"),
         (put("codes", 2, 1), "categories outside"),
@@ -108,12 +108,12 @@ def put(name: str, at: int, value: float) -> Callable[[Arrays], None]:
         (put("places", 0, 2**31 - 1), "column outside"),
         (put("column", 0, -1), "column outside"),
         (put("column", 1, 2**31 - 1), "column outside"),
-        (put("fill", 1, np.inf), "filling that is no number"),
-        (lambda given: given.update(start=given["start"][:1].copy()), "doesn't start with 2 numbers"),
+        (put("fill", 1, np.inf), "fill value that is not finite"),
+        (lambda given: given.update(start=given["start"][:1].copy()), "doesn't start with 2 finite numbers"),
         (lambda given: given.update(fill=given["fill"][:-1].copy()), "incomplete"),
         (lambda given: given.update(cut=given["cut"][:-1].copy()), "incomplete"),
         (lambda given: given.update(roots=given["roots"][:0]), "no trees"),
-        (lambda given: given.update(leaves=given["leaves"][:, :1].copy()), "has 1 classes, not 2"),
+        (lambda given: given.update(leaves=given["leaves"][:, :1].copy()), "has 1 outputs, not 2"),
         (lambda given: given.update(leaves=given["leaves"].astype(np.float32)), "each in its type"),
         (lambda given: given.update(extra=given["roots"]), "nothing else"),
         (lambda given: given.pop("roots"), "must hold"),
@@ -131,12 +131,12 @@ def test_a_forest_that_leads_astray_is_refused(change: Callable[[Arrays], object
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (put("scale", 1, 0.0), "scale that is no scale"),
-        (put("scale", 1, np.inf), "scale that is no scale"),
-        (put("mean", 1, np.nan), "weight that is no number"),
+        (put("scale", 1, 0.0), "scale that is not positive"),
+        (put("scale", 1, np.inf), "scale that is not positive"),
+        (put("mean", 1, np.nan), "weight that is not finite"),
         (lambda given: given.update(mean=given["mean"][:3].copy()), "no scale for each of 4"),
         (lambda given: given.update(weights=given["weights"][:3].copy()), "no weights for 4 columns"),
-        (lambda given: given.update(weights=given["weights"][:, :1].copy()), "no weights for 4 columns and 2 classes"),
+        (lambda given: given.update(weights=given["weights"][:, :1].copy()), "no weights for 4 columns and 2 outputs"),
         (put("places", 1, 4), "no weights for 5 columns"),
     ],
 )

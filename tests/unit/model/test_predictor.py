@@ -92,7 +92,7 @@ for thread in threads:
 for thread in threads:
     thread.join()
 assert len(loaded) == 8
-answers = {tuple(one.answer(made.golden_rows[0].tolist())[0]) for one in loaded}
+answers = {tuple(one.row_outputs(made.golden_rows[0].tolist())[0]) for one in loaded}
 assert len(answers) == 1, answers
 assert len(compiled) == 1, f"compiled {len(compiled)} times"
 """

@@ -204,7 +204,7 @@ def test_a_model_that_was_taken_away_does_not_come_back(release: Release, monkey
     service.start()
     until(lambda: "has been trained" in (service.state().reason or ""))
     service._impatient.join(10)
-    assert service.state().live is None
+    assert service.state().champion is None
     service.stop()
 
 
@@ -255,7 +255,7 @@ def test_a_registry_that_does_not_answer_holds_up_no_start(
     source.on_fetch = lambda: (go_on.wait(10), None)[1]
     service, _ = make(source)
     service.start()
-    until(lambda: service.state().live is not None)
+    until(lambda: service.state().champion is not None)
     assert service.live().predictor.model_version == release.model_version
     assert "hasn't answered" in (service.state().reason or "")
     go_on.set()

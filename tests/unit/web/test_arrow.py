@@ -15,8 +15,8 @@ from tabserve.errors import InvalidInputError
 from tabserve.model.release import Release
 from tabserve.model.schema import Schema
 from tabserve.web.app import create_app
-from tabserve.web.codecs import arrow_codec, json_codec
-from tabserve.web.codecs.json_codec import TooManyRowsError
+from tabserve.web.codecs import ARROW, JsonRequests, TooManyRowsError, decode_arrow_batch
+from tabserve.web.codecs.arrow_requests import MAX_RECORD_BATCHES
 from tests.support.arrow import post, stream
 from tests.support.models import SETTINGS, Trained
 from tests.support.sources import FakeSource
@@ -45,7 +45,7 @@ def test_an_arrow_stream_gets_the_answers_of_json(client: TestClient, count: int
     rows = rows.set_column(0, NAMES[3], rows[NAMES[3]].cast(pa.int32(), safe=False))
     rows = rows.set_column(1, NAMES[2], rows[NAMES[2]].cast(pa.float32()))
     response = post(client, stream(rows))
-    assert (response.status_code, response.headers["content-type"]) == (200, arrow_codec.MEDIA_TYPE)
+    assert (response.status_code, response.headers["content-type"]) == (200, ARROW)
     answers = pa.ipc.open_stream(response.content).read_all()
     answers.validate(full=True)
     history = client.get("/predictions/history?limit=1000").json()["predictions"]
@@ -94,18 +94,18 @@ def test_a_row_in_a_later_piece_is_named_by_its_number(client: TestClient) -> No
 
 def test_too_many_rows_are_refused_before_they_are_read(release: Release) -> None:
     """A row more than the cap is refused with the cap's number."""
-    assert len(arrow_codec.parse_batch(stream(table(2500)), json_codec.Requests(release.schema, 2500))) == 2500
+    assert len(decode_arrow_batch(stream(table(2500)), JsonRequests(release.schema, 2500))) == 2500
     with pytest.raises(TooManyRowsError, match="2499"):
-        arrow_codec.parse_batch(stream(table(2500)), json_codec.Requests(release.schema, 2499))
+        decode_arrow_batch(stream(table(2500)), JsonRequests(release.schema, 2499))
 
 
 def test_rows_are_counted_before_memory_is_asked_for(release: Release, monkeypatch: pytest.MonkeyPatch) -> None:
     """A record batch that announces more rows than the cap is refused before its columns, which may share their bytes,
     are made a matrix."""
     body = stream(table(500))
-    monkeypatch.setattr("tabserve.web.codecs.arrow_codec.np.empty", lambda *_: pytest.fail("memory was asked for"))
+    monkeypatch.setattr("tabserve.web.codecs.arrow_requests.np.full", lambda *_: pytest.fail("memory was asked for"))
     with pytest.raises(TooManyRowsError):
-        arrow_codec.parse_batch(body, json_codec.Requests(release.schema, 499))
+        decode_arrow_batch(body, JsonRequests(release.schema, 499))
 
 
 @pytest.mark.parametrize("compression", ["zstd", "lz4"])
@@ -121,9 +121,7 @@ def test_a_flood_of_empty_record_batches_is_refused(release: Release) -> None:
     head = stream(table().schema.empty_table())[:-8]
     one = stream(table(1))[len(head) : -8]
     with pytest.raises(InvalidInputError) as caught:
-        arrow_codec.parse_batch(
-            head + one * (arrow_codec.MAX_RECORD_BATCHES + 1), json_codec.Requests(release.schema, 10**6)
-        )
+        decode_arrow_batch(head + one * (MAX_RECORD_BATCHES + 1), JsonRequests(release.schema, 10**6))
     assert "send larger ones" in str(caught.value.problems)
 
 
@@ -145,7 +143,7 @@ def test_damaged_streams_do_no_harm(trained: Trained, data: st.DataObject) -> No
         body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
     schema: Schema = trained.schema
     try:
-        rows = arrow_codec.parse_batch(bytes(body), json_codec.Requests(schema, 100))
+        rows = decode_arrow_batch(bytes(body), JsonRequests(schema, 100))
     except (InvalidInputError, TooManyRowsError):
         return
     assert rows.values.shape[1] == 4
