@@ -30,7 +30,7 @@ class Prediction(NamedTuple):
 
     def reply(self) -> dict[str, object]:
         """What the caller gets, by key."""
-        reply: dict[str, object] = self.outcome._asdict()
+        reply = self.outcome.reply()
         reply["model_version"] = self.model_version
         reply["timestamp"] = self.timestamp
         reply["prediction_id"] = self.prediction_id

@@ -141,10 +141,9 @@ class Bounds:
     highest: Vector
 
 
-class InputWarning(BaseModel):
+@dataclass(frozen=True, slots=True)
+class InputWarning:
     """Something about an input that the caller should know. The row was predicted all the same."""
-
-    model_config = ConfigDict(frozen=True)
 
     feature: str
     message: str
@@ -236,7 +235,7 @@ class Schema(BaseModel):
         warnings: tuple[InputWarning, ...] = ()
         for value, (name, minimum, maximum, message) in zip(row, self._warning_rules, strict=True):
             if value < minimum or value > maximum:  # both are false for NaN, which is a missing value
-                warnings += (InputWarning(feature=name, message=message.format(value)),)
+                warnings += (InputWarning(name, message.format(value)),)
         return warnings
 
     def rows_with_warnings(self, rows: Matrix) -> list[int]:

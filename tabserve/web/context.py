@@ -1,6 +1,6 @@
 """What the web package knows of a request besides its body."""
 
-import os
+import random
 import re
 import time
 from collections.abc import Iterable, Sequence
@@ -58,4 +58,4 @@ def _request_id(headers: Headers) -> str:
         request_id = sent.decode("latin-1")
         if _SANE_ID.fullmatch(request_id):
             return request_id
-    return os.urandom(16).hex()
+    return f"{random.getrandbits(128):032x}"  # a third of the time of os.urandom; it guards no secret

@@ -111,7 +111,8 @@ class Pipeline:
         state = self._service.state()
         champion = state.model()
         rows = _decoded(operation, self.requests_for(champion.predictor.schema), body)
-        model = state.model_for(context.caller) if operation.may_use_challenger else champion
+        uses_challenger = operation.may_use_challenger and state.challenger_share
+        model = state.model_for(context.caller) if uses_challenger else champion
         try:
             record = operation.predict(model.predictor, rows, started)
         except Exception as error:

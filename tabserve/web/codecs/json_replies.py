@@ -20,7 +20,7 @@ def encode(content: object) -> bytes:
 
 def encode_prediction(prediction: Prediction) -> bytes:
     """The reply of /predict."""
-    return to_json(prediction.reply())
+    return orjson.dumps(prediction.reply())
 
 
 def encode_batch(batch: BatchPrediction) -> bytes:
