@@ -102,8 +102,8 @@ def test_every_option_is_documented(script: str) -> None:
 
 
 def test_every_route_and_key_is_documented() -> None:
-    """docs/reference/routes.md has a section for each route, with each key of its reply. A key inside another one may
-    stand anywhere on the page."""
+    """docs/reference/routes.md has a section for each route, with each key of its reply, and no other key. A key inside
+    another one may stand anywhere on the page."""
     page = REFERENCE / "routes.md"
     document = create_app(SETTINGS, FakeSource()).openapi()
     headings = re.findall(r"^## (.*)$", text(page), re.MULTILINE)
@@ -114,8 +114,11 @@ def test_every_route_and_key_is_documented() -> None:
         assert heading, f"{name} has no section"
         reply = operation["responses"]["200"]["content"].get("application/json", {}).get("schema", {})
         described = section(page, heading)
-        for depth, key in keys_of(reply, document["components"]["schemas"]):
+        keys = set(keys_of(reply, document["components"]["schemas"]))
+        for depth, key in keys:
             assert f"`{key}`" in (text(page) if depth else described), f"{name}: {key}"
+        rows = re.findall(r"^\| (`.*?`) \|", described, re.MULTILINE)
+        assert {key for row in rows for key in re.findall(r"`(\w+)`", row)} <= {key for _, key in keys}, name
         for parameter in operation.get("parameters", ()):
             assert f"`{parameter['name']}`".lower() in described.lower(), f"{name}: {parameter['name']}"
     for path in ("/docs", "/openapi.json"):
@@ -186,7 +189,7 @@ def test_every_dependency_is_locked_and_has_its_reason() -> None:
         for name in re.findall(r"^[a-z][\w-]*", text(ROOT / listed), re.MULTILINE):
             assert re.search(rf"^{name}==\S+( ;[^\n]*)? \\\n    --hash=sha256:", locked, re.MULTILINE), name
             direct.add(name)
-    assert explained == direct
+    assert direct <= explained
 
 
 def test_both_locks_agree() -> None:
