@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+UNRECORDED = "someone in MLflow, not in the journal yet"
+"""Who moved an alias by hand, as long as no command has written that into the journal."""
+
 
 @dataclass(frozen=True)
 class RegisteredVersion:
@@ -27,7 +30,7 @@ class Deployment:
     Attributes:
         number: 1, 2, 3 … in the order in which they were written; the clock may go back.
         when: ISO 8601, UTC.
-        who: `user@machine`, or `NOTICED`.
+        who: `user@machine`; someone in MLflow, if it was done by hand; `UNRECORDED`, if the journal lacks it.
         rollback: whether it undid another one.
         alias: which.
         origin, to: versions as the registry counts them; None is none.
@@ -42,3 +45,8 @@ class Deployment:
     to: str | None
     why: str
     rollback: bool = False
+
+    @property
+    def recorded(self) -> bool:
+        """Whether it is in the journal."""
+        return self.who != UNRECORDED
