@@ -26,7 +26,6 @@ try:
     from tabserve.cli import addresses
     from tabserve.errors import TabserveError
     from tabserve.model.schema import Value
-    from tabserve.monitoring import comparison
     from tabserve.registry import journal
     from tabserve.settings import Settings, store_folder
 except ModuleNotFoundError as error:
@@ -206,6 +205,7 @@ def roll_back(store: "Store", versions: "Sequence[ListedVersion]", why: str | No
 def compare(store: "Store", chosen: "ListedVersion", url: str, most: int | None) -> None:
     """Prints what a version would have answered to what a running API answered last, against what is live."""
     from tabserve.model.predictor import Predictor
+    from tabserve.monitoring import compare_probabilities, median_latencies
 
     live, candidate = Predictor(store.fetch(store.champion())), Predictor(store.fetch(chosen.version))
     if reason := live.schema.incompatibility(candidate.schema):
@@ -219,9 +219,9 @@ def compare(store: "Store", chosen: "ListedVersion", url: str, most: int | None)
     left_out = f"; left out: {len(answered) - len(recorded)}, of other features" * (len(recorded) < len(answered))
     rows, other = (np.array([one.schema.row(entry.inputs) for entry in recorded]) for one in (live, candidate))
     ours, theirs = live.outputs(rows), candidate.outputs(other)
-    found = comparison.difference(ours, theirs)
+    found = compare_probabilities(ours, theirs)
     changed, count = np.flatnonzero(found.changed), len(rows)
-    candidate_takes, live_takes = comparison.latencies([(candidate.row_outputs, other), (live.row_outputs, rows)])
+    candidate_takes, live_takes = median_latencies([(candidate.row_outputs, other), (live.row_outputs, rows)])
     print(
         f"version {chosen.version.registry_version} ({candidate.model_version}) against {live.model_version}, which is "
         f"live, on the newest {count} predictions of {url}\n"

@@ -1,10 +1,15 @@
-"""What observes predictions: counters, the history, and the comparison of two models.
+"""What is observed of predictions: counters, the history of the last ones, and how two models differ.
 
-Knows prediction records. Doesn't know HTTP, the registry, or how a model is loaded.
+Knows prediction records and the tasks of models. Doesn't know HTTP, the registry, or which model is live. Promises that
+memory doesn't grow with traffic, and that observing a record blocks for microseconds only. `tasks` chooses what is
+monitored of a kind of task.
+
+Importing it imports prometheus_client (25 ms), so commands import it only where they need it.
 """
 
-from tabserve.monitoring.history import SIZE as HISTORY_SIZE
-from tabserve.monitoring.history import History
+from tabserve.monitoring.classification import compare_probabilities
+from tabserve.monitoring.comparison import ShadowComparison, median_latencies
+from tabserve.monitoring.history import HISTORY_SIZE, History
 from tabserve.monitoring.metrics import Metrics
 
-__all__ = ["HISTORY_SIZE", "History", "Metrics"]
+__all__ = ["HISTORY_SIZE", "History", "Metrics", "ShadowComparison", "compare_probabilities", "median_latencies"]

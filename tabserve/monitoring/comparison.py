@@ -1,119 +1,123 @@
-"""Two models on the same rows: how often they agree, how far their probabilities are apart, how long each takes.
+"""Two models that predict the same rows: how they differ, and how long each takes.
 
-Knows numbers and schemas; does not know where rows come from, or which of the two is live.
+Knows model versions and outputs. Doesn't know where the rows come from, nor who scores them.
 """
 
 import statistics
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
+from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
 
-from tabserve.model.arrays import Matrix
-from tabserve.monitoring.histogram import Histogram
-
-DISTANCE_BUCKETS = (0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.07, *(step / 20 for step in range(2, 21)))
+from tabserve.model import Matrix, Outcome, Task
+from tabserve.monitoring.histogram import Histogram, rounded
+from tabserve.monitoring.tasks import MONITORING, Differences
 
 LATENCY_BUCKETS = tuple(1e-7 * 10 ** (step / 8) for step in range(49))
-"""100 ns to 100 ms, eight to a decade."""
+"""100 ns to 100 ms, eight buckets per decade."""
 
 
-@dataclass(frozen=True)
-class Difference:
-    """How two models differ on n rows.
-
-    Attributes:
-        changed: shape (n,), whether the class is another one.
-        distance: shape (n,), total variation distance of the probabilities, half the sum of the absolute differences:
-            from 0, the same, to 1, nothing in common (Levin, Peres: Markov Chains and Mixing Times, 2017, prop. 4.2).
-    """
-
-    changed: NDArray[np.bool_]
-    distance: NDArray[np.float64]
-
-
-def difference(ours: Matrix, theirs: Matrix) -> Difference:
-    """Both of shape (n, classes), the classes in the same order."""
-    changed = ours.argmax(axis=1) != theirs.argmax(axis=1)
-    # the sums of probabilities round: a distance just above 1 would be no distance
-    return Difference(changed, np.minimum(np.abs(ours - theirs).sum(axis=1) / 2, 1.0))
-
-
-def latencies(models: Sequence[tuple[Callable[[Sequence[float]], object], Matrix]]) -> list[float]:
-    """Median seconds that each model takes for one of its rows. They take turns, so that they meet the same
-    conditions."""
-    taken: list[list[float]] = [[] for _ in models]
-    for row in zip(*(rows.tolist() for _, rows in models), strict=True):
-        for (answer, _), values, seconds in zip(models, row, taken, strict=True):
+def median_latencies(models: Sequence[tuple[Callable[[Sequence[float]], object], Matrix]]) -> list[float]:
+    """The median time that each model takes for one row, in seconds. A model is a function, and comes with its rows.
+    The models take turns, so that all are measured under the same conditions."""
+    durations: list[list[float]] = [[] for _ in models]
+    for rows in zip(*(rows.tolist() for _, rows in models), strict=True):
+        for (predict, _), row, seconds in zip(models, rows, durations, strict=True):
             started = time.perf_counter()
-            answer(values)
+            predict(row)
             seconds.append(time.perf_counter() - started)
-    return [statistics.median(seconds) for seconds in taken]
+    return [statistics.median(seconds) for seconds in durations]
 
 
 class ShadowComparison:
-    """What was found of two models while serving. Any thread may count; whoever reads several numbers holds `lock`.
+    """What was observed of a champion and a challenger on the rows that callers sent. Thread-safe.
 
     Attributes:
-        rows: by what came of them: both gave the same class or not, there was no time, or the comparison failed.
-        distance, largest: of the rows that were compared, see `Difference`.
-        latencies: seconds for one row, the model alone, by model version; both take the same row, one after the other.
+        champion, challenger: model versions.
+        kind: of the task that both have.
     """
 
-    def __init__(self, champion: str, challenger: str) -> None:
+    def __init__(self, champion: str, challenger: str, task: Task) -> None:
         self.champion, self.challenger = champion, challenger
-        self.lock = threading.Lock()
-        self.rows = {"agreed": 0, "differed": 0, "skipped": 0, "failed": 0}
-        self.distance, self.largest = Histogram(DISTANCE_BUCKETS), 0.0
-        self.latencies = {version: Histogram(LATENCY_BUCKETS) for version in (champion, challenger)}
+        self._lock = threading.Lock()
+        self.kind = task.kind
+        self._differences = MONITORING[self.kind].differences()
+        self._not_compared: Counter[str] = Counter(skipped=0, failed=0)
+        self._latencies = {version: Histogram(LATENCY_BUCKETS) for version in (champion, challenger)}
 
-    def add(self, found: Difference) -> None:
-        distances, differed = self.distance.of(found.distance), int(found.changed.sum())
-        with self.lock:
-            self.rows["differed"] += differed
-            self.rows["agreed"] += len(found.changed) - differed
-            self.distance.add_all(distances)
-            self.largest = max(self.largest, float(found.distance.max(initial=0.0)))
+    def add(self, outcomes: Sequence[Outcome], other_outputs: Matrix) -> None:
+        """Compares what one model decided with the outputs of the other model for the same rows."""
+        differences = MONITORING[self.kind].differences.of(outcomes, other_outputs)
+        with self._lock:
+            self._differences.merge(differences)
 
-    def took(self, version: str, seconds: float) -> None:
-        with self.lock:
-            self.latencies[version].add(seconds)
+    def add_latency(self, model_version: str, seconds: float) -> None:
+        """Counts how long one of the two models took for a row."""
+        with self._lock:
+            self._latencies[model_version].add(seconds)
 
-    def leave_out(self, rows: int, why: Literal["skipped", "failed"]) -> None:
-        with self.lock:
-            self.rows[why] += rows
+    def add_not_compared(self, rows: int, reason: Literal["skipped", "failed"]) -> None:
+        """Counts rows for which there was no time, or whose comparison failed."""
+        with self._lock:
+            self._not_compared[reason] += rows
+
+    def rows(self) -> dict[str, int]:
+        """Result → rows. The results are those of the task, and `skipped` and `failed`."""
+        with self._lock:
+            return self._rows()
+
+    def _rows(self) -> dict[str, int]:
+        return {**self._differences.rows, **self._not_compared}
 
     def summary(self) -> dict[str, Any]:
-        """For people. What nothing has been counted for is null."""
-        with self.lock:
-            compared = self.rows["agreed"] + self.rows["differed"]
-            p95 = self.distance.quantile(0.95)
+        """The comparison for `/metrics` and `/model/info`, by key. What nothing was counted for is null."""
+        with self._lock:
             return {
-                "rows": dict(self.rows),
-                "agreement": self.rows["agreed"] / compared if compared else None,
-                "probability_distance": {
-                    "mean": _rounded(self.distance.mean),
-                    "p95": _rounded(None if p95 is None else min(p95, self.largest)),
-                    "largest": _rounded(self.largest) if compared else None,
-                },
+                "rows": self._rows(),
+                **self._differences.summary(),
                 "latency_ms": {
                     version: {
-                        "mean": _milliseconds(found.mean),
-                        "p50": _milliseconds(found.quantile(0.5)),
-                        "p95": _milliseconds(found.quantile(0.95)),
+                        "mean": rounded(latency.mean, 6, factor=1000),
+                        "p50": rounded(latency.quantile(0.5), 6, factor=1000),
+                        "p95": rounded(latency.quantile(0.95), 6, factor=1000),
                     }
-                    for version, found in self.latencies.items()
+                    for version, latency in self._latencies.items()
                 },
             }
 
+    def differences(self) -> Differences:
+        """A copy of what is counted of the differences."""
+        copy = MONITORING[self.kind].differences()
+        with self._lock:
+            copy.merge(self._differences)
+        return copy
 
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 6)
+    def add_to(self, rows: CounterMetricFamily, durations: HistogramMetricFamily) -> None:
+        """Adds what doesn't depend on the task to metrics for Prometheus; see `collect`."""
+        with self._lock:
+            for result, count in self._rows().items():
+                rows.add_metric([self.champion, self.challenger, result], count)
+            for version, latency in self._latencies.items():
+                labels = [self.champion, self.challenger, version]
+                durations.add_metric(labels, latency.cumulative(), latency.sum)
 
 
-def _milliseconds(seconds: float | None) -> float | None:
-    return _rounded(None if seconds is None else seconds * 1000)
+def collect(comparisons: Sequence[ShadowComparison]) -> Sequence[Metric]:
+    """The comparisons for Prometheus."""
+    pair = ["champion", "challenger"]
+    rows = CounterMetricFamily(
+        "model_shadow_predictions", "Answered rows, by what the challenger made of them", labels=[*pair, "result"]
+    )
+    durations = HistogramMetricFamily(
+        "model_shadow_duration_seconds", "Time of the model alone for one row", labels=[*pair, "model_version"]
+    )
+    for comparison in comparisons:
+        comparison.add_to(rows, durations)
+    differences: list[Metric] = []
+    for kind, monitoring in MONITORING.items():
+        by_pair = [([one.champion, one.challenger], one.differences()) for one in comparisons if one.kind == kind]
+        differences += monitoring.differences.collect(by_pair)
+    return [rows, *differences, durations]

@@ -1,24 +1,24 @@
-"""The last predictions, in memory. Bounded: the oldest fall out; a restart empties it."""
+"""The last predictions, in memory. Bounded: the oldest are dropped. A restart empties it."""
 
 import threading
 from collections import deque
 
-from tabserve.inference.records import BatchPrediction, Prediction
+from tabserve.inference import BatchPrediction, Prediction, Record
 
-SIZE = 1000
-"""How many predictions are kept, of whatever kind of request."""
+HISTORY_SIZE = 1000
+"""How many predicted rows the history holds, single ones and those of batches together."""
 
 
 class History:
-    """A ring of the last `SIZE` predictions that were recorded. Any thread may append and read.
+    """The last `size` predicted rows that were recorded. Thread-safe.
 
-    A batch is kept in columns until somebody looks: making its rows takes as long as predicting them.
+    A batch is stored as columns, and its rows are made when a page is read: making them takes as long as predicting.
     """
 
-    def __init__(self, size: int = SIZE) -> None:
+    def __init__(self, size: int = HISTORY_SIZE) -> None:
         self._size = size
         self._lock = threading.Lock()
-        self._ring: deque[Prediction | BatchPrediction] = deque()
+        self._records: deque[Record] = deque()
         self._rows = 0
 
     def __len__(self) -> int:
@@ -29,27 +29,29 @@ class History:
 
     def observe_batch(self, batch: BatchPrediction) -> None:
         newest = batch.newest(self._size)
-        self._append(newest, len(newest.rows))
+        self._append(newest, len(newest))
 
-    def _append(self, event: Prediction | BatchPrediction, rows: int) -> None:
+    def _append(self, record: Record, rows: int) -> None:
         with self._lock:
-            self._ring.append(event)
+            self._records.append(record)
             self._rows += rows
-            while self._rows - (oldest := _rows(self._ring[0])) >= self._size:
-                self._ring.popleft()
+            while self._rows - (oldest := _row_count(self._records[0])) >= self._size:
+                self._records.popleft()
                 self._rows -= oldest
 
     def page(self, limit: int, offset: int) -> list[Prediction]:
-        """`limit` predictions, the newest first, after leaving out the `offset` newest."""
+        """`limit` predictions, the newest first, without the `offset` newest."""
         with self._lock:
-            events = list(self._ring)
-        kept = [
-            row for event in events for row in (event.predictions() if isinstance(event, BatchPrediction) else [event])
+            records = list(self._records)
+        rows = [
+            row
+            for record in records
+            for row in (record.predictions() if isinstance(record, BatchPrediction) else [record])
         ]
-        # by their times: a large batch is recorded after single predictions that were made later
-        ordered = sorted(kept[-self._size :], key=lambda prediction: prediction.timestamp)
+        # sorted by time, because a large batch is recorded after single predictions that were made later
+        ordered = sorted(rows[-self._size :], key=lambda row: row.timestamp)
         return ordered[::-1][offset : offset + limit]
 
 
-def _rows(event: Prediction | BatchPrediction) -> int:
-    return len(event.rows) if isinstance(event, BatchPrediction) else 1
+def _row_count(record: Record) -> int:
+    return len(record) if isinstance(record, BatchPrediction) else 1

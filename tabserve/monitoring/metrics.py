@@ -1,53 +1,71 @@
 """What is counted while serving: one set of counters, shown as JSON for people and as text for Prometheus.
 
-Owns its registry and its clock, so that two apps in one process don't share numbers. Every label is bounded: routes are
-templates, methods and results come from fixed lists, and of model versions the newest `MAX_VERSIONS` are kept apart.
-Counters start at 0 with the process; they are this process's own.
+Owns its registry and its clock, so two apps in one process share no numbers. Every label is bounded: routes are
+templates, methods and results come from fixed lists, and only the newest `MAX_VERSIONS` model versions are counted
+apart. The counters belong to this process and start at 0 with it.
 """
 
 import threading
 import time
+from collections import Counter as Totals
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, exposition
 from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
-from tabserve.inference.records import BatchPrediction, Prediction
+from tabserve.inference import BatchPrediction, Prediction
+from tabserve.model import Task
+from tabserve.monitoring import comparison
 from tabserve.monitoring.comparison import ShadowComparison
-from tabserve.monitoring.histogram import Histogram
+from tabserve.monitoring.histogram import Histogram, rounded
+from tabserve.monitoring.tasks import MONITORING, Counts
 
 MAX_VERSIONS = 20
 OLDER = "older"
-"""The label under which the counts of all model versions before the newest `MAX_VERSIONS` go on being counted."""
+"""The model version under which the counts of all versions before the newest `MAX_VERSIONS` are added up."""
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 DURATION_BUCKETS = tuple(1e-4 * 10 ** (step / 8) for step in range(41))
-"""100 µs to 10 s, eight to a decade: a quantile read off them is within 33 % of the true one, mostly much closer."""
+"""100 µs to 10 s, eight buckets per decade: a quantile is within 33 % of the true one, and mostly much closer."""
 
-CONFIDENCE_BUCKETS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
+
+class CountsByVersion(dict[str, Counts]):
+    """Model version → counts. A new version gets its counts when it is first looked up. If there are too many versions
+    then, the counts of the one that came first are added to those of `OLDER`."""
+
+    def __init__(self, counts: type[Counts]) -> None:
+        super().__init__()
+        self._new = counts
+
+    def __missing__(self, version: str) -> Counts:
+        versions = [known for known in self if known != OLDER]
+        if len(versions) >= MAX_VERSIONS:
+            oldest = self.pop(versions[0])
+            self.setdefault(OLDER, self._new()).merge(oldest)
+        counts = self[version] = self._new()
+        return counts
 
 
 class Metrics(Collector):
-    """Counters of one app. Any thread may count.
+    """The counters of one app. Thread-safe.
 
-    What is counted for every request is counted here, in plain numbers, and shown to the library when it collects: its
-    own counters would take as long as the whole prediction.
+    What every request counts is kept here in plain numbers, and becomes metrics of prometheus_client only when they are
+    collected: its own counters would take as long as a whole prediction.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """`clock` gives seconds."""
         self._clock, self._started = clock, clock()
         self._lock = threading.Lock()
         self._requests: dict[tuple[str, str, int], int] = {}
         self._durations: dict[str, Histogram] = {}
-        self._predictions: dict[str, dict[str, int]] = {}
-        self._confidence = Histogram(CONFIDENCE_BUCKETS)
-        self._tallies: dict[tuple[str, str], ShadowComparison] = {}
+        self._predictions = {kind.outcome: CountsByVersion(kind.counts) for kind in MONITORING.values()}
+        self._comparisons: dict[tuple[str, str], ShadowComparison] = {}
         self.registry = CollectorRegistry()
         self.registry.register(self)
         self._model = Gauge(
@@ -81,143 +99,97 @@ class Metrics(Collector):
             duration.add(seconds)
 
     def observe(self, prediction: Prediction) -> None:
+        outcome = prediction.outcome
         with self._lock:
-            labels = self._labels(prediction.model_version)
-            label = prediction.outcome.label
-            labels[label] = labels.get(label, 0) + 1
-            self._confidence.add(prediction.outcome.confidence)
+            self._predictions[type(outcome)][prediction.model_version].add(outcome)
 
     def observe_batch(self, batch: BatchPrediction) -> None:
-        counts = np.bincount(batch.outcomes.prediction, minlength=len(batch.schema.task.classes)).tolist()
-        confidence = self._confidence.of(batch.outcomes.confidence)
-        with self._lock:  # held no longer than for one row: who answers single predictions waits for it
-            labels = self._labels(batch.model_version)
-            for label, count in zip(batch.schema.task.classes, counts, strict=True):
-                if count:
-                    labels[label] = labels.get(label, 0) + count
-            self._confidence.add_all(confidence)
+        kind = MONITORING[batch.schema.task.kind]
+        counts = kind.counts.of(batch.outcomes)
+        with self._lock:  # held as briefly as for one row, because single predictions wait for it
+            self._predictions[kind.outcome][batch.model_version].merge(counts)
 
-    def _labels(self, version: str) -> dict[str, int]:
-        """The counts of a version by label. To make room for it, those of the one admitted first go to `OLDER`."""
-        labels = self._predictions.get(version)
-        if labels is None:
-            kept = [known for known in self._predictions if known != OLDER]
-            if len(kept) >= MAX_VERSIONS:
-                older = self._predictions.setdefault(OLDER, {})
-                for label, count in self._predictions.pop(kept[0]).items():
-                    older[label] = older.get(label, 0) + count
-            labels = self._predictions[version] = {}
-        return labels
-
-    def tally(self, champion: str, challenger: str) -> ShadowComparison:
-        """Where these two model versions are compared. Of those before the newest `MAX_VERSIONS` nothing is shown."""
+    def comparison(self, champion: str, challenger: str, task: Task) -> ShadowComparison:
+        """The comparison of two model versions, which goes on if there was one before. The newest `MAX_VERSIONS` pairs
+        are kept."""
         with self._lock:
-            tally = self._tallies.pop((champion, challenger), None) or ShadowComparison(champion, challenger)
-            while len(self._tallies) >= MAX_VERSIONS:
-                del self._tallies[next(iter(self._tallies))]
-            self._tallies[champion, challenger] = tally
-        return tally
+            pair = champion, challenger
+            comparison = self._comparisons.pop(pair, None) or ShadowComparison(champion, challenger, task)
+            while len(self._comparisons) >= MAX_VERSIONS:
+                del self._comparisons[next(iter(self._comparisons))]
+            self._comparisons[pair] = comparison
+        return comparison
 
     def observer_error(self) -> None:
+        """Counts a record that an observer failed to take."""
         self._observer_errors.inc()
 
     def reload(self, result: str) -> None:
-        """Counts a look at the registry that changed or failed something: `loaded`, `refused` or `unavailable`."""
+        """Counts a poll of the registry that `loaded` a model, `refused` one, or found the registry `unavailable`."""
         self._reloads.labels(result).inc()
 
     def serving(self, model_version: str, registry_version: str) -> None:
-        """From now on this is the model that is served."""
+        """From now on this model is served."""
         self._model.clear()
         self._model.labels(model_version, registry_version).set(1)
 
     def collect(self) -> Iterable[Metric]:
+        """For `prometheus_client`: the metrics that aren't counters of its own."""
         requests = CounterMetricFamily("http_requests", "Requests answered", labels=["method", "route", "status"])
         durations = HistogramMetricFamily(
             "http_request_duration_seconds",
             "Time from the first byte of a request to the last of its reply",
             labels=["route"],
         )
-        predictions = CounterMetricFamily("model_predictions", "Rows predicted", labels=["model_version", "label"])
-        confidence = HistogramMetricFamily(
-            "model_prediction_confidence", "Largest probability of each predicted row", labels=[]
-        )
+        predictions: list[Metric] = []
         with self._lock:
             for (method, route, status), count in self._requests.items():
                 requests.add_metric([method, route, str(status)], count)
             for route, duration in self._durations.items():
-                durations.add_metric([route], duration.cumulated(), duration.sum)
-            for version, labels in self._predictions.items():
-                for label, count in labels.items():
-                    predictions.add_metric([version, label], count)
-            confidence.add_metric([], self._confidence.cumulated(), self._confidence.sum)
-            tallies = list(self._tallies.values())
-        return requests, durations, predictions, confidence, *_collected(tallies)
+                durations.add_metric([route], duration.cumulative(), duration.sum)
+            for kind in MONITORING.values():
+                predictions += kind.counts.collect(self._predictions[kind.outcome])
+            comparisons = list(self._comparisons.values())
+        return [requests, durations, *predictions, *comparison.collect(comparisons)]
 
     def text(self, accept: str) -> tuple[bytes, str]:
-        """Every counter as OpenMetrics text if the Accept header names it, else as Prometheus', with its content type.
+        """All counters with their content type: OpenMetrics text if the Accept header names it, else Prometheus text.
 
-        The library's own choice parses the header's parameters, and fails on odd ones.
+        prometheus_client can choose too, but it parses the header's parameters and fails on odd ones.
         """
         if "application/openmetrics-text" in accept:
-            generate: Callable[[CollectorRegistry], bytes] = openmetrics.generate_latest  # says no types
+            generate: Callable[[CollectorRegistry], bytes] = openmetrics.generate_latest  # it has no annotations
             return generate(self.registry), openmetrics.CONTENT_TYPE_LATEST
         return exposition.generate_latest(self.registry), exposition.CONTENT_TYPE_LATEST
 
     def snapshot(self) -> dict[str, Any]:
-        """The same counters for people. What nothing has been counted for is null, not 0."""
-        by_class: defaultdict[str, int] = defaultdict(int)
+        """The same counters for `/metrics`, by key. What nothing was counted for is null, not 0."""
+        by_version: Totals[str] = Totals()
+        by_task: dict[str, Any] = {}
         requests: defaultdict[str, dict[str, int]] = defaultdict(dict)
         with self._lock:
-            for labels in self._predictions.values():
-                for label, count in labels.items():
-                    by_class[label] += count
+            for kind in MONITORING.values():
+                counts = self._predictions[kind.outcome]
+                by_version.update({version: counted.rows for version, counted in counts.items()})
+                by_task |= kind.counts.summary(counts)
             for (_, route, status), count in self._requests.items():
                 requests[route][str(status)] = requests[route].get(str(status), 0) + count
-            by_version = {version: sum(labels.values()) for version, labels in self._predictions.items()}
-            predicted = self._durations.get("/predict", Histogram(DURATION_BUCKETS))
-            latency = {"mean": predicted.mean} | {
-                f"p{share}": predicted.quantile(share / 100) for share in (50, 95, 99)
+            predict = self._durations.get("/predict", Histogram(DURATION_BUCKETS))
+            latency = {"mean": predict.mean} | {
+                f"p{percent}": predict.quantile(percent / 100) for percent in (50, 95, 99)
             }
-            confidence = self._confidence.mean
         errors = {
             route: {status: count for status, count in counts.items() if status >= "400"}
             for route, counts in requests.items()
         }
         return {
-            "predictions_total": sum(by_class.values()),
-            "predictions_by_class": dict(by_class),
-            "predictions_by_version": by_version,
-            "mean_confidence": confidence,
-            "latency_ms": {name: _milliseconds(seconds) for name, seconds in latency.items()},
+            "predictions_total": by_version.total(),
+            "predictions_by_version": dict(by_version),
+            **by_task,
+            "latency_ms": {name: rounded(seconds, 3, factor=1000) for name, seconds in latency.items()},
             "requests_total": sum(sum(counts.values()) for counts in requests.values()),
             "requests": dict(requests),
             "errors_total": sum(sum(counts.values()) for counts in errors.values()),
             "errors": {route: counts for route, counts in errors.items() if counts},
             "uptime_seconds": round(self.uptime(), 3),
         }
-
-
-def _collected(tallies: Iterable[ShadowComparison]) -> Iterable[Metric]:
-    pair = ["champion", "challenger"]
-    rows = CounterMetricFamily(
-        "model_shadow_predictions", "Answered rows, by what the challenger made of them", labels=[*pair, "result"]
-    )
-    distances = HistogramMetricFamily(
-        "model_shadow_probability_distance", "Total variation distance of the two models' probabilities", labels=pair
-    )
-    durations = HistogramMetricFamily(
-        "model_shadow_duration_seconds", "Time of the model alone for one row", labels=[*pair, "model_version"]
-    )
-    for tally in tallies:
-        labels = [tally.champion, tally.challenger]
-        with tally.lock:
-            for result, count in tally.rows.items():
-                rows.add_metric([*labels, result], count)
-            distances.add_metric(labels, tally.distance.cumulated(), tally.distance.sum)
-            for version, taken in tally.latencies.items():
-                durations.add_metric([*labels, version], taken.cumulated(), taken.sum)
-    return rows, distances, durations
-
-
-def _milliseconds(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds * 1000, 3)

@@ -1,11 +1,14 @@
-"""The loaded model: follows the registry, loads and verifies beside, swaps, and compares a challenger in the shadow.
+"""Holds the loaded model, follows the registry, and swaps models while requests go on.
 
-Knows where models come from only as `Source`. Doesn't know MLflow, HTTP, or how a request is decoded.
+Knows models, prediction records, and a `Source` of models. Doesn't know HTTP, MLflow, or how a model was trained.
+Promises that a new model is verified before it is served, that a swap is one step which no request notices, that a
+failure leaves the present model in place and is reported in the state, and that neither a challenger nor an observer
+can fail a request.
 """
 
-from tabserve.serving.challenger import Challenger
 from tabserve.serving.executor import BatchExecutor
-from tabserve.serving.loader import LoadedModel, Source
-from tabserve.serving.service import Service, State
+from tabserve.serving.loader import Source
+from tabserve.serving.service import Service
+from tabserve.serving.state import Challenger, LoadedModel, State
 
 __all__ = ["BatchExecutor", "Challenger", "LoadedModel", "Service", "Source", "State"]

@@ -1,26 +1,32 @@
-"""Runs batches in threads that step back for single predictions."""
+"""Threads for work that takes long, such as batches, so that the event loop stays free for single predictions."""
 
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from typing import TypeVar, TypeVarTuple
 
-from tabserve.serving.threads import step_back
+from tabserve.serving.threads import lower_priority
 
-P = ParamSpec("P")
-T = TypeVar("T")
+Arguments = TypeVarTuple("Arguments")
+Result = TypeVar("Result")
 
 
 class BatchExecutor:
-    """At most `threads` batches run at the same time; the others wait."""
+    """Runs functions in a pool of threads of low priority. Calls that find no free thread wait for their turn, in their
+    order."""
 
     def __init__(self, threads: int) -> None:
-        self._pool = ThreadPoolExecutor(threads, "batch", initializer=step_back)
+        self._pool = ThreadPoolExecutor(threads, "batch", initializer=lower_priority)
 
-    async def run(self, function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
-        """Runs the function in one of the threads, and returns or raises what it does."""
-        return await asyncio.wrap_future(self._pool.submit(function, *arguments, **options))
+    async def run(self, function: Callable[[*Arguments], Result], *arguments: *Arguments) -> Result:
+        """What the function returns; what it raises is raised here.
+
+        Raises:
+            asyncio.CancelledError: the executor was closed while the call waited.
+            RuntimeError: the executor is closed.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._pool, function, *arguments)
 
     def close(self) -> None:
-        """Drops what waits for a thread. Doesn't wait for what runs."""
+        """Drops what still waits for its turn. Doesn't wait for what runs."""
         self._pool.shutdown(wait=False, cancel_futures=True)

@@ -1,98 +1,103 @@
-"""From a registered version to a model in memory. What was refused is tried again, after pauses that grow."""
+"""Loads registered versions. A release that was refused is tried again after pauses that grow."""
 
 import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Protocol
 
 from tabserve.errors import ReleaseError
-from tabserve.model.predictor import Predictor
-from tabserve.model.release import Release
-from tabserve.model.versions import Deployment, RegisteredVersion
+from tabserve.model import Deployment, RegisteredVersion, Release
+from tabserve.serving.state import LoadedModel
 
 MAX_PAUSE = 60.0
-"""Longest pause, in seconds, between two tries at something that keeps failing."""
+"""Longest pause, in seconds, between two tries of something that keeps failing."""
 
 
 class Source(Protocol):
-    """Where releases come from. Each may block for long and raise a `TabserveError`.
+    """Where models come from. Every method may block for long and, except `remembered`, raise a `TabserveError`."""
 
-    `challenger` is None if no version is marked as one. `noticed` gives the journal, once it says what is champion now.
-    `remember` is told what is served, and `remembered` gives that back after a restart, the last one first;
-    `kept` reads a release without the registry.
-    """
-
-    def champion(self) -> RegisteredVersion: ...
-    def challenger(self) -> RegisteredVersion | None: ...
-    def fetch(self, version: RegisteredVersion) -> Release: ...
-    def deployments(self) -> Sequence[Deployment]: ...
-    def remember(self, version: RegisteredVersion) -> None: ...
-    def remembered(self) -> Sequence[RegisteredVersion]: ...
-    def cached(self, version: RegisteredVersion) -> Release: ...
-
-
-@dataclass(frozen=True)
-class LoadedModel:
-    """What answers: a predictor and the registered version that it came from, in one reference."""
-
-    predictor: Predictor
-    registry_version: str
-    run_id: str
-    since: str
-
-    @classmethod
-    def of(cls, version: RegisteredVersion, release: Release) -> "LoadedModel":
-        """The release, ready to answer from now on.
+    def champion(self) -> RegisteredVersion:
+        """The version that should be served.
 
         Raises:
-            ReleaseError: it can't be served.
+            NoModelError: there is none.
         """
-        since = datetime.now(UTC).isoformat(timespec="seconds")
-        return cls(Predictor(release), version.registry_version, version.run_id, since)
+
+    def challenger(self) -> RegisteredVersion | None:
+        """The version that is marked as the challenger; None if none is."""
+
+    def fetch(self, version: RegisteredVersion) -> Release:
+        """The release of a version.
+
+        Raises:
+            ReleaseError: it is damaged, or isn't there.
+        """
+
+    def deployments(self) -> Sequence[Deployment]:
+        """The journal, the oldest deployment first; last those by hand that nobody has recorded yet. Only reads."""
+
+    def remember(self, version: RegisteredVersion) -> None:
+        """Notes that this version is served now, for `remembered`."""
+
+    def remembered(self) -> Sequence[RegisteredVersion]:
+        """The versions that were served before, also by earlier processes, the last one first. Needs no registry, and
+        raises nothing."""
+
+    def cached(self, version: RegisteredVersion) -> Release:
+        """The release of a version from local files. Needs no registry.
+
+        Raises:
+            ReleaseError: it is damaged, or isn't there.
+        """
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """A release that was refused `times` times in a row, and when, by the monotonic clock, it is tried `again`."""
+    """A release that was refused.
+
+    Attributes:
+        checksum: which release.
+        times: how many times in a row.
+        retry_at: when it is tried again, by the monotonic clock.
+        reason: why it was refused the last time.
+    """
 
     checksum: str
     times: int
-    again: float
+    retry_at: float
     reason: str
 
 
 class Loader:
-    """Loads one release at a time, and remembers the last one that it refused; another one isn't held up by it.
+    """Loads one release at a time. Only the release that was refused last has to wait; any other is loaded at once."""
 
-    `refused` is called at each refusal.
-    """
-
-    def __init__(self, source: Source, pause: float, refused: Callable[[], None] = lambda: None) -> None:
-        self._source, self._pause, self._count = source, pause, refused
-        self._refused: Refusal | None = None
+    def __init__(self, source: Source, pause: float, on_refusal: Callable[[], None] = lambda: None) -> None:
+        """`pause`: seconds after the first refusal of a release. `on_refusal` is called at each refusal."""
+        self._source, self._pause, self._on_refusal = source, pause, on_refusal
+        self._refusal: Refusal | None = None
 
     def load(self, version: RegisteredVersion) -> LoadedModel:
         """
         Raises:
-            ReleaseError: it was refused, now, or before and it isn't time to try again.
+            ReleaseError: the release is refused now, or was refused before and its pause isn't over.
             TrackingError: the store can't be reached.
         """
-        before = self._refused if self._refused and self._refused.checksum == version.checksum else None
-        if before and time.monotonic() < before.again:
-            raise ReleaseError(before.reason)
+        refusal = self._refusal if self._refusal and self._refusal.checksum == version.checksum else None
+        if refusal and time.monotonic() < refusal.retry_at:
+            raise ReleaseError(refusal.reason)
         try:
-            return LoadedModel.of(version, self._source.fetch(version))
+            return LoadedModel.load(version, self._source.fetch(version))
         except ReleaseError as error:
-            times = before.times + 1 if before else 1
-            reason = f"refused: {error}"
-            self._refused = Refusal(version.checksum, times, time.monotonic() + grown(self._pause, times), reason)
-            self._count()
-            raise ReleaseError(reason) from error
+            times = refusal.times + 1 if refusal else 1
+            retry_at = time.monotonic() + growing_pause(self._pause, times)
+            self._refusal = Refusal(version.checksum, times, retry_at, f"refused: {error}")
+            self._on_refusal()
+            raise ReleaseError(self._refusal.reason) from error
 
 
-def grown(pause: float, failures: int) -> float:
-    """Twice as long with each failure in a row, up to `MAX_PAUSE`, with jitter of a quarter."""
+def growing_pause(pause: float, failures: int) -> float:
+    """Seconds to wait after so many failures in a row: they double with each, up to `MAX_PAUSE`, and vary at random by
+    a quarter, so that servers which failed together don't try again together."""
     doubled: float = pause * 2.0 ** min(failures - 1, 16)
     return min(doubled, max(MAX_PAUSE, pause)) * random.uniform(0.75, 1.25)

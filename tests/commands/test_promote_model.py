@@ -18,7 +18,7 @@ from tabserve.cli import addresses
 from tabserve.errors import TrackingError
 from tabserve.model.predictor import Predictor
 from tabserve.model.versions import Deployment
-from tabserve.monitoring import comparison
+from tabserve.monitoring import compare_probabilities
 from tabserve.registry import journal, registry
 from tabserve.registry.registry import Store
 from tests.support.project import PYTHON
@@ -354,7 +354,7 @@ def test_a_candidate_answers_again_what_was_answered(three: Workspace, command: 
         whole = command("--compare", "4", "--all", "--url", url)[1]
     versions = {listed.version.registry_version: listed.version for listed in three.store().versions()}
     live, candidate = (Predictor(three.store().fetch(versions[number])) for number in ("3", "4"))
-    truth = comparison.difference(live.outputs(rows), candidate.outputs(rows))
+    truth = compare_probabilities(live.outputs(rows), candidate.outputs(rows))
     changed = int(truth.changed.sum())
     assert promote_model.SHOWN < changed < 200
     assert f"they were made  200 by {three.versions()[2]}" in shown

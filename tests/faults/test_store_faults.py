@@ -158,6 +158,6 @@ def test_pauses_grow_and_differ() -> None:
     service, _ = make(source, pause=2)
     for doubled in (2, 4, 8, 16, 32, MAX_PAUSE, MAX_PAUSE):
         service.poll()
-        pauses = [service._next_pause() for _ in range(100)]
+        pauses = [service._champion.pause() for _ in range(100)]
         assert doubled * 0.75 <= min(pauses) < max(pauses) <= doubled * 1.25
         assert max(pauses) - min(pauses) > doubled * 0.25

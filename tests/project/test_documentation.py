@@ -22,6 +22,7 @@ from annotated_types import Ge, Le
 from prometheus_client.parser import text_string_to_metric_families
 
 from tabserve import settings
+from tabserve.model import Classification
 from tabserve.monitoring.metrics import Metrics
 from tabserve.web.app import create_app
 from tests.project import draw_packages
@@ -143,7 +144,7 @@ def test_every_counter_is_documented_with_its_labels() -> None:
     metrics.request("GET", "/health", 200, 0.1)
     metrics.observe(prediction(1))
     metrics.serving("20260101_000000", "1")
-    metrics.tally("20260101_000000", "20260102_000000")
+    metrics.comparison("20260101_000000", "20260102_000000", Classification(classes=("a", "b")))
     families = text_string_to_metric_families(metrics.text("text/plain")[0].decode())
     collected = {
         family.name + ("_total" if family.type == "counter" else ""): {

@@ -73,10 +73,10 @@ def described_challenger(state: State) -> dict[str, object] | None:
         "model_version": version and version.model_version,
         "registry_version": version and version.registry_version,
         "run_id": version and version.run_id,
-        "since": challenger.live and challenger.live.since,
+        "since": challenger.model and challenger.model.since,
         "share": state.challenger_share,
         "reason": challenger.reason,
-        "compared": challenger.tally and challenger.tally.summary(),
+        "compared": challenger.comparison and challenger.comparison.summary(),
     }
 
 
