@@ -19,9 +19,10 @@ MAX_PAUSE = 60.0
 class Source(Protocol):
     """Where releases come from. Each may block for long and raise a `TabserveError`.
 
-    `challenger` is None if no version is marked as one. `noticed` gives the journal, once it says what is champion now.
+    `challenger` is None if no version is marked as one. `deployments` gives the journal and, at its end, the moves by hand
+    that the journal lacks (`recorded` is False); it never writes.
     `remember` is told what is served, and `remembered` gives that back after a restart, the last one first;
-    `kept` reads a release without the registry.
+    `cached` reads a release without the registry.
     """
 
     def champion(self) -> RegisteredVersion: ...

@@ -163,11 +163,12 @@ class Service:
             self._show(live)
 
     def _notice(self, champion: RegisteredVersion) -> None:
-        """Takes the journal over, if it must have grown. Without it the service is none the worse, and the next look
-        asks again."""
+        """Reads the journal if it must have grown, or if a deployment in it isn't recorded yet: a command may be about to
+        record it. Without a journal the service is still healthy, and the next poll asks again."""
         challenger = self._state.challenger
         marked = challenger.version if challenger else None
-        if (champion.registry_version, marked) == self._noticed:
+        is_recorded = all(deployment.recorded for deployment in self._moves)
+        if is_recorded and (champion.registry_version, marked) == self._noticed:
             return
         try:
             self._moves = tuple(self._source.deployments())
@@ -290,7 +291,7 @@ class Service:
         return self._state
 
     def deployments(self) -> Sequence[Deployment]:
-        """How the live model came to be: the journal, as it was when it became live."""
+        """How the live model came to be: the journal; at its end the moves by hand that it lacks."""
         return self._moves
 
     def live(self) -> LoadedModel:

@@ -20,7 +20,7 @@ from safetensors.numpy import save
 
 import promote_model
 from tabserve.model.release import MANIFEST, MODEL, sha256
-from tabserve.registry.registry import RELEASE
+from tabserve.registry import RELEASE
 from tests.support.damage import edit, flip_last_bit, made_with
 from tests.support.models import ROW
 from tests.support.servers import noticed, serving, version
