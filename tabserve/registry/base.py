@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
-from tabserve.model import release
+from tabserve.model import artifacts
 from tabserve.model.versions import Deployment, RegisteredVersion
 from tabserve.registry import journal, retention
 from tabserve.registry.client import import_mlflow
@@ -142,7 +142,7 @@ class Registry(RegistryReader):
                     continue
                 if retention.is_shared(self.connect(), self.model_name, version):
                     continue
-                size = release.remove(self.artifacts, version.model_version)
+                size = artifacts.remove(self.artifacts, version.model_version)
                 if registry:
                     retention.unregister(self.connect(), self.model_name, version)
                 if size or registry:

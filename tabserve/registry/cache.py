@@ -11,7 +11,7 @@ from pathlib import Path
 from filelock import FileLock
 from pydantic import TypeAdapter, ValidationError
 
-from tabserve.model import release
+from tabserve.model import artifacts, release
 from tabserve.model.release import Release
 from tabserve.model.versions import RegisteredVersion
 
@@ -25,12 +25,12 @@ _VERSIONS = TypeAdapter(list[RegisteredVersion])
 
 
 class ReleaseCache:
-    """The releases in the folder `artifacts`. `followed` names the model, the alias and the store whose versions are
-    remembered: several models and stores may share the folder."""
+    """The releases in `folder`, the folder of artifacts. `followed` names the model, the alias and the store whose
+    versions are remembered: several models and stores may share the folder."""
 
-    def __init__(self, artifacts: Path, followed: str) -> None:
-        self._artifacts = artifacts
-        self._memory = artifacts / f".live-{release.sha256(followed.encode())[:12]}.json"
+    def __init__(self, folder: Path, followed: str) -> None:
+        self._folder = folder
+        self._memory = folder / f".live-{release.sha256(followed.encode())[:12]}.json"
 
     def read(self, version: RegisteredVersion) -> Release:
         """The release of a version.
@@ -38,14 +38,14 @@ class ReleaseCache:
         Raises:
             ReleaseError: it isn't there as it was registered.
         """
-        return release.read(self._artifacts / version.model_version / RELEASE, version.checksum)
+        return release.read(self._folder / version.model_version / RELEASE, version.checksum)
 
-    def add(self, version: RegisteredVersion, folder: Path) -> None:
-        """Copies a release that was fetched. Does nothing if the folder of artifacts can't be written."""
-        release.cache(self._artifacts, version.model_version, folder)
+    def add(self, version: RegisteredVersion, source: Path) -> None:
+        """Copies a fetched release from the folder `source`. Does nothing if the cache's folder can't be written."""
+        artifacts.cache(self._folder, version.model_version, source)
 
     def remember(self, version: RegisteredVersion) -> None:
-        """Remembers that a version was live. Does nothing if the folder of artifacts can't be written."""
+        """Remembers that a version was live. Does nothing if the cache's folder can't be written."""
         aside = self._memory.with_suffix(".new")
         with contextlib.suppress(OSError), FileLock(self._memory.with_suffix(".lock")):
             others = [earlier for earlier in self.remembered() if earlier.checksum != version.checksum]

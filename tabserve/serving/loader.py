@@ -19,8 +19,8 @@ MAX_PAUSE = 60.0
 class Source(Protocol):
     """Where releases come from. Each may block for long and raise a `TabserveError`.
 
-    `challenger` is None if no version is marked as one. `deployments` gives the journal and, at its end, the moves by hand
-    that the journal lacks (`recorded` is False); it never writes.
+    `challenger` is None if no version is marked as one. `deployments` gives the journal and, at its end, the moves by
+    hand that the journal lacks (`recorded` is False); it never writes.
     `remember` is told what is served, and `remembered` gives that back after a restart, the last one first;
     `cached` reads a release without the registry.
     """

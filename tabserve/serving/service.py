@@ -163,8 +163,8 @@ class Service:
             self._show(live)
 
     def _notice(self, champion: RegisteredVersion) -> None:
-        """Reads the journal if it must have grown, or if a deployment in it isn't recorded yet: a command may be about to
-        record it. Without a journal the service is still healthy, and the next poll asks again."""
+        """Reads the journal if it must have grown, or if a deployment in it isn't recorded yet, which a command may be
+        about to do. Without a journal the service is still healthy, and the next poll asks again."""
         challenger = self._state.challenger
         marked = challenger.version if challenger else None
         is_recorded = all(deployment.recorded for deployment in self._moves)
