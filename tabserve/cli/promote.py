@@ -229,7 +229,7 @@ def end_challenge(registry: "Registry", versions: "Sequence[ListedVersion]", why
 
 def prune(registry: "Registry", keep: int, *, in_mlflow: bool) -> None:
     number = freed = 0
-    for listed, size in registry.prune(keep, registry=in_mlflow):
+    for listed, size in registry.prune(keep, in_mlflow=in_mlflow):
         number, freed = number + 1, freed + size
         print(f"removed {name_of(listed)}, {size / 1e6:.1f} MB")
     where = f"{registry.artifacts}{' and MLflow' if in_mlflow else ''}"

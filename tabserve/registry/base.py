@@ -120,9 +120,9 @@ class Registry(RegistryReader):
 
     # -- clean-up
 
-    def prune(self, keep: int, *, registry: bool) -> Iterator[tuple[ListedVersion, int]]:
-        """Removes versions from `artifacts/`, and with `registry` from MLflow too: yields each one that was there, with
-        its size in `artifacts/` in bytes. MLflow marks them, their runs and models as deleted, as its UI does.
+    def prune(self, keep: int, *, in_mlflow: bool) -> Iterator[tuple[ListedVersion, int]]:
+        """Removes versions from `artifacts/`, and with `in_mlflow` from the store too. Yields each one that was there,
+        with its size in `artifacts/` in bytes. MLflow marks their runs and models as deleted, as MLflow's UI does.
 
         Kept are the newest `keep`, those with an alias, those that a rollback leads to, and those that share their run
         or their name with one that is kept.
@@ -143,9 +143,9 @@ class Registry(RegistryReader):
                 if retention.is_shared(self.connect(), self.model_name, version):
                     continue
                 size = artifacts.remove(self.artifacts, version.model_version)
-                if registry:
+                if in_mlflow:
                     retention.unregister(self.connect(), self.model_name, version)
-                if size or registry:
+                if size or in_mlflow:
                     yield entry, size
 
     # -- a training

@@ -55,12 +55,16 @@ def open_client(uri: str) -> "MlflowClient":
     """A client of this store. In an empty database MLflow makes its tables.
 
     Raises:
-        Exception: of MLflow, a database or the system; see `translate_errors`.
+        Exception: of MLflow, a database or the system; `translate_errors` translates it.
     """
     mlflow = import_mlflow(uri)
     if _is_database(uri):
         _connect_once(uri)
     client: MlflowClient = mlflow.MlflowClient(uri)
+    if _is_database(uri):
+        client.search_registered_models(
+            max_results=1
+        )  # MLflow connects once more for models; now the database is there
     return client
 
 

@@ -9,7 +9,8 @@ from filelock import FileLock
 
 @contextlib.contextmanager
 def registry_lock(artifacts: Path) -> Iterator[None]:
-    """
+    """Waits until no other process has the lock, and holds it.
+
     Raises:
         OSError: `artifacts` can't be written.
     """

@@ -160,6 +160,23 @@ def test_live_versions_are_remembered_for_each_model(
     assert Workspace(workspace.folder, workspace.uri, "other").store().remembered() == []
 
 
+def test_no_other_store_is_touched(
+    registry: Registry, three: list[RegisteredVersion], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where neither MLflow nor the environment names a store, MLflow would make one in the working directory."""
+    import mlflow
+
+    mlflow.set_tracking_uri(None)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    registry.move("champion", three[0], "first")
+    assert registry.fetch(registry.champion()).model_version == NAMES[0]
+    assert len(registry.versions()) == 3
+    assert len(list(registry.prune(1, in_mlflow=True))) == 1
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
 # -- deployments
 
 
@@ -265,7 +282,7 @@ def test_every_command_that_writes_first_records_what_was_moved_by_hand(
     train(registry, trained, "20260101_000009")
     assert steps(registry.journal())[3:] == [("champion", "2", "1")]
     move_by_hand(registry, "4")
-    list(registry.prune(4, registry=False))
+    list(registry.prune(4, in_mlflow=False))
     assert steps(registry.journal())[4:] == [("champion", "1", "4")]
     assert [deployment.number for deployment in registry.journal()] == [1, 2, 3, 4, 5]
 
@@ -323,13 +340,13 @@ def test_server_that_polls_in_the_middle_of_a_deployment_shows_its_entry_in_the_
 
 
 def test_clean_up_keeps_what_is_needed(registry: Registry, three: list[RegisteredVersion]) -> None:
-    """The newest versions, those with an alias, and the one that a rollback leads to; with `registry` the others are
+    """The newest versions, those with an alias, and the one that a rollback leads to; with `in_mlflow` the others are
     gone from MLflow too."""
     for version in (three[1], three[0], three[1]):
         registry.move("champion", version, "next")
-    assert list(registry.prune(1, registry=True)) == []
+    assert list(registry.prune(1, in_mlflow=True)) == []
     registry.move("champion", three[2], "the newest")
-    removed = list(registry.prune(1, registry=True))
+    removed = list(registry.prune(1, in_mlflow=True))
     assert [entry.version for entry, size in removed if size > 0] == [three[0]]
     assert [entry.version for entry in registry.versions()] == [three[2], three[1]]
     assert not (registry.artifacts / NAMES[0]).exists()
