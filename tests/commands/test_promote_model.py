@@ -17,6 +17,7 @@ from tabserve.model.predictor import Predictor
 from tabserve.model.versions import BY_HAND
 from tabserve.monitoring import comparison
 from tabserve.registry import journal
+from tabserve.registry.client import set_default_store
 from tabserve.registry.reader import CHECKSUM_TAG, VERSION_TAG
 from tests.support.project import PYTHON, ROOT
 from tests.support.servers import noticed, serving, tracking_server, version
@@ -26,7 +27,7 @@ from tests.support.workspaces import Workspace
 
 @pytest.fixture(scope="module")
 def trained_thrice(trained_once: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """Versions 1 to 3, of which 3 is live. Not to be changed."""
+    """Versions 1 to 3, of which 3 is live. Tests must not change it."""
     folder = tmp_path_factory.mktemp("thrice") / "copy"
     shutil.copytree(trained_once.folder, folder)
     workspace = Workspace(folder)
@@ -54,9 +55,9 @@ def trained_there(workspace: Workspace) -> Workspace:
 
 
 @pytest.fixture
-def three(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
-    """Versions 1 to 3, of which 3 is live, to be changed at will: a copy of a folder; with `ANYWHERE` also a model of
-    its own on a database and a server, of the same three runs."""
+def three(request: pytest.FixtureRequest, tmp_path: Path) -> Workspace:
+    """Versions 1 to 3, of which 3 is live, for one test: a copy of a folder. With `ANYWHERE` also a new model on a
+    database and on a server, made of the same three runs."""
     kind = getattr(request, "param", "folder")
     if kind == "folder":
         shutil.copytree(request.getfixturevalue("trained_thrice").folder, tmp_path / "three")
@@ -65,7 +66,7 @@ def three(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     three = Workspace(tmp_path / "three", trained.uri, f"model-{secrets.token_hex(4)}")
     for folder in trained.versions():
         shutil.copytree(trained.artifacts / folder, three.artifacts / folder)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", trained.uri)  # MLflow looks `models:/…` up in its default store
+    set_default_store(trained.uri)  # where MLflow looks `models:/…` up
     client, store = trained.store().connect(), three.store()
     client.create_registered_model(three.model_name)
     for number in ("1", "2", "3"):
@@ -78,14 +79,14 @@ def three(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 ANYWHERE = pytest.mark.parametrize("three", ["folder", "database", "server"], indirect=True)
-"""For tests of what must be the same on a folder, a database and a tracking server."""
+"""Runs a test on a folder, a database and a tracking server, which must behave alike."""
 
 Command = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture
 def command(three: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Runs promote_model.py with these arguments: the status, and what it prints."""
+    """Runs promote_model.py with these arguments, and returns its status and what it printed."""
     for name, value in three.environment.items():
         monkeypatch.setenv(name, value)
 
@@ -107,7 +108,7 @@ def live(workspace: Workspace) -> str:
 
 @ANYWHERE
 def test_list_shows_every_version_and_which_is_live(three: Workspace, command: Command) -> None:
-    """Without arguments every version is a line, the newest first, with its metrics, and the live one says so."""
+    """Without arguments: a line for each version, the newest first, with its metrics; the live one is marked."""
     code, shown = command()
     head, *lines = shown.splitlines()
     assert code == 0
@@ -121,7 +122,7 @@ def test_list_shows_every_version_and_which_is_live(three: Workspace, command: C
 
 
 def test_long_list_is_cut(three: Workspace, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of many versions the newest are shown, how many there are besides is said, and --all shows them too."""
+    """The newest versions are shown, then how many are left out. --all shows them too."""
     monkeypatch.setattr(promote, "MAX_ROWS", 2)
     shown = command()[1].splitlines()
     assert [line.split()[0] for line in shown] == ["version", "3", "2", "older,"]
@@ -131,8 +132,8 @@ def test_long_list_is_cut(three: Workspace, command: Command, monkeypatch: pytes
 
 @ANYWHERE
 def test_version_becomes_live_with_its_reason(three: Workspace, command: Command) -> None:
-    """A version, by its number or its model version, becomes live; a running server follows, and its /model/info, the
-    journal and the version's tag in MLflow say when, who, in place of which, and why."""
+    """A version is named by its number or its model version. A running server follows. Its /model/info, the journal and
+    the version's tag in MLflow say when it became live, by whom, in place of which version, and why."""
     with serving(three) as (url, _):
         until(lambda: version(url) == three.versions()[2])
         code, shown = command("1", "--why", "passed\nreview")
@@ -154,7 +155,7 @@ def test_version_becomes_live_with_its_reason(three: Workspace, command: Command
 
 @ANYWHERE
 def test_rollbacks_go_back_one_after_the_other(three: Workspace, command: Command) -> None:
-    """A rollback makes the one live that was before, a second one goes further back, and the first version stays."""
+    """A rollback makes the version live that was live before; a second one goes further back, down to the first."""
     assert command("--rollback", "--why", "errors at night")[0] == 0
     assert live(three) == "2"
     assert command("--rollback")[0] == 0
@@ -167,7 +168,7 @@ def test_rollbacks_go_back_one_after_the_other(three: Workspace, command: Comman
 
 @ANYWHERE
 def test_candidate_is_marked_and_unmarked(three: Workspace, command: Command) -> None:
-    """The challenger is marked and unmarked, written down, and what is live stays."""
+    """Both are recorded, and the live version stays live."""
     assert command("--challenger", "1")[0] == 0
     assert "challenger" in command()[1].splitlines()[3]
     assert command("--no-challenger")[0] == 0
@@ -178,7 +179,7 @@ def test_candidate_is_marked_and_unmarked(three: Workspace, command: Command) ->
 
 @ANYWHERE
 def test_live_version_is_not_deployed_again(three: Workspace, command: Command) -> None:
-    """To make the live version live is no move and no entry."""
+    """Nothing moves, and nothing is recorded."""
     before = three.store().journal()
     code, shown = command("3", "--why", "again")
     assert (code, "is live already" in shown) == (0, True)
@@ -186,7 +187,7 @@ def test_live_version_is_not_deployed_again(three: Workspace, command: Command) 
 
 
 def test_version_with_a_damaged_release_does_not_become_live(three: Workspace, command: Command) -> None:
-    """A version whose release is damaged, in both places where it is kept, is refused, and what is live stays."""
+    """If both copies of its release are damaged, it is refused, and the live version stays live."""
     for manifest in three.folder.rglob("manifest.json"):
         if three.versions()[0] in manifest.read_text():
             forest = manifest.with_name("model.safetensors")
@@ -234,7 +235,7 @@ def test_move_by_hand_is_shown_by_a_server_and_recorded_by_a_command(three: Work
 
 @ANYWHERE
 def test_command_that_deploys_nothing_records_what_was_moved_by_hand(three: Workspace, command: Command) -> None:
-    """The version that is to become live has been made live by hand: that is recorded."""
+    """The version is live already because somebody moved the alias by hand."""
     three.store().connect().set_registered_model_alias(three.model_name, "champion", "2")
     code, shown = command("2", "--why", "passed review")
     assert (code, "is live already" in shown) == (0, True)
@@ -243,8 +244,8 @@ def test_command_that_deploys_nothing_records_what_was_moved_by_hand(three: Work
 
 @ANYWHERE
 def test_challenger_that_becomes_live_is_no_challenger_any_more(three: Workspace, command: Command) -> None:
-    """Made live, the challenger is no longer marked as one, so that after a rollback it answers nobody; what is live
-    can't be marked, and to mark what is marked is no move."""
+    """So it answers nobody after a rollback. The live version can't be marked as the challenger, and marking the
+    challenger again moves nothing."""
     assert command("--challenger", "2")[0] == 0
     assert "is the challenger already" in command("--challenger", "2")[1]
     assert "is live: the challenger must be another version" in command("--challenger", "3")[1]
@@ -287,7 +288,7 @@ def test_challenger_that_becomes_live_is_no_challenger_any_more(three: Workspace
 def test_wrong_command_line_is_refused_in_one_line(
     three: Workspace, command: Command, arguments: list[str], code: int, said: str
 ) -> None:
-    """A wrong version, option or store ends with its reason, moves nothing, and writes nothing down."""
+    """The line says what is wrong. Nothing moves, and nothing is recorded."""
     before = three.store().journal()
     status, shown = command(*arguments)
     assert status == code
@@ -297,7 +298,7 @@ def test_wrong_command_line_is_refused_in_one_line(
 
 @ANYWHERE
 def test_release_that_was_not_registered_does_not_become_live(three: Workspace, command: Command) -> None:
-    """A version whose release isn't the one that the registry's tag says is refused, and what is live stays."""
+    """If the registry's tag has another checksum, the version is refused, and the live version stays live."""
     three.store().connect().set_model_version_tag(three.model_name, "1", CHECKSUM_TAG, "0" * 64)
     code, shown = command("1", "--why", "hope")
     assert (code, live(three), shown.count("\n")) == (1, "3", 1)
@@ -307,7 +308,7 @@ def test_release_that_was_not_registered_does_not_become_live(three: Workspace, 
 @ANYWHERE
 def test_candidate_answers_recorded_predictions_again(three: Workspace, command: Command) -> None:
     """--compare says how many of a running API's newest predictions a version would change, which ones, how far the
-    probabilities move, and the latency of both: as the two models themselves have it."""
+    probabilities move, and the latency of both. The numbers are those of the two models themselves."""
     three.train("--n-estimators", "2", "--seed", "3", "--promote", "never")
     rows = np.random.default_rng(0).uniform([4, 2, 1, 0], [8, 4.5, 7, 2.5], (200, 4))
     with serving(three) as (url, _):
@@ -341,7 +342,7 @@ def test_candidate_answers_recorded_predictions_again(three: Workspace, command:
 
 
 def test_comparison_without_an_api_says_what_to_do(three: Workspace, command: Command) -> None:
-    """Where no API answers, or something else does, that is said in one line, with what to do."""
+    """If no API answers there, or another kind of server does, one line says so and what to do."""
     free = f"http://127.0.0.1:{addresses.free('127.0.0.1')}"
     with tracking_server(three.folder) as other:
         for url, said in ((free, "no API answers"), ("nonsense", "no API answers"), (other, "answers with status 404")):
@@ -354,8 +355,8 @@ def test_comparison_without_an_api_says_what_to_do(three: Workspace, command: Co
 
 @pytest.fixture(scope="module")
 def trained_six(trained_thrice: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """Versions 1 to 6; 5 is live, a rollback leads to 3, 2 is the challenger, 1 and 4 were never more than registered
-    or live long ago; 4 is the best of two trials. Not to be changed."""
+    """Versions 1 to 6: 5 is live, a rollback leads to 3, 2 is the challenger, 4 is the best of two trials. Nothing needs
+    1 and 4. Tests must not change it."""
     six = Workspace(tmp_path_factory.mktemp("six") / "copy")
     shutil.copytree(trained_thrice.folder, six.folder)
     for search in (["--search", "2", "--folds", "2"], [], []):
@@ -369,15 +370,15 @@ def trained_six(trained_thrice: Workspace, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture
 def six(trained_six: Workspace, three: Workspace) -> Workspace:
-    """A copy of it in place of the three, to be changed at will."""
+    """A copy of it in place of the three, for one test."""
     shutil.rmtree(three.folder)
     shutil.copytree(trained_six.folder, three.folder)
     return three
 
 
 def test_prune_removes_old_versions_and_keeps_needed_ones(six: Workspace, command: Command) -> None:
-    """--prune removes what is older than the newest ones from the artifacts, but not the champion, the challenger or
-    where a rollback leads; what is gone there is still found in MLflow."""
+    """--prune keeps the champion, the challenger and the version that a rollback leads to. What it removes from the
+    artifacts is still in MLflow."""
     before = six.versions()
     code, shown = command("--prune", "--keep", "1")
     assert (code, len(shown.splitlines())) == (0, 3)
@@ -392,8 +393,8 @@ def test_prune_removes_old_versions_and_keeps_needed_ones(six: Workspace, comman
 
 
 def test_prune_with_registry_removes_versions_from_mlflow(six: Workspace, command: Command) -> None:
-    """--prune --registry removes them from MLflow, too, with the trials of their searches: no list has them, what is
-    printed frees their files, and a training, a rollback and a running server go on as before."""
+    """Also the trials of their searches. No list has them any more, the printed command frees their files, and a
+    training, a rollback and a running server work as before."""
     before = six.versions()
     with serving(six) as (url, _):
         until(lambda: version(url) == before[4])
@@ -417,8 +418,8 @@ def test_prune_with_registry_removes_versions_from_mlflow(six: Workspace, comman
 
 
 def test_interrupted_prune_is_finished_by_the_next_one(six: Workspace, command: Command) -> None:
-    """If a version's run or model is gone from MLflow already, it is removed all the same; what a killed removal left
-    in the artifacts is swept by the next training."""
+    """A version is removed even if its run or its model is gone from MLflow already. The next training removes what a
+    killed prune left in the artifacts."""
     store = six.store()
     client = store.connect()
     entry = client.get_model_version("iris-classifier", "1")
@@ -433,8 +434,8 @@ def test_interrupted_prune_is_finished_by_the_next_one(six: Workspace, command: 
 
 @pytest.mark.parametrize("anywhere", ["database", "server"], indirect=True)
 def test_whole_life_of_a_model(anywhere: Workspace) -> None:
-    """On a database and a tracking server: trained, followed, rolled back, pruned and trained again, with a
-    server whose artifacts start empty; MLflow lists what is left."""
+    """On a database and a tracking server: trained, served with artifacts that start empty, rolled back, pruned and
+    trained again. MLflow lists the versions that are left."""
     elsewhere = Workspace(anywhere.folder / "api", anywhere.uri)
     elsewhere.folder.mkdir()
 
@@ -465,8 +466,8 @@ def test_whole_life_of_a_model(anywhere: Workspace) -> None:
 
 
 def test_prune_keeps_what_is_in_use_elsewhere(three: Workspace, command: Command) -> None:
-    """--prune keeps a version that got an alias a moment ago past this project, what a rollback then leads to, one
-    whose run another registered model is made of, and whatever a tag names that is no version's folder."""
+    """It keeps a version that got an alias by hand a moment ago, the one that a rollback then leads to, one whose run
+    belongs to another registered model too, and any folder that a forged tag names."""
     client = three.store().connect()
     precious = three.folder / "precious"
     precious.mkdir()
