@@ -34,7 +34,7 @@ TRACKING_URI = "MLFLOW_TRACKING_URI"
 DATABASE_MODULE = "mlflow.store.db.utils"
 
 PAUSES = (0.1, 0.3, 0.7)
-"""Seconds between the attempts to connect to a database. MLflow itself makes ten attempts, which take 105 s."""
+"""Seconds between the attempts to connect to a database."""
 
 
 def import_mlflow(uri: str) -> Any:
@@ -58,21 +58,22 @@ def open_client(uri: str) -> "MlflowClient":
         Exception: of MLflow, a database or the system; `translate_errors` translates it.
     """
     mlflow = import_mlflow(uri)
-    if _is_database(uri):
-        _connect_once(uri)
+    is_database = _is_database(uri)
+    if is_database:
+        _reach_database(uri)
     client: MlflowClient = mlflow.MlflowClient(uri)
-    if _is_database(uri):
-        client.search_registered_models(
-            max_results=1
-        )  # MLflow connects once more for models; now the database is there
+    if is_database:
+        # MLflow connects again at the first question about models: better now, while the database is reachable
+        client.search_registered_models(max_results=1)
     return client
 
 
 def set_default_store(uri: str) -> None:
     """Makes this the store of MLflow's functions that take no client.
 
-    Needed twice. MLflow's file store looks logged models up in the default store whenever it reads a registered
-    version, and `mlflow.sklearn.log_model` has no argument for the store. Everything else here goes through a client.
+    Two things need it, and everything else goes through a client. MLflow's file store looks logged models up in the
+    default store whenever it reads a registered version. And a run is logged to it, because `mlflow.sklearn.log_model`
+    has no argument for the store.
     """
     mlflow = import_mlflow(uri)
     before = os.environ.get(TRACKING_URI)
@@ -88,9 +89,12 @@ def _is_database(uri: str) -> bool:
     return re.split("[+:]", uri)[0] in importlib.import_module("mlflow.store.db.db_types").DATABASE_ENGINES
 
 
-def _connect_once(uri: str) -> None:
-    """Connects to a database, so that MLflow doesn't try in vain: its number of attempts is a constant of its module,
-    which no setting and no argument changes (`MAX_RETRY_COUNT`, MLflow 3.17)."""
+def _reach_database(uri: str) -> None:
+    """Connects to a database, in four attempts within a second, and disconnects. Raises the last error.
+
+    MLflow itself makes ten attempts, which take 105 s. Their number is a constant of its module (`MAX_RETRY_COUNT` in
+    MLflow 3.17) that no setting and no argument changes. So MLflow connects only after this has succeeded.
+    """
     if file := database_file(uri):
         file.parent.mkdir(parents=True, exist_ok=True)  # as MLflow does
     engine = importlib.import_module(DATABASE_MODULE).create_sqlalchemy_engine(uri)

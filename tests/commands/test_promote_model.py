@@ -355,8 +355,8 @@ def test_comparison_without_an_api_says_what_to_do(three: Workspace, command: Co
 
 @pytest.fixture(scope="module")
 def trained_six(trained_thrice: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """Versions 1 to 6: 5 is live, a rollback leads to 3, 2 is the challenger, 4 is the best of two trials. Nothing needs
-    1 and 4. Tests must not change it."""
+    """Versions 1 to 6: 5 is live, a rollback leads to 3, 2 is the challenger, 4 is the best of two trials. Nothing
+    needs 1 and 4. Tests must not change it."""
     six = Workspace(tmp_path_factory.mktemp("six") / "copy")
     shutil.copytree(trained_thrice.folder, six.folder)
     for search in (["--search", "2", "--folds", "2"], [], []):
