@@ -14,7 +14,7 @@ try:
     from tabserve import log as logs
     from tabserve.cli import addresses
     from tabserve.errors import SettingsError
-    from tabserve.registry.registry import Store
+    from tabserve.registry import open_registry
     from tabserve.settings import Settings
     from tabserve.web import create_app, serve
 except ModuleNotFoundError as missing:
@@ -32,7 +32,7 @@ def __getattr__(name: str) -> "FastAPI":
         raise AttributeError(f"module 'api' has no attribute {name!r}")
     settings = load_settings()
     logs.configure(settings.log_level, settings.log_format)
-    return create_app(settings, Store(settings))
+    return create_app(settings, open_registry(settings))
 
 
 def load_settings() -> Settings:
@@ -52,7 +52,7 @@ def main() -> None:
         sys.exit(f"api.py: {reason}")
     logs.configure(settings.log_level, settings.log_format)
     with addresses.listening(options.host, options.port) as listener:
-        serve(create_app(settings, Store(settings)), listener, settings.shutdown_seconds)
+        serve(create_app(settings, open_registry(settings)), listener, settings.shutdown_seconds)
 
 
 if __name__ == "__main__":

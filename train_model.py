@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tabserve.model.release import Release
     from tabserve.model.schema import Schema
     from tabserve.model.versions import RegisteredVersion
-    from tabserve.registry.registry import Store
+    from tabserve.registry import Registry
     from tabserve.registry.runs import Run
     from tabserve.training.dataset import Table
     from tabserve.training.evaluation import Evaluation, ReportProgress
@@ -226,9 +226,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def live_version(settings: Settings) -> str | None:
-    from tabserve.registry.registry import Store
+    from tabserve.registry import open_registry
 
-    store = Store(settings)
+    store = open_registry(settings)
     try:
         try:
             return store.champion().model_version
@@ -258,8 +258,7 @@ def train(settings: Settings, options: argparse.Namespace, step: "Steps") -> Non
         from tabserve.model import artifacts
         from tabserve.model.metadata import ModelMetadata
         from tabserve.model.predictor import Predictor
-        from tabserve.registry import runs
-        from tabserve.registry.registry import RELEASE, Store
+        from tabserve.registry import RELEASE, open_registry, runs
         from tabserve.reporting import report
         from tabserve.training import compiler as export
         from tabserve.training import dataset as data
@@ -268,7 +267,7 @@ def train(settings: Settings, options: argparse.Namespace, step: "Steps") -> Non
         from tabserve.training import ingest, provenance
         from tabserve.training.estimators import bounded, fitted, hyperparameters, model_type
 
-        store = Store(settings)
+        store = open_registry(settings)
         store.prepare()
     step.done("import the libraries")
 
@@ -435,7 +434,7 @@ def split_of(release: "Release") -> str:
 
 
 def promote(
-    store: "Store",
+    store: "Registry",
     options: argparse.Namespace,
     version: "RegisteredVersion",
     made: "Release",

@@ -16,7 +16,7 @@ from tabserve.model.arrays import Matrix
 from tabserve.model.compiled import Forest
 from tabserve.model.metadata import ModelMetadata
 from tabserve.model.predictor import Predictor
-from tabserve.registry.registry import Store
+from tabserve.registry import open_registry
 from tabserve.settings import Settings
 from tabserve.training import compiler, dataset, fitting, provenance
 from tabserve.training.config import EstimatorConfig
@@ -26,7 +26,8 @@ Engine = Callable[[Matrix], Matrix]
 
 def live(workspace: Path) -> Predictor:
     """The champion of a workspace."""
-    store = Store(Settings.load(artifacts_dir=str(workspace / "artifacts"), tracking_uri=str(workspace / "mlruns")))
+    settings = Settings.load(artifacts_dir=str(workspace / "artifacts"), tracking_uri=str(workspace / "mlruns"))
+    store = open_registry(settings)
     return Predictor(store.fetch(store.champion()))
 
 

@@ -271,7 +271,7 @@ def swaps(workspace: Path, seconds: float, cycles: int) -> str:
         while not done.wait(0.2):
             turn = next(count)
             number = str(1 + turn % 2)
-            # the journal's one entry is the last move, so that the server neither waits for it nor writes it down
+            # the journal's one entry is the last move, so that the server doesn't read it again at each poll
             move = Deployment(turn, "", "", "champion", None, number, "")
             for file, text in (
                 (model / "tags" / f"{journal.PREFIX}swap", journal.entry(move)[1]),

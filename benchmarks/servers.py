@@ -137,11 +137,11 @@ def plain() -> Any:
     from pydantic import BaseModel
 
     from tabserve.model.predictor import Predictor
-    from tabserve.registry.registry import Store
+    from tabserve.registry import open_registry
     from tabserve.settings import Settings
 
-    champion = Store(Settings.load())
-    predictor = Predictor(champion.fetch(champion.champion()))
+    registry = open_registry(Settings.load())
+    predictor = Predictor(registry.fetch(registry.champion()))
     history: deque[Any] = deque(maxlen=1000)
 
     class Flower(BaseModel):

@@ -10,10 +10,10 @@ from tabserve.model.predictor import Predictor
 from tabserve.model.release import Release
 from tabserve.model.schema import UNKNOWN, Category, Feature, InputWarning, Number, Rows, Schema, Value
 from tabserve.model.task import Classification, ClassOutcome, ClassOutcomes, Labels, Outcome, Outcomes, Task
-from tabserve.model.versions import UNRECORDED, Deployment, RegisteredVersion
+from tabserve.model.versions import BY_HAND, Deployment, RegisteredVersion
 
 __all__ = [
-    "UNKNOWN", "UNRECORDED", "Category", "ClassFacts", "ClassOutcome", "ClassOutcomes", "Classification",
+    "BY_HAND", "UNKNOWN", "Category", "ClassFacts", "ClassOutcome", "ClassOutcomes", "Classification",
     "DatasetFacts", "Deployment", "Estimate", "Feature", "InputWarning", "Labels", "Matrix", "ModelMetadata", "Number",
     "Outcome", "Outcomes", "Predictor", "RegisteredVersion", "Release", "Rows", "Schema", "Task", "Value", "Vector",
 ]  # fmt: skip

@@ -1,9 +1,9 @@
-"""Versions of a model as a registry knows them, and the deployments that made them live."""
+"""Versions of a model as a registry knows them, and the deployments that moved an alias from one to another."""
 
 from dataclasses import dataclass
 
-UNRECORDED = "someone in MLflow, not in the journal yet"
-"""Who moved an alias by hand, as long as no command has written that into the journal."""
+BY_HAND = "someone in MLflow"
+"""`Deployment.who` of an alias that was moved with MLflow's own tools instead of this project's commands."""
 
 
 @dataclass(frozen=True)
@@ -11,10 +11,10 @@ class RegisteredVersion:
     """A release as a registry knows it.
 
     Attributes:
-        model_version: what people say, like `20241201_143022`.
-        registry_version: what the registry counts: 1, 2, 3 …
-        run_id: the run that made it.
-        checksum: of the release, as it was when it was registered.
+        model_version: the name of the release, like `20241201_143022`.
+        registry_version: the registry's number: 1, 2, 3 …
+        run_id: the MLflow run that made it.
+        checksum: SHA-256 of the release's manifest when it was registered.
     """
 
     model_version: str
@@ -25,16 +25,17 @@ class RegisteredVersion:
 
 @dataclass(frozen=True)
 class Deployment:
-    """An alias went from one version to another.
+    """An alias moved from one version to another: an entry of the journal, or one that the journal lacks yet.
 
     Attributes:
-        number: 1, 2, 3 … in the order in which they were written; the clock may go back.
-        when: ISO 8601, UTC.
-        who: `user@machine`; someone in MLflow, if it was done by hand; `UNRECORDED`, if the journal lacks it.
-        rollback: whether it undid another one.
-        alias: which.
-        origin, to: versions as the registry counts them; None is none.
-        why: in words.
+        number: 1, 2, 3 … in the order of writing. The time is no order: a clock may go back.
+        when: ISO 8601, UTC: when it was written or, if it isn't recorded, when it was first seen.
+        who: `user@machine`, or `BY_HAND`.
+        alias: the alias that moved.
+        origin, to: numbers in the registry; None is no version.
+        why: the reason, in words.
+        rollback: whether it undid an earlier deployment.
+        recorded: False if the alias was moved by hand and no command has written that into the journal yet.
     """
 
     number: int
@@ -45,8 +46,4 @@ class Deployment:
     to: str | None
     why: str
     rollback: bool = False
-
-    @property
-    def recorded(self) -> bool:
-        """Whether it is in the journal."""
-        return self.who != UNRECORDED
+    recorded: bool = True

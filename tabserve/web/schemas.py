@@ -176,6 +176,7 @@ class DeploymentReply(Reply):
     to: str | None
     why: str
     rollback: bool
+    recorded: bool = Field(description="false: moved by hand in MLflow, and no command has written that down yet")
 
 
 class ModelReply(Reply):

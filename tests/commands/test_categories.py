@@ -22,7 +22,7 @@ from tabserve.model.release import Release
 from tabserve.training import ingest
 from tabserve.training.ingest import ColumnOptions
 from tabserve.web.app import create_app
-from tabserve.web.codecs import ARROW, JsonRequests, TooManyRowsError, decode_arrow_batch
+from tabserve.web.codecs import JsonRequests, TooManyRowsError, decode_arrow_batch
 from tests.support.arrow import post, stream
 from tests.support.bodies import PUT
 from tests.support.models import GENTOO, ROW, SETTINGS, Trained

@@ -1,4 +1,4 @@
-"""promote_model.py: what is live is seen, moved, undone and written down, and nothing broken becomes live."""
+"""promote_model.py: shows which version is live, deploys, rolls back and records; nothing broken becomes live."""
 
 import os
 import re
@@ -11,17 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import requests
-from filelock import FileLock
 
-import promote_model
-from tabserve.cli import addresses
-from tabserve.errors import TrackingError
+from tabserve.cli import addresses, promote
 from tabserve.model.predictor import Predictor
-from tabserve.model.versions import Deployment
+from tabserve.model.versions import BY_HAND
 from tabserve.monitoring import compare_probabilities
-from tabserve.registry import journal, registry
-from tabserve.registry.registry import Store
-from tests.support.project import PYTHON
+from tabserve.registry import journal
+from tabserve.registry.client import set_default_store
+from tabserve.registry.reader import CHECKSUM_TAG, VERSION_TAG
+from tests.support.project import PYTHON, ROOT
 from tests.support.servers import noticed, serving, tracking_server, version
 from tests.support.waiting import until
 from tests.support.workspaces import Workspace
@@ -29,7 +27,7 @@ from tests.support.workspaces import Workspace
 
 @pytest.fixture(scope="module")
 def trained_thrice(trained_once: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """Versions 1 to 3, of which 3 is live. Not to be changed."""
+    """Versions 1 to 3, of which 3 is live. Tests must not change it."""
     folder = tmp_path_factory.mktemp("thrice") / "copy"
     shutil.copytree(trained_once.folder, folder)
     workspace = Workspace(folder)
@@ -58,8 +56,8 @@ def trained_there(workspace: Workspace) -> Workspace:
 
 @pytest.fixture
 def three(request: pytest.FixtureRequest, tmp_path: Path) -> Workspace:
-    """Versions 1 to 3, of which 3 is live, to be changed at will: a copy of a folder; with `ANYWHERE` also a model of
-    its own on a database and a server, of the same three runs."""
+    """Versions 1 to 3, of which 3 is live, for one test: a copy of a folder. With `ANYWHERE` also a new model on a
+    database and on a server, made of the same three runs."""
     kind = getattr(request, "param", "folder")
     if kind == "folder":
         shutil.copytree(request.getfixturevalue("trained_thrice").folder, tmp_path / "three")
@@ -68,11 +66,12 @@ def three(request: pytest.FixtureRequest, tmp_path: Path) -> Workspace:
     three = Workspace(tmp_path / "three", trained.uri, f"model-{secrets.token_hex(4)}")
     for folder in trained.versions():
         shutil.copytree(trained.artifacts / folder, three.artifacts / folder)
+    set_default_store(trained.uri)  # where MLflow looks `models:/…` up
     client, store = trained.store().connect(), three.store()
     client.create_registered_model(three.model_name)
     for number in ("1", "2", "3"):
         made = client.get_model_version(trained.model_name, number)
-        tags = {tag: made.tags[tag] for tag in (registry.VERSION_TAG, registry.CHECKSUM_TAG)}
+        tags = {tag: made.tags[tag] for tag in (VERSION_TAG, CHECKSUM_TAG)}
         model_id = made.source.removeprefix("models:/")
         client.create_model_version(three.model_name, made.source, made.run_id, tags=tags, model_id=model_id)
         store.move("champion", store.versions()[0].version, "train_model.py --promote always")
@@ -80,21 +79,21 @@ def three(request: pytest.FixtureRequest, tmp_path: Path) -> Workspace:
 
 
 ANYWHERE = pytest.mark.parametrize("three", ["folder", "database", "server"], indirect=True)
-"""For tests of what must be the same on a folder, a database and a tracking server."""
+"""Runs a test on a folder, a database and a tracking server, which must behave alike."""
 
 Command = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture
 def command(three: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Runs promote_model.py with these arguments: the status, and what it prints."""
+    """Runs promote_model.py with these arguments, and returns its status and what it printed."""
     for name, value in three.environment.items():
         monkeypatch.setenv(name, value)
 
     def run(*arguments: str) -> tuple[int, str]:
         capsys.readouterr()
         try:
-            code = promote_model.main(arguments)
+            code = promote.main(arguments, root=ROOT, program="promote_model.py")
         except SystemExit as error:
             code = int(str(error.code))
         captured = capsys.readouterr()
@@ -108,8 +107,8 @@ def live(workspace: Workspace) -> str:
 
 
 @ANYWHERE
-def test_the_list_shows_every_version_and_which_is_live(three: Workspace, command: Command) -> None:
-    """Without arguments every version is a line, the newest first, with its metrics, and the live one says so."""
+def test_list_shows_every_version_and_which_is_live(three: Workspace, command: Command) -> None:
+    """Without arguments: a line for each version, the newest first, with its metrics; the live one is marked."""
     code, shown = command()
     head, *lines = shown.splitlines()
     assert code == 0
@@ -122,9 +121,9 @@ def test_the_list_shows_every_version_and_which_is_live(three: Workspace, comman
     assert all("train_model.py --promote always" in line for line in lines)
 
 
-def test_a_long_list_is_cut(three: Workspace, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of many versions the newest are shown, how many there are besides is said, and --all shows them too."""
-    monkeypatch.setattr(promote_model, "SHOWN", 2)
+def test_long_list_is_cut(three: Workspace, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newest versions are shown, then how many are left out. --all shows them too."""
+    monkeypatch.setattr(promote, "MAX_ROWS", 2)
     shown = command()[1].splitlines()
     assert [line.split()[0] for line in shown] == ["version", "3", "2", "older,"]
     assert shown[-1] == "older, left out: 1; `python promote_model.py --all` lists them"
@@ -132,9 +131,9 @@ def test_a_long_list_is_cut(three: Workspace, command: Command, monkeypatch: pyt
 
 
 @ANYWHERE
-def test_a_version_becomes_live_with_its_reason(three: Workspace, command: Command) -> None:
-    """A version, by its number or its model version, becomes live; a running server follows, and its /model/info, the
-    journal and the version's tag in MLflow say when, who, in place of which, and why."""
+def test_version_becomes_live_with_its_reason(three: Workspace, command: Command) -> None:
+    """A version is named by its number or its model version. A running server follows. Its /model/info, the journal and
+    the version's tag in MLflow say when it became live, by whom, in place of which version, and why."""
     with serving(three) as (url, _):
         until(lambda: version(url) == three.versions()[2])
         code, shown = command("1", "--why", "passed\nreview")
@@ -156,37 +155,20 @@ def test_a_version_becomes_live_with_its_reason(three: Workspace, command: Comma
 
 @ANYWHERE
 def test_rollbacks_go_back_one_after_the_other(three: Workspace, command: Command) -> None:
-    """A rollback makes the one live that was before, a second one goes further back, and the first version stays."""
+    """A rollback makes the version live that was live before; a second one goes further back, down to the first."""
     assert command("--rollback", "--why", "errors at night")[0] == 0
     assert live(three) == "2"
     assert command("--rollback")[0] == 0
     assert live(three) == "1"
     code, shown = command("--rollback")
     assert (code, live(three)) == (1, "1")
-    assert re.fullmatch(r"promote_model\.py: there is nothing to go back to: .*\n", shown)
+    assert re.fullmatch(r"promote_model\.py: there is nothing to roll back to: .*\n", shown)
     assert "errors at night" in command("--journal")[1]
 
 
 @ANYWHERE
-def test_another_model_is_another_memory(three: Workspace) -> None:
-    """What was live is remembered for this model, this alias and this store, and told to no other."""
-    store = three.store()
-    assert [version.registry_version for version in store.remembered()] == ["3", "2", "1"]
-    store.model_name = "other"
-    assert store.remembered() == []
-
-
-def test_a_store_that_is_gone_is_not_an_empty_one(three: Workspace) -> None:
-    """If a model was live and the store's folder isn't there any more, it is away; it isn't said that nothing has been
-    trained."""
-    (three.folder / "mlruns").rename(three.folder / "elsewhere")
-    with pytest.raises(TrackingError, match="isn't there any more"):
-        three.store().champion()
-
-
-@ANYWHERE
-def test_a_candidate_is_marked(three: Workspace, command: Command) -> None:
-    """The challenger is marked and unmarked, written down, and what is live stays."""
+def test_candidate_is_marked_and_unmarked(three: Workspace, command: Command) -> None:
+    """Both are recorded, and the live version stays live."""
     assert command("--challenger", "1")[0] == 0
     assert "challenger" in command()[1].splitlines()[3]
     assert command("--no-challenger")[0] == 0
@@ -196,16 +178,16 @@ def test_a_candidate_is_marked(three: Workspace, command: Command) -> None:
 
 
 @ANYWHERE
-def test_what_is_live_already_is_not_moved(three: Workspace, command: Command) -> None:
-    """To make the live version live is no move and no entry."""
+def test_live_version_is_not_deployed_again(three: Workspace, command: Command) -> None:
+    """Nothing moves, and nothing is recorded."""
     before = three.store().journal()
     code, shown = command("3", "--why", "again")
     assert (code, "is live already" in shown) == (0, True)
     assert three.store().journal() == before
 
 
-def test_nothing_broken_becomes_live(three: Workspace, command: Command) -> None:
-    """A version whose release is damaged, in both places where it is kept, is refused, and what is live stays."""
+def test_version_with_a_damaged_release_does_not_become_live(three: Workspace, command: Command) -> None:
+    """If both copies of its release are damaged, it is refused, and the live version stays live."""
     for manifest in three.folder.rglob("manifest.json"):
         if three.versions()[0] in manifest.read_text():
             forest = manifest.with_name("model.safetensors")
@@ -216,68 +198,57 @@ def test_nothing_broken_becomes_live(three: Workspace, command: Command) -> None
 
 
 @ANYWHERE
-def test_a_move_in_mlflow_is_noticed(three: Workspace, command: Command) -> None:
-    """A move that was made past this project is written down once, as such, by the server that follows it or by who
-    looks next."""
+def test_move_by_hand_is_shown_by_a_server_and_recorded_by_a_command(three: Workspace, command: Command) -> None:
+    """A server shows an alias that was moved in MLflow as not recorded, and so do the listings; none of them writes.
+    The next command that deploys records all such moves as one, once, and the server shows that entry."""
+    client = three.store().connect()
     with serving(three) as (url, _):
         until(lambda: version(url) == three.versions()[2])
-        three.store().connect().set_registered_model_alias(three.model_name, "champion", "2")
-        until(lambda: version(url) == three.versions()[1])
+        client.set_registered_model_alias(three.model_name, "champion", "1")
+        until(lambda: version(url) == three.versions()[0])
+        client.set_registered_model_alias(three.model_name, "champion", "2")
         until(lambda: noticed(url, "2"))
         (newest, *_) = requests.get(f"{url}/model/info", timeout=10).json()["journal"]
-        assert (newest["from"], newest["who"]) == ("3", journal.NOTICED)
-    three.store().connect().set_registered_model_alias(three.model_name, "challenger", "1")
-    for _ in range(2):
-        code, shown = command("--journal")
-        assert (code, shown.count(journal.NOTICED)) == (0, 2)
-    assert [(move.alias, move.to) for move in three.store().journal()[3:]] == [("champion", "2"), ("challenger", "1")]
+        assert (newest["from"], newest["who"], newest["recorded"]) == ("3", BY_HAND, False)
+        client.set_registered_model_alias(three.model_name, "challenger", "1")
+        for _ in range(2):
+            code, shown = command("--journal")
+            assert (code, shown.count(BY_HAND)) == (0, 2)
+            assert shown.splitlines()[1].startswith("-")
+            assert shown.splitlines()[1].split()[1:4] == ["champion", "3", "2"]
+            assert BY_HAND in command()[1]
+        assert len(three.store().journal()) == 3
+        assert command("--no-challenger")[0] == 0
+        until(lambda: requests.get(f"{url}/model/info", timeout=10).json()["journal"][0]["recorded"])
+    by_hand = three.store().journal()[3:5]
+    assert [(move.alias, move.origin, move.to) for move in by_hand] == [
+        ("challenger", None, "1"),
+        ("champion", "3", "2"),
+    ]
+    assert all(
+        re.fullmatch(r"moved by hand in MLflow between .* and .*, written down by .*", move.why) for move in by_hand
+    )
+    assert [(move.alias, move.to) for move in three.store().journal()[5:]] == [("challenger", None)]
+    assert command("2", "--why", "it is live already")[0] == 0
+    assert len(three.store().journal()) == 6
 
 
-def test_where_nothing_can_be_written_the_move_is_told(three: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a folder that is read-only, or while a training hangs with the lock, a move that nobody wrote down is told,
-    and nothing fails."""
-    monkeypatch.setattr(registry, "PATIENCE", 0)
+@ANYWHERE
+def test_command_that_deploys_nothing_records_what_was_moved_by_hand(three: Workspace, command: Command) -> None:
+    """The version is live already because somebody moved the alias by hand."""
     three.store().connect().set_registered_model_alias(three.model_name, "champion", "2")
-
-    store = three.store()
-    with FileLock(three.artifacts / ".registry.lock"):
-        assert store.deployments()[-1].who == journal.NOTICED
-    assert len(store.journal()) == 3
-
-    def refuse(*_: object) -> None:
-        raise OSError(30, "Read-only file system")
-
-    monkeypatch.setattr(Store, "lock", refuse)
-    assert store.deployments()[-1].who == journal.NOTICED
-    assert len(store.journal()) == 3
+    code, shown = command("2", "--why", "passed review")
+    assert (code, "is live already" in shown) == (0, True)
+    assert [(move.to, move.who) for move in three.store().journal()[3:]] == [("2", BY_HAND)]
 
 
 @ANYWHERE
-def test_a_move_that_went_on_meanwhile_is_not_noticed_twice(three: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the alias goes on, and that is written down, while a server reads the journal, the server writes nothing."""
-    store = three.store()
-    two, three_ = (listed.version for listed in store.versions()[1::-1])
-    read = store.journal
-
-    def read_and_wait() -> list[Deployment]:
-        moves = read()
-        monkeypatch.setattr(store, "journal", read)
-        three.store().move("champion", two, "meanwhile")
-        three.store().move("champion", three_, "and back")
-        return moves
-
-    monkeypatch.setattr(store, "journal", read_and_wait)
-    assert [move.who for move in store.deployments()] == [journal.whoami()] * 3
-    assert [move.to for move in store.journal()] == ["1", "2", "3", "2", "3"]
-
-
-@ANYWHERE
-def test_a_challenger_that_wins_is_none_any_more(three: Workspace, command: Command) -> None:
-    """Made live, the challenger is no longer marked as one, so that after a rollback it answers nobody; what is live
-    can't be marked, and to mark what is marked is no move."""
+def test_challenger_that_becomes_live_is_no_challenger_any_more(three: Workspace, command: Command) -> None:
+    """So it answers nobody after a rollback. The live version can't be marked as the challenger, and marking the
+    challenger again moves nothing."""
     assert command("--challenger", "2")[0] == 0
-    assert "is it already" in command("--challenger", "2")[1]
-    assert "is live: a challenger is another one" in command("--challenger", "3")[1]
+    assert "is the challenger already" in command("--challenger", "2")[1]
+    assert "is live: the challenger must be another version" in command("--challenger", "3")[1]
     assert three.store().challenger() is not None
     assert command("2", "--why", "it won")[0] == 0
     assert three.store().challenger() is None
@@ -301,23 +272,23 @@ def test_a_challenger_that_wins_is_none_any_more(three: Workspace, command: Comm
         (["1", "--why", " "], 2, "--why: say why it should be live"),
         (["1", "--rollback"], 2, "argument VERSION: give it alone"),
         (["--rollback", "--journal"], 2, "not allowed with"),
-        (["--why", "x"], 2, "there is no move to give a reason for"),
+        (["--why", "x"], 2, "nothing is deployed"),
         (["--challenger", "nope"], 1, "there is no version 'nope'"),
         (["--challenger", ""], 1, "there is no version ''"),
         (["--compare", ""], 1, "there is no version ''"),
         (["--prune"], 2, "give both, as in --prune --keep 10"),
         (["--keep", "3"], 2, "give both, as in --prune --keep 10"),
         (["--prune", "--keep", "0"], 2, "is not a whole number from 1"),
-        (["--registry"], 2, "argument --registry: it goes with --prune"),
-        (["--rollback", "--url", "x"], 2, "argument --url: it goes with --compare"),
+        (["--registry"], 2, "argument --registry: give it with --prune"),
+        (["--rollback", "--url", "x"], 2, "argument --url: give it with --compare"),
         (["--model-name", "other"], 1, "No model has been trained yet"),
         (["--tracking-uri", "nonsense://host"], 1, "MLflow knows no store 'nonsense:'"),
     ],
 )
-def test_what_is_wrong_is_said_in_a_line(
+def test_wrong_command_line_is_refused_in_one_line(
     three: Workspace, command: Command, arguments: list[str], code: int, said: str
 ) -> None:
-    """A wrong version, option or store ends with its reason, moves nothing, and writes nothing down."""
+    """The line says what is wrong. Nothing moves, and nothing is recorded."""
     before = three.store().journal()
     status, shown = command(*arguments)
     assert status == code
@@ -326,18 +297,18 @@ def test_what_is_wrong_is_said_in_a_line(
 
 
 @ANYWHERE
-def test_what_is_not_what_was_registered_does_not_become_live(three: Workspace, command: Command) -> None:
-    """A version whose release isn't the one that the registry's tag says is refused, and what is live stays."""
-    three.store().connect().set_model_version_tag(three.model_name, "1", registry.CHECKSUM_TAG, "0" * 64)
+def test_release_that_was_not_registered_does_not_become_live(three: Workspace, command: Command) -> None:
+    """If the registry's tag has another checksum, the version is refused, and the live version stays live."""
+    three.store().connect().set_model_version_tag(three.model_name, "1", CHECKSUM_TAG, "0" * 64)
     code, shown = command("1", "--why", "hope")
     assert (code, live(three), shown.count("\n")) == (1, "3", 1)
     assert "was altered" in shown
 
 
 @ANYWHERE
-def test_a_candidate_answers_again_what_was_answered(three: Workspace, command: Command) -> None:
+def test_candidate_answers_recorded_predictions_again(three: Workspace, command: Command) -> None:
     """--compare says how many of a running API's newest predictions a version would change, which ones, how far the
-    probabilities move, and the latency of both: as the two models themselves have it."""
+    probabilities move, and the latency of both. The numbers are those of the two models themselves."""
     three.train("--n-estimators", "2", "--seed", "3", "--promote", "never")
     rows = np.random.default_rng(0).uniform([4, 2, 1, 0], [8, 4.5, 7, 2.5], (200, 4))
     with serving(three) as (url, _):
@@ -356,12 +327,12 @@ def test_a_candidate_answers_again_what_was_answered(three: Workspace, command: 
     live, candidate = (Predictor(three.store().fetch(versions[number])) for number in ("3", "4"))
     truth = compare_probabilities(live.outputs(rows), candidate.outputs(rows))
     changed = int(truth.changed.sum())
-    assert promote_model.SHOWN < changed < 200
+    assert promote.MAX_ROWS < changed < 200
     assert f"they were made  200 by {three.versions()[2]}" in shown
     assert f"another class   {changed} of 200 ({changed / 2:.1f}%)" in shown
     assert f"moved by {truth.distance.mean():.4f} in the mean, {truth.distance.max():.4f} at most" in shown
     assert re.search(r"latency, a row  \d+\.\d µs against \d+\.\d µs", shown)
-    assert f"left out: {changed - promote_model.SHOWN}; --all shows them" in shown
+    assert f"left out: {changed - promote.MAX_ROWS}; --all shows them" in shown
     named = {line.split()[2] for line in whole.partition("moved\n")[2].splitlines()}
     assert named == {
         entry["prediction_id"] for entry in answered if truth.changed[int(entry["prediction_id"].partition("-")[2])]
@@ -370,8 +341,8 @@ def test_a_candidate_answers_again_what_was_answered(three: Workspace, command: 
     assert moved == sorted(moved, reverse=True)
 
 
-def test_a_comparison_without_an_api_says_so(three: Workspace, command: Command) -> None:
-    """Where no API answers, or something else does, that is said in one line, with what to do."""
+def test_comparison_without_an_api_says_what_to_do(three: Workspace, command: Command) -> None:
+    """If no API answers there, or another kind of server does, one line says so and what to do."""
     free = f"http://127.0.0.1:{addresses.free('127.0.0.1')}"
     with tracking_server(three.folder) as other:
         for url, said in ((free, "no API answers"), ("nonsense", "no API answers"), (other, "answers with status 404")):
@@ -384,8 +355,8 @@ def test_a_comparison_without_an_api_says_so(three: Workspace, command: Command)
 
 @pytest.fixture(scope="module")
 def trained_six(trained_thrice: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """Versions 1 to 6; 5 is live, a rollback leads to 3, 2 is the challenger, 1 and 4 were never more than registered
-    or live long ago; 4 is the best of two trials. Not to be changed."""
+    """Versions 1 to 6: 5 is live, a rollback leads to 3, 2 is the challenger, 4 is the best of two trials. Nothing
+    needs 1 and 4. Tests must not change it."""
     six = Workspace(tmp_path_factory.mktemp("six") / "copy")
     shutil.copytree(trained_thrice.folder, six.folder)
     for search in (["--search", "2", "--folds", "2"], [], []):
@@ -399,15 +370,15 @@ def trained_six(trained_thrice: Workspace, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture
 def six(trained_six: Workspace, three: Workspace) -> Workspace:
-    """A copy of it in place of the three, to be changed at will."""
+    """A copy of it in place of the three, for one test."""
     shutil.rmtree(three.folder)
     shutil.copytree(trained_six.folder, three.folder)
     return three
 
 
-def test_old_versions_are_removed_and_needed_ones_stay(six: Workspace, command: Command) -> None:
-    """--prune removes what is older than the newest ones from the artifacts, but not the champion, the challenger or
-    where a rollback leads; what is gone there is still found in MLflow."""
+def test_prune_removes_old_versions_and_keeps_needed_ones(six: Workspace, command: Command) -> None:
+    """--prune keeps the champion, the challenger and the version that a rollback leads to. What it removes from the
+    artifacts is still in MLflow."""
     before = six.versions()
     code, shown = command("--prune", "--keep", "1")
     assert (code, len(shown.splitlines())) == (0, 3)
@@ -421,9 +392,9 @@ def test_old_versions_are_removed_and_needed_ones_stay(six: Workspace, command: 
     assert live(six) == "1"
 
 
-def test_with_the_registry_they_are_gone(six: Workspace, command: Command) -> None:
-    """--prune --registry removes them from MLflow, too, with the trials of their searches: no list has them, what is
-    printed frees their files, and a training, a rollback and a running server go on as before."""
+def test_prune_with_registry_removes_versions_from_mlflow(six: Workspace, command: Command) -> None:
+    """Also the trials of their searches. No list has them any more, the printed command frees their files, and a
+    training, a rollback and a running server work as before."""
     before = six.versions()
     with serving(six) as (url, _):
         until(lambda: version(url) == before[4])
@@ -446,9 +417,9 @@ def test_with_the_registry_they_are_gone(six: Workspace, command: Command) -> No
     assert live(six) == "3"
 
 
-def test_a_cut_removal_is_taken_up_again(six: Workspace, command: Command) -> None:
-    """If a version's run or model is gone from MLflow already, it is removed all the same; what a killed removal left
-    in the artifacts is swept by the next training."""
+def test_interrupted_prune_is_finished_by_the_next_one(six: Workspace, command: Command) -> None:
+    """A version is removed even if its run or its model is gone from MLflow already. The next training removes what a
+    killed prune left in the artifacts."""
     store = six.store()
     client = store.connect()
     entry = client.get_model_version("iris-classifier", "1")
@@ -462,9 +433,9 @@ def test_a_cut_removal_is_taken_up_again(six: Workspace, command: Command) -> No
 
 
 @pytest.mark.parametrize("anywhere", ["database", "server"], indirect=True)
-def test_a_whole_life(anywhere: Workspace) -> None:
-    """On a database and a tracking server: trained, followed, rolled back, pruned and trained again, with a
-    server whose artifacts start empty; MLflow lists what is left."""
+def test_whole_life_of_a_model(anywhere: Workspace) -> None:
+    """On a database and a tracking server: trained, served with artifacts that start empty, rolled back, pruned and
+    trained again. MLflow lists the versions that are left."""
     elsewhere = Workspace(anywhere.folder / "api", anywhere.uri)
     elsewhere.folder.mkdir()
 
@@ -494,18 +465,18 @@ def test_a_whole_life(anywhere: Workspace) -> None:
     assert ("challenger", None, "2") in written
 
 
-def test_what_somebody_needs_is_not_removed(three: Workspace, command: Command) -> None:
-    """--prune keeps a version that got an alias a moment ago past this project, what a rollback then leads to, one
-    whose run another registered model is made of, and whatever a tag names that is no version's folder."""
+def test_prune_keeps_what_is_in_use_elsewhere(three: Workspace, command: Command) -> None:
+    """It keeps a version that got an alias by hand a moment ago, the one that a rollback then leads to, one whose run
+    belongs to another registered model too, and any folder that a forged tag names."""
     client = three.store().connect()
     precious = three.folder / "precious"
     precious.mkdir()
-    client.set_model_version_tag(three.model_name, "1", registry.VERSION_TAG, f"../{precious.name}")
+    client.set_model_version_tag(three.model_name, "1", VERSION_TAG, f"../{precious.name}")
     client.set_registered_model_alias(three.model_name, "champion", "2")
     code, shown = command("--prune", "--keep", "1", "--registry")
     assert (code, "0 versions removed" in shown) == (0, True)
     assert precious.is_dir()
-    client.set_model_version_tag(three.model_name, "1", registry.VERSION_TAG, three.versions()[0])
+    client.set_model_version_tag(three.model_name, "1", VERSION_TAG, three.versions()[0])
     made = client.get_model_version(three.model_name, "1")
     name = f"copy-{secrets.token_hex(4)}"
     client.create_registered_model(name)

@@ -17,7 +17,7 @@ from tabserve.model import release
 from tabserve.model.compiled import Forest
 from tabserve.model.predictor import Predictor
 from tabserve.model.versions import RegisteredVersion
-from tabserve.registry.registry import RELEASE
+from tabserve.registry import RELEASE
 from tabserve.settings import Settings
 from tabserve.training import dataset, estimators, evaluation
 from tests.support.project import PYTHON, ROOT
@@ -327,8 +327,8 @@ def test_a_database_works_as_well_as_a_folder(empty_workspace: Workspace) -> Non
     assert {path.name for path in empty_workspace.folder.iterdir()} == {"mlflow.db", "mlartifacts", "artifacts"}
     (empty_workspace.artifacts / version).rename(empty_workspace.folder / "away")
     code = (
-        "from tabserve.settings import Settings; from tabserve.registry.registry import Store; "
-        "store = Store(Settings.load()); print(store.fetch(store.champion()).model_version)"
+        "from tabserve.settings import Settings; from tabserve.registry import open_registry; "
+        "store = open_registry(Settings.load()); print(store.fetch(store.champion()).model_version)"
     )
     found = subprocess.run(
         [PYTHON, "-c", code],

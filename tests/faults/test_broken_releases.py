@@ -18,11 +18,12 @@ import requests
 from safetensors.numpy import load as arrays_of
 from safetensors.numpy import save
 
-import promote_model
+from tabserve.cli import promote
 from tabserve.model.release import MANIFEST, MODEL, sha256
-from tabserve.registry.registry import RELEASE
+from tabserve.registry import RELEASE
 from tests.support.damage import edit, flip_last_bit, made_with
 from tests.support.models import ROW
+from tests.support.project import ROOT
 from tests.support.servers import noticed, serving, version
 from tests.support.waiting import until
 from tests.support.workspaces import Workspace, make_live, register
@@ -211,7 +212,7 @@ def test_none_is_made_live(
     """promote_model.py refuses such a version in one line that says why, with status 1, and what is live stays."""
     for name, value in broken.environment.items():
         monkeypatch.setenv(name, value)
-    assert promote_model.main([NUMBERS[kind], "--why", "hope"]) == 1
+    assert promote.main([NUMBERS[kind], "--why", "hope"], root=ROOT, program="promote_model.py") == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert model_version(kind) in line
     assert KINDS[kind][1] in line

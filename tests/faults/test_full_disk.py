@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tabserve.registry.file_registry import FileRegistry
 from tabserve.registry.filestore import FileStore
-from tabserve.registry.registry import Store
 from tests.support.faults import Ended, Nursery, Point, one_of_a_kind
 from tests.support.kills import REPAIRED, check_next, check_now, two_at_a_time
 from tests.support.workspaces import Workspace
@@ -77,8 +77,9 @@ PAGE = 4096
 class Outside(Workspace):
     """A workspace in another process's file system, seen through a path that must not be resolved."""
 
-    def store(self) -> Store:
+    def store(self) -> FileRegistry:
         store = super().store()
+        assert isinstance(store, FileRegistry)
         store.files = FileStore(self.folder / "mlruns", self.artifacts)
         return store
 

@@ -12,7 +12,7 @@ import requests
 
 from benchmarks.load import HOST
 from tabserve.errors import TrackingError
-from tabserve.registry.registry import RELEASE
+from tabserve.registry import RELEASE
 from tabserve.serving.loader import MAX_PAUSE
 from tests.support.bodies import BATCH, ROUTE, SHORT_WAY
 from tests.support.load import load

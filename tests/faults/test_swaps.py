@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.load import content, request
 from tabserve.model.predictor import Predictor
-from tabserve.registry.registry import RELEASE
+from tabserve.registry import RELEASE
 from tests.support.load import load
 from tests.support.models import Trained
 from tests.support.servers import noticed, serving, version

@@ -12,7 +12,7 @@ import requests
 from benchmarks.load import HOST, Connection, request
 from tabserve.cli import addresses
 from tabserve.model.release import Release
-from tabserve.registry.registry import RELEASE
+from tabserve.registry import RELEASE
 from tests.support.bodies import BATCH, ROUTE, SHORT_WAY
 from tests.support.load import load
 from tests.support.models import ROW, Trained

@@ -8,11 +8,11 @@ from typing import TypeVar
 
 from tabserve.errors import TabserveError
 from tabserve.model import release
-from tabserve.registry.registry import RELEASE
+from tabserve.registry import RELEASE
 from tests.support.faults import Nursery
 from tests.support.workspaces import Workspace
 
-REPAIRED = re.compile(r"\S.* was (left broken and was moved to|not whole and was written anew)")
+REPAIRED = re.compile(r"\S.* was (broken and was moved to|incomplete and was rewritten)")
 
 
 STAYS = re.compile(r"\.(lock|registry\.lock|broken|live-\w+\.(json|lock))|\d{8}_\d{6}")

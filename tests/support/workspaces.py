@@ -7,8 +7,8 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tabserve.registry import journal
-from tabserve.registry.registry import CHECKSUM_TAG, RELEASE, VERSION_TAG, Store
+from tabserve.registry import RELEASE, Registry, journal, open_registry
+from tabserve.registry.reader import CHECKSUM_TAG, VERSION_TAG
 from tabserve.settings import Settings, absolute_store
 from tests.support.project import PYTHON, ROOT
 
@@ -72,14 +72,14 @@ class Workspace:
         """The model versions whose artifacts are there."""
         return sorted(path.name for path in self.artifacts.iterdir() if not path.name.startswith("."))
 
-    def store(self) -> Store:
+    def store(self) -> Registry:
         settings = Settings.model_construct(
             tracking_uri=absolute_store(self.uri),
             artifacts_dir=self.artifacts,
             model_name=self.model_name,
             model_alias="champion",
         )
-        return Store(settings)
+        return open_registry(settings)
 
 
 def prepare(workspace: Workspace) -> None:
@@ -105,10 +105,9 @@ def register(workspace: Workspace, model_version: str, checksum: str) -> str:
 
 
 def make_live(workspace: Workspace, number: str) -> None:
-    """Gives the alias to a version, by MLflow's client. The journal comes first, so that a server that follows need not
-    wait for it; the one before should be `noticed` by then."""
+    """Gives the alias to a version by MLflow's client, and records that in the journal."""
     store = workspace.store()
-    move = journal.next_move(store.journal(), store.alias, number, journal.whoami(), "a test")
+    move = journal.next_deployment(store.journal(), store.alias, number, journal.whoami(), "a test")
     store.connect().set_registered_model_tag(store.model_name, *journal.entry(move))
     store.connect().set_registered_model_alias(store.model_name, store.alias, number)
 

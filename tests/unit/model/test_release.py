@@ -69,9 +69,7 @@ def test_a_damaged_release_is_refused(folder: Path, damage: Callable[[Path], obj
 def test_an_endless_file_is_not_read_to_its_end(folder: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that is larger than its limit is refused, and it is said what makes it smaller."""
     monkeypatch.setitem(release.MAX_BYTES, name, 100)
-    with pytest.raises(
-        ReleaseError, match=rf"{name} is larger than 100 bytes.* fewer trees, leaves or categories"
-    ):
+    with pytest.raises(ReleaseError, match=rf"{name} is larger than 100 bytes.* fewer trees, leaves or categories"):
         release.read(folder)
 
 

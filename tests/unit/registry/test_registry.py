@@ -1,293 +1,352 @@
-"""The door to MLflow and the care for its files: nothing outside the store is touched, and no credentials get out."""
+"""What a registry promises, on a folder and on a database, with MLflow itself."""
 
-import subprocess
-import tempfile
-from collections.abc import Callable
+import shutil
 from pathlib import Path
 
 import pytest
-import yaml
+from filelock import FileLock
 
-from tabserve.errors import NoModelError, TabserveError, TrackingError
-from tabserve.registry import filestore, runs
-from tabserve.registry.filestore import BROKEN, FileStore
-from tabserve.registry.registry import TOKEN_TAG, Store
-from tabserve.settings import Settings
-from tests.support.project import PYTHON, ROOT
+from tabserve.errors import NoModelError, ReleaseError, TrackingError
+from tabserve.model.versions import BY_HAND, Deployment, RegisteredVersion
+from tabserve.monitoring.metrics import Metrics
+from tabserve.registry import RELEASE, Registry, journal, runs
+from tabserve.serving.service import Service
+from tests.support.models import Trained
 from tests.support.workspaces import Workspace
 
+NAMES = ("20260101_000000", "20260101_000001", "20260101_000002")
 
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(filestore, "PATIENCE", 0)
+
+@pytest.fixture(scope="module", params=["folder", "database"])
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def workspace_at(folder: Path, kind: str) -> Workspace:
+    return Workspace(folder, f"sqlite:///{folder}/mlflow.db" if kind == "database" else f"file:{folder}/mlruns")
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> FileStore:
-    (tmp_path / "mlruns" / "models" / "iris").mkdir(parents=True)
-    return FileStore(tmp_path / "mlruns", tmp_path / "artifacts")
+def workspace(tmp_path: Path, kind: str) -> Workspace:
+    return workspace_at(tmp_path, kind)
 
 
-def broken(files: FileStore) -> list[str]:
-    """What was moved aside, by its name."""
-    return sorted(path.name.partition("-")[2] for path in (files.folder.parent / "artifacts" / BROKEN).glob("*"))
+@pytest.fixture
+def registry(workspace: Workspace) -> Registry:
+    return workspace.store()
 
 
-@pytest.mark.parametrize("name", ["..", ".", "../..", "../../precious", "link"])
-def test_repairing_stays_in_the_store(files: FileStore, name: str) -> None:
-    """Whatever the model's name or a link says, repairing touches nothing outside the store's own models."""
-    for folder in (files.folder, files.folder.parent, files.folder.parent / "precious", files.folder / "models"):
-        (folder / "version-1").mkdir(parents=True)
-        (folder / "version-1" / "mine").touch()
-    (files.folder / "models" / "link").symlink_to(files.folder.parent / "precious")
-    before = sorted(files.folder.parent.rglob("*"))
-    files.repair_model(name, "")
-    assert sorted(files.folder.parent.rglob("*")) == before
-
-
-def test_a_folder_needs_no_database(empty_workspace: Workspace) -> None:
-    """Where the store is a folder, a training doesn't spend its time on importing what talks to databases."""
-    code = (
-        "import sys; from tabserve.settings import Settings; from tabserve.registry.registry import Store; "
-        "Store(Settings.load()).prepare(); print(*{name.partition('.')[0] for name in sys.modules})"
-    )
-    loaded = subprocess.run(
-        [PYTHON, "-c", code], cwd=ROOT, env=empty_workspace.environment, capture_output=True, text=True, check=True
-    ).stdout.split()
-    assert "mlflow" in loaded
-    assert not {"sqlalchemy", "alembic"} & set(loaded)
-
-
-def test_a_linked_version_is_left_alone(files: FileStore, tmp_path: Path) -> None:
-    """A version that is a link to somewhere else isn't moved, and neither is where it leads."""
-    (tmp_path / "elsewhere").mkdir()
-    link = files.folder / "models" / "iris" / "version-1"
-    link.symlink_to(tmp_path / "elsewhere")
-    (tmp_path / "elsewhere" / "meta.yaml").touch()
-    files.repair_model("iris", "")
-    assert link.is_dir()
-    assert broken(files) == []
-
-
-def test_a_broken_version_is_moved_aside_with_its_alias(files: FileStore) -> None:
-    """A broken version is kept elsewhere, and the alias goes with it: the next version gets its number."""
-    model = files.folder / "models" / "iris"
-    for number in (1, 2):
-        (model / f"version-{number}").mkdir()
-    (model / "version-1" / "meta.yaml").write_text("{name: iris, creation_timestamp: 5}")
-    (model / "version-2" / "meta.yaml").touch()
-    (model / "aliases").mkdir()
-    (model / "aliases" / "champion").write_text("2")
-    (model / "aliases" / "stable").write_text("1")
-    files.repair_model("iris", "what it is")
-    assert broken(files) == ["champion", "version-2"]
-    assert [path.name for path in (model / "aliases").iterdir()] == ["stable"]
-    meta = yaml.safe_load((model / "meta.yaml").read_text())
-    assert (meta["name"], meta["description"], meta["creation_timestamp"]) == ("iris", "what it is", 5)
-
-
-def test_a_version_that_is_being_written_is_left_alone(files: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file that isn't whole is looked at twice before anything is moved."""
-    version = files.folder / "models" / "iris" / "version-1"
-    version.mkdir()
-    monkeypatch.setattr("time.sleep", lambda _: (version / "meta.yaml").write_text("name: iris"))
-    files.repair_model("iris", "")
-    assert version.is_dir()
-    assert broken(files) == []
-
-
-def test_stray_files_are_no_broken_datasets(files: FileStore) -> None:
-    """Only folders are datasets; a file beside them, such as a file manager leaves, is left alone."""
-    datasets = files.folder / "1" / "datasets"
-    datasets.mkdir(parents=True)
-    (datasets / ".DS_Store").touch()
-    (datasets / "abc").mkdir()
-    files.repair_datasets()
-    assert [path.name for path in datasets.iterdir()] == [".DS_Store"]
-    assert broken(files) == ["abc"]
-
-
-def test_temporary_files_stay_near_the_store_while_it_is_locked(files: FileStore, tmp_path: Path) -> None:
-    """Under the lock temporary files are made in the artifacts' file system, and afterwards where they were before."""
-    before = tempfile.gettempdir()
-    with files.lock():
-        assert tmp_path / "artifacts" in Path(tempfile.gettempdir()).parents
-    assert tempfile.gettempdir() == before
-    assert [path.name for path in (tmp_path / "artifacts").iterdir()] == [".registry.lock"]
-
-
-def store_at(uri: str, folder: Path) -> Store:
-    return Store(
-        Settings.model_construct(tracking_uri=uri, artifacts_dir=folder, model_name="iris", model_alias="champion")
-    )
-
-
-@pytest.mark.parametrize("uri", ["http://user:hunter2@127.0.0.1:9", "postgresql://user:hunter2@127.0.0.1:9/db"])
-def test_credentials_stay_out_of_errors(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is said of a store that can't be reached holds neither its user nor its password."""
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with pytest.raises(TrackingError) as caught:
-        store_at(uri, tmp_path).champion()
-    assert "127.0.0.1:9" in str(caught.value)
-    assert "Connection refused" in str(caught.value) or "No module named" in str(caught.value)
-    assert "hunter2" not in str(caught.value)
-    assert "user" not in str(caught.value)
-
-
-@pytest.mark.parametrize("uri", ["file://{}/mlruns", "sqlite:///{}/mlflow.db"])
-def test_the_trials_of_a_dead_search_are_buried_with_it(uri: str, tmp_path: Path) -> None:
-    """A trial that was being written down when its training was killed is marked as KILLED with it; what somebody else
-    named alike is left alone."""
-    store = store_at(uri.format(tmp_path), tmp_path)
-    with runs.start(store, "iris-classifier", "20260101_000000", "token", ()) as run:
-        run.log_trial(1, {"C": 1.0}, {"cv_accuracy_mean": 0.5}, started=0)
-        client = store.connect()
-        client.create_run(run.experiment_id, run_name="20260101_000000 trial 2", tags={TOKEN_TAG: "token"})
-        client.create_run(run.experiment_id, run_name="20260101_000000 trial 2", tags={TOKEN_TAG: "of another"})
-        client.create_run(run.experiment_id, run_name="20260101_000000 notes")
+def train(registry: Registry, trained: Trained, model_version: str) -> RegisteredVersion:
+    """Logs and registers a release as a training does; the model in MLflow is an empty one."""
+    release = trained.release(registry.artifacts / model_version / RELEASE, model_version)
+    with runs.start(registry, "iris-classifier", model_version, "token", ()) as run:
+        run.log_folder(registry.artifacts / model_version)
+        model = registry.connect().create_logged_model(run.experiment_id, "model", source_run_id=run.run_id)
+        run.log_metrics({"test_accuracy": 0.9}, model)
+        version = run.register(model, release, "a description")
         run.finish()
-    store.mark_killed("20260101_000000", "token")
-    found = {
-        (one.info.run_name[16:], one.data.tags.get(TOKEN_TAG)): one.info.status
-        for one in client.search_runs([run.experiment_id])
-    }
-    assert found == {
-        ("", "token"): "FINISHED",
-        ("trial 1", "token"): "FINISHED",
-        ("trial 2", "token"): "KILLED",
-        ("trial 2", "of another"): "RUNNING",
-        ("notes", None): "RUNNING",
-    }
+    return version
 
 
-def test_a_run_whose_token_was_just_being_written_is_buried(tmp_path: Path) -> None:
-    """In a folder a kill may leave the file of a run's token there and empty: it is taken for the dead one's."""
-    store = store_at(f"file://{tmp_path}/mlruns", tmp_path)
-    client = store.connect()
-    experiment = client.create_experiment("iris-classifier")
-    run = client.create_run(experiment, run_name="20260101_000000 trial 1", tags={TOKEN_TAG: "token"}).info
-    (tmp_path / "mlruns" / experiment / run.run_id / "tags" / TOKEN_TAG).write_text("")
-    store.mark_killed("20260101_000000", "token")
-    assert client.get_run(run.run_id).info.status == "KILLED"
+@pytest.fixture(scope="module")
+def trained_thrice(trained: Trained, kind: str, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """Versions 1 to 3, none of them live. Not to be changed."""
+    workspace = workspace_at(tmp_path_factory.mktemp(kind), kind)
+    for model_version in NAMES:
+        train(workspace.store(), trained, model_version)
+    return workspace
 
 
-def test_a_trial_that_cannot_be_logged_is_ended(tmp_path: Path) -> None:
-    """A trial whose parameters the store refuses is marked as FAILED at once, as its training is."""
-    store = store_at(f"sqlite:///{tmp_path}/mlflow.db", tmp_path)
-    with (
-        pytest.raises(TrackingError, match="logging to MLflow"),
-        runs.start(store, "iris-classifier", "20260101_000000", "token", ()) as run,
-    ):
-        run.log_trial(1, {"": 1.0}, {}, started=0)
-    found = store.connect().search_runs([run.experiment_id])
-    assert {(one.info.run_name, one.info.status) for one in found} == {
-        ("20260101_000000", "FAILED"),
-        ("20260101_000000 trial 1", "FAILED"),
-    }
+@pytest.fixture
+def three(workspace: Workspace, trained_thrice: Workspace) -> list[RegisteredVersion]:
+    """The three versions, in a copy of that workspace."""
+    shutil.copytree(trained_thrice.folder, workspace.folder, dirs_exist_ok=True)
+    return [listed.version for listed in reversed(workspace.store().versions())]
 
 
-def test_credentials_stay_out_of_the_page_of_a_run(tmp_path: Path) -> None:
-    """The address of a run's page is that of the server, without user and password."""
-    run = runs.Run(store_at("http://user:hunter2@host:5000", tmp_path), "run", "1", "20260101_000000", "token")
-    assert run.page.startswith("http://host:5000/#/experiments/1/runs?")
+def move_by_hand(registry: Registry, number: str, alias: str = "champion") -> None:
+    registry.connect().set_registered_model_alias(registry.model_name, alias, number)
 
 
-@pytest.mark.parametrize("uri", ["file://{}/mlruns", "sqlite:///{}/mlflow.db"])
-def test_a_store_that_was_never_trained_in_stays_unmade(uri: str, tmp_path: Path) -> None:
-    """Asking an empty place for its champion makes nothing there."""
+def steps(deployments: list[Deployment]) -> list[tuple[str, str | None, str | None]]:
+    return [(deployment.alias, deployment.origin, deployment.to) for deployment in deployments]
+
+
+def files(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+# -- versions
+
+
+def test_reading_an_empty_place_makes_nothing(registry: Registry, tmp_path: Path) -> None:
+    """Asked for its champion, an empty place says what to do, and stays empty."""
     with pytest.raises(NoModelError, match="No model has been trained yet"):
-        store_at(uri.format(tmp_path), tmp_path).champion()
+        registry.champion()
     assert not list(tmp_path.iterdir())
 
 
-def test_another_name_finds_the_models_that_there_are(workspace: Workspace) -> None:
-    """Asked for a model that no one trained, a folder says which there are, and by which setting they are chosen."""
-    other = Workspace(workspace.folder, model_name="penguins").store()
-    with pytest.raises(NoModelError, match=r"yet as penguins; there are iris-classifier \(TABSERVE_MODEL_NAME\)"):
-        other.champion()
+def test_registered_versions_are_listed_the_newest_first(registry: Registry, three: list[RegisteredVersion]) -> None:
+    """With their aliases; the metrics are those of their runs, and their names are taken."""
+    registry.move("champion", three[1], "best")
+    registry.move("challenger", three[2], "to watch")
+    listed = registry.versions()
+    assert [entry.version for entry in listed] == three[::-1]
+    assert [version.registry_version for version in three] == ["1", "2", "3"]
+    assert [entry.aliases for entry in listed] == [("challenger",), ("champion",), ()]
+    assert registry.metrics(three[0]) == {"test_accuracy": 0.9}
+    assert registry.has_version(NAMES[0])
+    assert not registry.has_version("20260101_000009")
 
 
-def test_the_champion_is_the_one_that_mlflow_names(workspace: Workspace) -> None:
-    """Read past MLflow, the champion is the version that MLflow itself says: as trained, after a second training, after
-    the alias was moved back, and when it was taken away."""
-    store = workspace.store()
-    client = store.connect()
-
-    def agrees() -> str:
-        theirs = client.get_model_version_by_alias("iris-classifier", "champion")
-        ours = store.champion()
-        assert (ours.registry_version, ours.run_id) == (str(theirs.version), theirs.run_id)
-        assert (ours.model_version, ours.checksum) == (theirs.tags["model_version"], theirs.tags["release_sha256"])
-        return ours.registry_version
-
-    assert agrees() == "1"
-    workspace.train("--n-estimators", "5")
-    assert agrees() == "2"
-    client.set_registered_model_alias("iris-classifier", "champion", 1)
-    assert agrees() == "1"
-    client.delete_registered_model_alias("iris-classifier", "champion")
-    with pytest.raises(NoModelError, match="carries the alias"):
-        store.champion()
-    client.set_registered_model_alias("iris-classifier", "champion", 2)
-    client.delete_model_version("iris-classifier", 2)
-    with pytest.raises(NoModelError):
-        store.champion()
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda model: (model / "aliases" / "champion").write_text("../1"),
-        lambda model: (model / "aliases" / "champion").write_text("7"),
-        lambda model: (model / "version-1" / "meta.yaml").unlink(),
-        lambda model: (model / "version-1" / "meta.yaml").write_text("name: ["),
-        lambda model: (model / "version-1" / "meta.yaml").write_text("name: other"),
-        lambda model: (model / "version-1" / "tags" / "release_sha256").unlink(),
-    ],
-)
-def test_a_registry_that_is_not_whole_is_asked_through_mlflow(
-    workspace: Workspace, damage: Callable[[Path], object]
+def test_champion_and_challenger_are_the_versions_with_the_aliases(
+    registry: Registry, three: list[RegisteredVersion]
 ) -> None:
-    """Where a file of the registry isn't as MLflow leaves it, the trouble is said, and nothing is made up."""
-    damage(workspace.folder / "mlruns" / "models" / "iris-classifier")
-    with pytest.raises(TabserveError):
-        workspace.store().champion()
+    """Whoever gave the alias; without it there is no champion, and no challenger."""
+    with pytest.raises(NoModelError, match="carries the alias 'champion'"):
+        registry.champion()
+    assert registry.challenger() is None
+    registry.move("champion", three[0], "first")
+    registry.move("challenger", three[2], "to watch")
+    assert (registry.champion(), registry.challenger()) == (three[0], three[2])
+    move_by_hand(registry, "2")
+    assert registry.champion() == three[1]
 
 
-def cut(meta: Path) -> None:
-    meta.write_text("name: [")
+def test_version_that_train_model_did_not_make_is_refused_as_champion(
+    registry: Registry, three: list[RegisteredVersion]
+) -> None:
+    """The message says what to do."""
+    registry.connect().set_model_version_tag(registry.model_name, "2", "model_version", "../precious")
+    move_by_hand(registry, "2")
+    with pytest.raises(TrackingError, match=r"version 2 .* Give the alias to a version that train_model\.py"):
+        registry.champion()
+    assert [entry.version for entry in registry.versions()] == [three[2], three[0]]
 
 
-def empty(meta: Path) -> None:
-    meta.write_text("")
+def test_release_is_fetched_from_the_run_if_artifacts_lack_it(
+    registry: Registry, three: list[RegisteredVersion]
+) -> None:
+    """A release in neither place, and one that isn't what was registered, is refused."""
+    assert registry.cached(three[0]).model_version == NAMES[0]
+    (registry.artifacts / NAMES[0]).rename(registry.artifacts / "away")
+    with pytest.raises(ReleaseError):
+        registry.cached(three[0])
+    assert registry.fetch(three[0]).model_version == NAMES[0]
+    altered = RegisteredVersion(NAMES[0], "1", three[0].run_id, "0" * 64)
+    with pytest.raises(ReleaseError, match=r"was altered: .*; and "):
+        registry.fetch(altered)
 
 
-@pytest.mark.parametrize("damage", [Path.unlink, empty, cut])
-def test_a_model_whose_description_is_lost_is_repaired(workspace: Workspace, damage: Callable[[Path], None]) -> None:
-    """A registered model whose own meta.yaml is gone, empty or cut gets a new one, with versions and aliases kept."""
-    damage(workspace.folder / "mlruns" / "models" / "iris-classifier" / "meta.yaml")
-    first = workspace.versions()[0]
-    workspace.train("--n-estimators", "5", "--promote", "never")
-    store = workspace.store()
-    assert store.champion().model_version == first
-    model = store.connect().get_registered_model("iris-classifier")
-    assert model.description.startswith("Versions made by train_model.py")
-    assert model.creation_timestamp > 0
-    assert len(store.connect().search_model_versions("name = 'iris-classifier'")) == 2
+def test_store_that_is_gone_is_not_an_empty_one(
+    registry: Registry, three: list[RegisteredVersion], tmp_path: Path
+) -> None:
+    """If a version was live, a store that is missing is an error: nobody is told to train."""
+    registry.move("champion", three[0], "first")
+    for store in ("mlruns", "mlflow.db"):
+        if (tmp_path / store).exists():
+            (tmp_path / store).rename(tmp_path / "away")
+    with pytest.raises(TrackingError, match="doesn't exist any more"):
+        registry.champion()
 
 
-def test_a_folder_may_have_any_name(tmp_path: Path) -> None:
-    """A training in a store whose path holds `#`, `%41` and blanks lands there, and is found again by the run alone."""
-    workspace = Workspace(tmp_path / "c# %41 d")
-    workspace.folder.mkdir()
-    folder = workspace.folder / "ml#runs %41"
-    done = workspace.run("train_model.py", "--n-estimators", "5", MLFLOW_TRACKING_URI=str(folder))
-    assert done.returncode == 0, done.stderr
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["c# %41 d"]
-    assert {path.name for path in workspace.folder.iterdir()} == {"ml#runs %41", "artifacts"}
-    (version,) = workspace.versions()
-    moved = tmp_path / "e# %42"
-    workspace.folder.rename(moved)
-    settings = Settings.load(tmp_path, tracking_uri=str(moved / folder.name), artifacts_dir=str(tmp_path / "none"))
-    store = Store(settings)
-    assert store.fetch(store.champion()).model_version == version
+def test_live_versions_are_remembered_for_each_model(
+    registry: Registry, three: list[RegisteredVersion], workspace: Workspace
+) -> None:
+    """The latest first; another model in the same folders has none."""
+    for version in three:
+        registry.move("champion", version, "next")
+    assert registry.remembered() == three[::-1]
+    assert Workspace(workspace.folder, workspace.uri, "other").store().remembered() == []
+
+
+def test_no_other_store_is_touched(
+    registry: Registry, three: list[RegisteredVersion], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where neither MLflow nor the environment names a store, MLflow would make one in the working directory."""
+    import mlflow
+
+    mlflow.set_tracking_uri(None)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    registry.move("champion", three[0], "first")
+    assert registry.fetch(registry.champion()).model_version == NAMES[0]
+    assert len(registry.versions()) == 3
+    assert len(list(registry.prune(1, in_mlflow=True))) == 1
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+# -- deployments
+
+
+def test_each_move_is_recorded_with_its_reason(registry: Registry, three: list[RegisteredVersion]) -> None:
+    """Each entry starts where the last one left the alias. The version has a tag with the same words."""
+    registry.move("champion", three[0], "first")
+    registry.move("champion", three[1], "better")
+    registry.move("champion", three[0], "worse at night", rollback=True)
+    deployments = registry.journal()
+    assert steps(deployments) == [("champion", None, "1"), ("champion", "1", "2"), ("champion", "2", "1")]
+    assert [deployment.number for deployment in deployments] == [1, 2, 3]
+    assert [deployment.rollback for deployment in deployments] == [False, False, True]
+    assert {deployment.who for deployment in deployments} == {journal.whoami()}
+    tags = registry.connect().get_model_version(registry.model_name, "1").tags
+    assert tags["last_champion"] == f"{deployments[2].when} by {journal.whoami()}: worse at night"
+
+
+def test_challenger_that_becomes_champion_is_no_challenger_any_more(
+    registry: Registry, three: list[RegisteredVersion]
+) -> None:
+    """The journal has both deployments."""
+    registry.move("challenger", three[1], "to watch")
+    registry.move("champion", three[1], "it won")
+    assert registry.challenger() is None
+    assert steps(registry.journal()) == [("challenger", None, "2"), ("champion", None, "2"), ("challenger", "2", None)]
+
+
+def test_reading_the_deployments_writes_nothing_and_waits_for_nobody(
+    registry: Registry, three: list[RegisteredVersion], workspace: Workspace
+) -> None:
+    """Aliases that were moved by hand are at the end, the champion's last, marked as not recorded. A process that hangs
+    with the lock is no hindrance."""
+    registry.move("champion", three[0], "first")
+    move_by_hand(registry, "2")
+    move_by_hand(registry, "3", "challenger")
+    before = files(workspace.folder)
+    reader = workspace.store()
+    with FileLock(registry.artifacts / ".registry.lock"):
+        deployments = reader.deployments()
+    assert files(workspace.folder) == before
+    assert steps(deployments) == [("champion", None, "1"), ("challenger", None, "3"), ("champion", "1", "2")]
+    assert [deployment.recorded for deployment in deployments] == [True, False, False]
+    assert deployments[-1].who == BY_HAND
+    assert reader.journal() == deployments[:1]
+
+
+def test_unrecorded_deployment_keeps_the_time_when_it_was_first_seen(
+    registry: Registry, three: list[RegisteredVersion], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked again and again, a server shows the same entry, until the alias moves on."""
+    registry.move("champion", three[0], "first")
+    move_by_hand(registry, "2")
+    first = registry.deployments()
+    monkeypatch.setattr(journal, "datetime", Later)
+    assert registry.deployments() == first
+    move_by_hand(registry, "3")
+    assert registry.deployments()[-1].when == LATER
+    assert steps(registry.deployments())[1:] == [("champion", "1", "3")]
+
+
+LATER = "2030-01-01T00:00:00+00:00"
+
+
+class Later:
+    """A clock that shows one moment."""
+
+    @classmethod
+    def now(cls, _: object) -> "Later":
+        return cls()
+
+    def isoformat(self, timespec: str) -> str:
+        assert timespec == "seconds"
+        return LATER
+
+
+def test_moves_by_hand_between_two_commands_become_one_entry(
+    registry: Registry, three: list[RegisteredVersion]
+) -> None:
+    """The next command records where the alias is, and says that it was moved by hand, between when, and who wrote that
+    down. A second command records nothing more."""
+    registry.move("champion", three[0], "first")
+    move_by_hand(registry, "2")
+    move_by_hand(registry, "3")
+    deployments = registry.sync()
+    assert steps(deployments) == [("champion", None, "1"), ("champion", "1", "3")]
+    entry = deployments[-1]
+    assert entry.who == BY_HAND
+    assert entry.why == (
+        f"moved by hand in MLflow between {deployments[0].when} and {entry.when}, written down by {journal.whoami()}"
+    )
+    assert registry.sync() == registry.deployments() == registry.journal() == deployments
+
+
+def test_every_command_that_writes_first_records_what_was_moved_by_hand(
+    registry: Registry, three: list[RegisteredVersion], trained: Trained
+) -> None:
+    """A deployment, a training that deploys nothing, and a clean-up."""
+    registry.move("champion", three[0], "first")
+    move_by_hand(registry, "2")
+    registry.move("challenger", three[2], "to watch")
+    assert steps(registry.journal())[1:] == [("champion", "1", "2"), ("challenger", None, "3")]
+    move_by_hand(registry, "1")
+    train(registry, trained, "20260101_000009")
+    assert steps(registry.journal())[3:] == [("champion", "2", "1")]
+    move_by_hand(registry, "4")
+    list(registry.prune(4, in_mlflow=False))
+    assert steps(registry.journal())[4:] == [("champion", "1", "4")]
+    assert [deployment.number for deployment in registry.journal()] == [1, 2, 3, 4, 5]
+
+
+def test_rollback_goes_back_over_a_move_by_hand(registry: Registry, three: list[RegisteredVersion]) -> None:
+    """Recorded or not, the version before it is where a rollback leads."""
+    registry.move("champion", three[0], "first")
+    move_by_hand(registry, "3")
+    assert journal.previous(registry.deployments(), "champion") == ["1"]
+    assert journal.previous(registry.sync(), "champion") == ["1"]
+
+
+def test_server_shows_an_unrecorded_deployment_until_a_command_has_recorded_it(
+    registry: Registry, three: list[RegisteredVersion], workspace: Workspace
+) -> None:
+    """The service asks again at each poll while a deployment isn't recorded, although champion and challenger stay."""
+    registry.move("champion", three[0], "first")
+    service = Service(workspace.store(), Metrics(), [], poll_seconds=60)
+    service.poll()
+    assert [deployment.recorded for deployment in service.deployments()] == [True]
+    move_by_hand(registry, "2")
+    service.poll()
+    assert [deployment.recorded for deployment in service.deployments()] == [True, False]
+    registry.sync()
+    service.poll()
+    assert [deployment.recorded for deployment in service.deployments()] == [True, True]
+    assert service.state().status == "healthy"
+
+
+def test_server_that_polls_in_the_middle_of_a_deployment_shows_its_entry_in_the_end(
+    registry: Registry, three: list[RegisteredVersion], workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command moves the alias and then writes the journal. Between the two a server sees a move that isn't recorded;
+    after the next poll it shows the entry with who moved it, and why."""
+    registry.move("champion", three[0], "first")
+    service = Service(workspace.store(), Metrics(), [], poll_seconds=60)
+    service.poll()
+    add_entry = registry._add_entry
+
+    def poll_then_add(key: str, text: str) -> None:
+        service.poll()
+        add_entry(key, text)
+
+    monkeypatch.setattr(registry, "_add_entry", poll_then_add)
+    registry.move("champion", three[1], "better")
+    assert [deployment.who for deployment in service.deployments()] == [journal.whoami(), BY_HAND]
+    service.poll()
+    assert [(deployment.who, deployment.why) for deployment in service.deployments()] == [
+        (journal.whoami(), "first"),
+        (journal.whoami(), "better"),
+    ]
+
+
+# -- clean-up
+
+
+def test_clean_up_keeps_what_is_needed(registry: Registry, three: list[RegisteredVersion]) -> None:
+    """The newest versions, those with an alias, and the one that a rollback leads to; with `in_mlflow` the others are
+    gone from MLflow too."""
+    for version in (three[1], three[0], three[1]):
+        registry.move("champion", version, "next")
+    assert list(registry.prune(1, in_mlflow=True)) == []
+    registry.move("champion", three[2], "the newest")
+    removed = list(registry.prune(1, in_mlflow=True))
+    assert [entry.version for entry, size in removed if size > 0] == [three[0]]
+    assert [entry.version for entry in registry.versions()] == [three[2], three[1]]
+    assert not (registry.artifacts / NAMES[0]).exists()

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 import pytest
 
 from tabserve.errors import TrackingError
-from tabserve.model import UNRECORDED, Deployment, Release
+from tabserve.model import BY_HAND, Deployment, Release
 from tabserve.serving import deployments
 from tests.support.sources import FakeSource, make
 
 FIRST = Deployment(1, "2026-11-24T00:00:00+00:00", "me@here", "champion", None, "1", "first")
-BY_HAND = Deployment(2, "2026-11-24T01:00:00+00:00", UNRECORDED, "champion", "1", "2", "moved by hand")
+UNRECORDED = Deployment(2, "2026-11-24T01:00:00+00:00", BY_HAND, "champion", "1", "2", "moved by hand", recorded=False)
 RECORDED = Deployment(2, "2026-11-24T01:00:00+00:00", "someone in MLflow", "champion", "1", "2", "written down")
 
 
@@ -62,11 +62,11 @@ def test_alias_moved_by_hand_is_reported_once(
 ) -> None:
     """A deployment that nobody has recorded is shown and logged once as a warning with what moved and what will happen.
     The journal is read again until it is recorded."""
-    journal = Journal(source, monkeypatch, [FIRST, BY_HAND])
+    journal = Journal(source, monkeypatch, [FIRST, UNRECORDED])
     service, _ = make(source)
     for _ in range(3):
         service.poll()
-    assert service.deployments() == (FIRST, BY_HAND)
+    assert service.deployments() == (FIRST, UNRECORDED)
     assert warnings(caplog) == [("WARNING", "champion", "1", "2")]
     assert "promote_model.py records it" in str(vars(caplog.records[-1])["effect"])
     assert service.state().status == "healthy"
@@ -82,9 +82,11 @@ def test_second_move_by_hand_is_reported_too(
     source: FakeSource, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Each alias that moves, and each further move of the same alias, has a warning of its own."""
-    back = Deployment(2, "2026-11-24T02:00:00+00:00", UNRECORDED, "champion", "1", "3", "moved by hand")
-    marked = Deployment(3, "2026-11-24T02:00:00+00:00", UNRECORDED, "challenger", None, "2", "moved by hand")
-    journal = Journal(source, monkeypatch, [FIRST, BY_HAND])
+    back = Deployment(2, "2026-11-24T02:00:00+00:00", BY_HAND, "champion", "1", "3", "moved by hand", recorded=False)
+    marked = Deployment(
+        3, "2026-11-24T02:00:00+00:00", BY_HAND, "challenger", None, "2", "moved by hand", recorded=False
+    )
+    journal = Journal(source, monkeypatch, [FIRST, UNRECORDED])
     service, _ = make(source)
     service.poll()
     journal.answers = [[FIRST, back, marked]]
@@ -101,7 +103,7 @@ def test_command_that_is_just_recording_is_not_reported(
 ) -> None:
     """A command moves the alias first and then records it: a poll between the two waits, reads again, and warns of
     nothing."""
-    journal = Journal(source, monkeypatch, [FIRST, BY_HAND], [FIRST, RECORDED])
+    journal = Journal(source, monkeypatch, [FIRST, UNRECORDED], [FIRST, RECORDED])
     service, _ = make(source)
     service.poll()
     assert (journal.reads, service.deployments(), warnings(caplog)) == (2, (FIRST, RECORDED), [])
