@@ -48,10 +48,10 @@ def main() -> None:
     parser.add_argument("--host", default=settings.host, help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", default=settings.port, type=int, help="port to listen on (default: %(default)s)")
     options = parser.parse_args()
-    if reason := addresses.why_not(options.host, options.port):
+    if reason := addresses.listen_problem(options.host, options.port):
         sys.exit(f"api.py: {reason}")
     logs.configure(settings.log_level, settings.log_format)
-    with addresses.listening(options.host, options.port) as listener:
+    with addresses.listening_socket(options.host, options.port) as listener:
         serve(create_app(settings, Store(settings)), listener, settings.shutdown_seconds)
 
 

@@ -121,7 +121,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     try:
         settings = Settings.load(model_name=options.model_name, tracking_uri=options.tracking_uri)
-        run(Store(settings), options, options.url or addresses.url(settings.host, settings.port))
+        run(Store(settings), options, options.url or addresses.client_url(settings.host, settings.port))
     except (TabserveError, OSError) as error:
         print(f"promote_model.py: {error}", file=sys.stderr)
         return 1

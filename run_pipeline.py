@@ -325,9 +325,9 @@ def pipeline(options: argparse.Namespace) -> None:
         raise StepError(f"settings: {error}") from None
     host = options.host or settings.host
     port = settings.port if options.port is None else options.port
-    if reason := addresses.why_not(host, port):
+    if reason := addresses.listen_problem(host, port):
         raise StepError(f"serve: {reason}")
-    port = port or addresses.free(host)
+    port = port or addresses.free_port(host)
 
     table = []
     if options.data:
@@ -336,7 +336,7 @@ def pipeline(options: argparse.Namespace) -> None:
     for name in ("drop", "id", "categorical"):
         table += [f"--{name}", *getattr(options, name)] if getattr(options, name) else []
     step("train", "train_model.py", *table)
-    serve_and_test(host, port, addresses.url(host, port), mlflow_ui(settings.tracking_uri), options.exit)
+    serve_and_test(host, port, addresses.client_url(host, port), mlflow_ui(settings.tracking_uri), options.exit)
 
 
 def check() -> None:

@@ -106,7 +106,7 @@ class Server:
 @contextmanager
 def serving(name: str, workspace: Path, **settings: str) -> Iterator[Server]:
     """A server, until the block ends: `bare`, `plain`, or `ours`."""
-    port = addresses.free(HOST)
+    port = addresses.free_port(HOST)
     environment = store(workspace) | settings
     command = [sys.executable, "-m", "benchmarks.servers", name, str(port)]
     if name == "ours":

@@ -372,7 +372,7 @@ def test_a_candidate_answers_again_what_was_answered(three: Workspace, command: 
 
 def test_a_comparison_without_an_api_says_so(three: Workspace, command: Command) -> None:
     """Where no API answers, or something else does, that is said in one line, with what to do."""
-    free = f"http://127.0.0.1:{addresses.free('127.0.0.1')}"
+    free = f"http://127.0.0.1:{addresses.free_port('127.0.0.1')}"
     with tracking_server(three.folder) as other:
         for url, said in ((free, "no API answers"), ("nonsense", "no API answers"), (other, "answers with status 404")):
             code, shown = command("--compare", "1", "--url", url)

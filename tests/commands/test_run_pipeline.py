@@ -32,7 +32,7 @@ def children(marker: str) -> list[str]:
 
 def test_one_command_trains_serves_and_tests(empty_workspace: Workspace) -> None:
     """--exit ends with 0 after training, serving and all checks; no address is printed, and no process is left."""
-    port = str(addresses.free("127.0.0.1"))
+    port = str(addresses.free_port("127.0.0.1"))
     done = empty_workspace.run("run_pipeline.py", "--exit", "--port", port)
     assert done.returncode == 0, done.stdout + done.stderr
     assert " 0 failed" in done.stdout
@@ -45,7 +45,7 @@ def test_one_command_trains_serves_and_tests(empty_workspace: Workspace) -> None
 def test_it_serves_until_it_is_told_to_stop(workspace: Workspace, number: signal.Signals) -> None:
     """Without --exit it prints every address and goes on serving; Ctrl-C, or a service manager's SIGTERM, stops
     everything with status 0."""
-    port = addresses.free("127.0.0.1")
+    port = addresses.free_port("127.0.0.1")
     with workspace.start("run_pipeline.py", "--port", str(port)) as process:
         assert process.stdout is not None
         lines = [next(process.stdout)]

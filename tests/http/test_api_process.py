@@ -227,7 +227,7 @@ def test_headers_are_bounded(workspace: Workspace) -> None:
 
 def test_uvicorn_serves_it_too(workspace: Workspace) -> None:
     """`uvicorn api:app` from another folder serves the model, and logs JSON lines by a setting."""
-    port = addresses.free("127.0.0.1")
+    port = addresses.free_port("127.0.0.1")
     command = [PYTHON, "-m", "uvicorn", "--app-dir", str(ROOT), "api:app", "--port", str(port)]
     environment = workspace.environment | {"TABSERVE_LOG_FORMAT": "json"}
     with subprocess.Popen(
