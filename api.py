@@ -8,6 +8,7 @@ Importing this module reads no setting and opens nothing: `app` is made when it 
 
 import argparse
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 try:
@@ -37,7 +38,7 @@ def __getattr__(name: str) -> "FastAPI":
 
 def load_settings() -> Settings:
     try:
-        return Settings.load()
+        return Settings.load(Path(__file__).resolve().parent)
     except SettingsError as error:
         sys.exit(f"api.py: {error}")
 

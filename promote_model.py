@@ -18,6 +18,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 try:
@@ -28,13 +29,16 @@ try:
     from tabserve.model.schema import Value
     from tabserve.monitoring import comparison
     from tabserve.registry import journal
-    from tabserve.settings import Settings, store_folder
+    from tabserve.settings import Settings
+    from tabserve.store_uri import store_folder
 except ModuleNotFoundError as error:
     sys.exit(f"promote_model.py: {error}. Enter the project's environment: `. .venv/bin/activate` (README, 'Start')")
 
 if TYPE_CHECKING:
     from tabserve.model.versions import Deployment, RegisteredVersion
     from tabserve.registry.registry import ListedVersion, Store
+
+ROOT = Path(__file__).resolve().parent
 
 METRICS = ("test_accuracy", "test_f1_macro", "test_log_loss")
 """What the list shows of a version's run."""
@@ -120,7 +124,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from tabserve.registry.registry import Store
 
     try:
-        settings = Settings.load(model_name=options.model_name, tracking_uri=options.tracking_uri)
+        settings = Settings.load(ROOT, model_name=options.model_name, tracking_uri=options.tracking_uri)
         run(Store(settings), options, options.url or addresses.client_url(settings.host, settings.port))
     except (TabserveError, OSError) as error:
         print(f"promote_model.py: {error}", file=sys.stderr)

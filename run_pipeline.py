@@ -273,7 +273,7 @@ def serve_and_test(host: str, port: int, url: str, mlflow: str, exit_after: bool
 
 def mlflow_ui(tracking_uri: str) -> str:
     """Where MLflow's UI is: at the tracking server, or at the command that starts one on this store."""
-    from tabserve.settings import redacted, store_folder
+    from tabserve.store_uri import redacted, store_folder
 
     if tracking_uri.startswith("http"):
         return redacted(tracking_uri)
@@ -320,7 +320,7 @@ def pipeline(options: argparse.Namespace) -> None:
     from tabserve.settings import Settings
 
     try:
-        settings = Settings.load(table=options.data)
+        settings = Settings.load(ROOT, table=options.data)
     except SettingsError as error:
         raise StepError(f"settings: {error}") from None
     host = options.host or settings.host

@@ -13,6 +13,7 @@ from sklearn.pipeline import Pipeline
 
 from benchmarks.measure import seconds_each
 from tabserve.model.arrays import Matrix
+from benchmarks.servers import ROOT
 from tabserve.model.compiled import Forest
 from tabserve.model.metadata import ModelMetadata
 from tabserve.model.predictor import Predictor
@@ -26,7 +27,8 @@ Engine = Callable[[Matrix], Matrix]
 
 def live(workspace: Path) -> Predictor:
     """The champion of a workspace."""
-    store = Store(Settings.load(artifacts_dir=str(workspace / "artifacts"), tracking_uri=str(workspace / "mlruns")))
+    artifacts, mlruns = str(workspace / "artifacts"), str(workspace / "mlruns")
+    store = Store(Settings.load(ROOT, artifacts_dir=artifacts, tracking_uri=mlruns))
     return Predictor(store.fetch(store.champion()))
 
 

@@ -140,7 +140,7 @@ def plain() -> Any:
     from tabserve.registry.registry import Store
     from tabserve.settings import Settings
 
-    champion = Store(Settings.load())
+    champion = Store(Settings.load(ROOT))
     predictor = Predictor(champion.fetch(champion.champion()))
     history: deque[Any] = deque(maxlen=1000)
 

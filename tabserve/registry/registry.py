@@ -31,7 +31,8 @@ from tabserve.model.release import Release
 from tabserve.model.versions import Deployment, RegisteredVersion
 from tabserve.registry import journal
 from tabserve.registry.filestore import FileStore
-from tabserve.settings import Settings, database_file, redacted, store_folder, without_secrets
+from tabserve.settings import Settings
+from tabserve.store_uri import database_file, redacted, store_folder, without_secrets
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -15,7 +15,7 @@ from typing import Any
 from tabserve.model.release import Release
 from tabserve.model.versions import RegisteredVersion
 from tabserve.registry.registry import CHECKSUM_TAG, TOKEN_TAG, VERSION_TAG, Store
-from tabserve.settings import database_file
+from tabserve.store_uri import database_file
 
 UI = "http://localhost:5000"
 """Where `mlflow ui` listens unless it is told otherwise."""

@@ -48,8 +48,8 @@ def test_repairing_stays_in_the_store(files: FileStore, name: str) -> None:
 def test_a_folder_needs_no_database(empty_workspace: Workspace) -> None:
     """Where the store is a folder, a training doesn't spend its time on importing what talks to databases."""
     code = (
-        "import sys; from tabserve.settings import Settings; from tabserve.registry.registry import Store; "
-        "Store(Settings.load()).prepare(); print(*{name.partition('.')[0] for name in sys.modules})"
+        "import sys, pathlib; from tabserve.settings import Settings; from tabserve.registry.registry import Store; "
+        "Store(Settings.load(pathlib.Path.cwd())).prepare(); print(*{name.partition('.')[0] for name in sys.modules})"
     )
     loaded = subprocess.run(
         [PYTHON, "-c", code], cwd=ROOT, env=empty_workspace.environment, capture_output=True, text=True, check=True
