@@ -27,7 +27,8 @@ def __getattr__(name: str) -> "FastAPI":
     """Makes `app`, for `uvicorn api:app`."""
     if name != "app":
         raise AttributeError(f"module 'api' has no attribute {name!r}")
-    return serve.load_application(ROOT, "api.py")
+    application = globals()["app"] = serve.load_application(ROOT, "api.py")
+    return application
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ def test_the_readme_names_every_counter() -> None:
 def test_the_readme_names_every_option(script: str) -> None:
     """Each option of each command stands in the README, and none that doesn't exist."""
     done = subprocess.run([PYTHON, script, "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
-    options = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", done.stdout)) - {"--help"}
+    options = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", done.stdout)) - {"--help", "--version"}
     section = README.partition(f"### `python {script}`")[2].partition("\n#")[0]
     assert section, f"{script} has no section"
     assert set(re.findall(r"`(--[a-z][a-z-]+)", section)) == options
