@@ -16,14 +16,14 @@ except ModuleNotFoundError as missing:
     sys.exit(f"api.py: {missing}. Run `. .venv/bin/activate` first, or `python run_pipeline.py`, which makes .venv")
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI
+    from tabserve.web import Application
 
-    app: FastAPI
+    app: Application
 
 ROOT = Path(__file__).resolve().parent
 
 
-def __getattr__(name: str) -> "FastAPI":
+def __getattr__(name: str) -> "Application":
     """Makes `app`, for `uvicorn api:app`."""
     if name != "app":
         raise AttributeError(f"module 'api' has no attribute {name!r}")

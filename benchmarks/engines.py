@@ -12,8 +12,8 @@ from sklearn.datasets import make_classification
 from sklearn.pipeline import Pipeline
 
 from benchmarks.measure import seconds_each
-from tabserve.model.arrays import Matrix
 from benchmarks.servers import ROOT
+from tabserve.model.arrays import Matrix
 from tabserve.model.compiled import Forest
 from tabserve.model.metadata import ModelMetadata
 from tabserve.model.predictor import Predictor
