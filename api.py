@@ -1,59 +1,35 @@
 """Serves the live model over HTTP.
 
-    python api.py                 on the address that the settings name, http://localhost:8000 by default
+    python api.py                 on the address in the settings, http://localhost:8000 by default
     uvicorn api:app --port 8000   the same application under uvicorn's own options
 
-Importing this module reads no setting and opens nothing: `app` is made when it is first asked for.
+Importing this module reads no setting and opens nothing: `app` is made on the first access.
 """
 
-import argparse
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 try:
-    from tabserve import log as logs
-    from tabserve.cli import addresses
-    from tabserve.errors import SettingsError
-    from tabserve.registry import open_registry
-    from tabserve.settings import Settings
-    from tabserve.web import create_app, serve
+    from tabserve.cli import serve
 except ModuleNotFoundError as missing:
-    sys.exit(f"api.py: {missing}. `. .venv/bin/activate` first, or `python run_pipeline.py`, which makes it")
+    sys.exit(f"api.py: {missing}. Run `. .venv/bin/activate` first, or `python run_pipeline.py`, which makes .venv")
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI
+    from tabserve.web import Application
 
-    app: FastAPI
+    app: Application
+
+ROOT = Path(__file__).resolve().parent
 
 
-def __getattr__(name: str) -> "FastAPI":
+def __getattr__(name: str) -> "Application":
     """Makes `app`, for `uvicorn api:app`."""
     if name != "app":
         raise AttributeError(f"module 'api' has no attribute {name!r}")
-    settings = load_settings()
-    logs.configure(settings.log_level, settings.log_format)
-    return create_app(settings, open_registry(settings))
-
-
-def load_settings() -> Settings:
-    try:
-        return Settings.load()
-    except SettingsError as error:
-        sys.exit(f"api.py: {error}")
-
-
-def main() -> None:
-    settings = load_settings()
-    parser = argparse.ArgumentParser(description="Serve the live model over HTTP.", epilog="Every setting: README.md.")
-    parser.add_argument("--host", default=settings.host, help="address to listen on (default: %(default)s)")
-    parser.add_argument("--port", default=settings.port, type=int, help="port to listen on (default: %(default)s)")
-    options = parser.parse_args()
-    if reason := addresses.why_not(options.host, options.port):
-        sys.exit(f"api.py: {reason}")
-    logs.configure(settings.log_level, settings.log_format)
-    with addresses.listening(options.host, options.port) as listener:
-        serve(create_app(settings, open_registry(settings)), listener, settings.shutdown_seconds)
+    application = globals()["app"] = serve.load_application(ROOT, "api.py")
+    return application
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(serve.main(root=ROOT, program="api.py"))

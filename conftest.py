@@ -4,7 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from test_api import Api, own_server
+from api_checks.client import Api
+from api_checks.own_server import own_server
+from test_api import ROOT, SERVE, TRAIN
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -24,5 +26,5 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def api() -> Iterator[Api]:
     """The real scripts as processes: a model trained in a temporary folder, served on a free port."""
-    with own_server() as url:
+    with own_server(TRAIN, SERVE, ROOT) as url:
         yield Api(url)

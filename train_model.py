@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 try:
     from tabserve.errors import NoModelError, ReleaseError, SettingsError, TabserveError, TrackingError
-    from tabserve.settings import ROOT, Settings, redacted
+    from tabserve.settings import Settings
+    from tabserve.store_uri import redacted
     from tabserve.training.config import HYPERPARAMETERS, EstimatorConfig
 except ModuleNotFoundError as missing:
     sys.exit(f"train_model.py: {missing}. `. .venv/bin/activate` first, or `python run_pipeline.py`, which makes it")
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from tabserve.training.dataset import Table
     from tabserve.training.evaluation import Evaluation, ReportProgress
     from tabserve.training.fitting import CrossValidation
+
+ROOT = Path(__file__).resolve().parent
 
 COLUMNS = tuple(f"metrics.`{name}`" for name in ("test_accuracy", "cv_accuracy_mean", "test_f1_macro", "test_log_loss"))
 COLUMNS += ("params.`n_estimators`", "params.`max_depth`")
@@ -210,7 +213,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.getLogger("tabserve").setLevel(logging.WARNING)
     step = Steps()
     try:
-        settings = Settings.load(table=options.data, model_name=options.model_name, tracking_uri=options.tracking_uri)
+        settings = Settings.load(
+            ROOT, table=options.data, model_name=options.model_name, tracking_uri=options.tracking_uri
+        )
         if options.unless_trained and (live := live_version(settings)):
             print(f"{settings.model_name} {live} is live already: nothing to train")
             return 0
@@ -414,7 +419,7 @@ def least_rows(options: argparse.Namespace) -> int:
 
 def next_step(settings: Settings, version: "RegisteredVersion", live: bool) -> str:
     try:
-        usual: Settings | None = Settings.load()  # what the other scripts take, if nobody tells them
+        usual: Settings | None = Settings.load(ROOT)  # what the other scripts take, if nobody tells them
     except SettingsError:
         usual = None  # it can't be used, and the command line said what can
     given = ""

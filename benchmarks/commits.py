@@ -77,7 +77,7 @@ def checkout(commit: str, folder: Path) -> Path:
 
 
 def server_of(name: str, folder: Path) -> Server:
-    port = addresses.free(HOST)
+    port = addresses.free_port(HOST)
     return Server(name, [sys.executable, "api.py", "--port", str(port)], port, {}, folder)
 
 

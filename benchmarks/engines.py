@@ -12,6 +12,7 @@ from sklearn.datasets import make_classification
 from sklearn.pipeline import Pipeline
 
 from benchmarks.measure import seconds_each
+from benchmarks.servers import ROOT
 from tabserve.model.arrays import Matrix
 from tabserve.model.compiled import Forest
 from tabserve.model.metadata import ModelMetadata
@@ -26,8 +27,8 @@ Engine = Callable[[Matrix], Matrix]
 
 def live(workspace: Path) -> Predictor:
     """The champion of a workspace."""
-    settings = Settings.load(artifacts_dir=str(workspace / "artifacts"), tracking_uri=str(workspace / "mlruns"))
-    store = open_registry(settings)
+    artifacts, mlruns = str(workspace / "artifacts"), str(workspace / "mlruns")
+    store = open_registry(Settings.load(ROOT, artifacts_dir=artifacts, tracking_uri=mlruns))
     return Predictor(store.fetch(store.champion()))
 
 

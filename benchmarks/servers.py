@@ -106,7 +106,7 @@ class Server:
 @contextmanager
 def serving(name: str, workspace: Path, **settings: str) -> Iterator[Server]:
     """A server, until the block ends: `bare`, `plain`, or `ours`."""
-    port = addresses.free(HOST)
+    port = addresses.free_port(HOST)
     environment = store(workspace) | settings
     command = [sys.executable, "-m", "benchmarks.servers", name, str(port)]
     if name == "ours":
@@ -140,7 +140,7 @@ def plain() -> Any:
     from tabserve.registry import open_registry
     from tabserve.settings import Settings
 
-    registry = open_registry(Settings.load())
+    registry = open_registry(Settings.load(ROOT))
     predictor = Predictor(registry.fetch(registry.champion()))
     history: deque[Any] = deque(maxlen=1000)
 

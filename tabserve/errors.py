@@ -1,28 +1,28 @@
-"""What can go wrong, in the domain's words.
+"""What can go wrong, in words of the domain.
 
-Every message is written for the person who will read it: it says what is wrong and what to do. Nothing here knows HTTP;
-`tabserve.web.app` alone turns these into status codes, and the scripts turn them into one line on stderr.
+A message is written for the person who reads it: what is wrong, and what to do. Nothing here knows HTTP:
+`tabserve.web.app` alone turns these errors into status codes, and the commands print them as one line on stderr.
 """
 
 
 class TabserveError(Exception):
-    """Base of everything that this package raises on purpose."""
+    """Base class of all errors that this package raises on purpose."""
 
 
 class SettingsError(TabserveError):
-    """A setting has a value that can't be used."""
+    """A setting is unknown, or has an unusable value."""
 
 
 class DataError(TabserveError):
-    """The table, or an option that cuts it, can't be trained on."""
+    """A model can't be trained on this table, or with this choice of its columns."""
 
 
 class ReleaseError(TabserveError):
-    """A release on disk is incomplete, damaged, or doesn't compute what it promises."""
+    """A release on disk is incomplete or damaged, or doesn't give the outputs that it promises."""
 
 
 class ParityError(ReleaseError):
-    """A compiled forest doesn't give the probabilities of the model it was made from."""
+    """A compiled model doesn't give the outputs of the model that it was compiled from."""
 
 
 class TrackingError(TabserveError):
@@ -37,7 +37,7 @@ class InvalidInputError(TabserveError):
     """A caller's input breaks the schema of the model.
 
     Attributes:
-        problems: what is wrong, one entry a problem, each with `type`, `loc` (the way to the field) and `msg`.
+        problems: one entry a problem, each with `type`, `loc` (the path to the field) and `msg`.
     """
 
     def __init__(self, problems: list[dict[str, object]]) -> None:

@@ -1,4 +1,8 @@
-"""One line an event, for a terminal or for a collector. Standard library only."""
+"""The log: one line an event, for a terminal or for a collector. Standard library only.
+
+A module logs through `log = logging.getLogger("tabserve.<package>")`: a message that names the event, and its fields as
+`extra`. Only a command that serves calls `configure`.
+"""
 
 import json
 import logging
@@ -9,38 +13,40 @@ from typing import Any, Literal
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message", "taskName"}
 
 
-def fields(record: logging.LogRecord) -> dict[str, Any]:
-    """What was given as `extra`."""
-    return {name: value for name, value in vars(record).items() if name not in _STANDARD}
-
-
-def timestamp(record: logging.LogRecord) -> str:
-    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 class TextFormatter(logging.Formatter):
-    """`2026-11-23T18:05:50.123Z INFO    model live model_version=20261123_180550`; a value that isn't one plain word is
-    quoted, so that no value can look like a line or a field of its own."""
+    """`2026-11-23T18:05:50.123Z INFO    model live model_version=20261123_180550`.
+
+    A value that isn't one plain word is quoted, so no value can look like another line or another field.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
-        words = [timestamp(record), f"{record.levelname:7}", _one_line(record.getMessage())]
-        words += [f"{name}={_quoted(value)}" for name, value in fields(record).items()]
+        words = [_timestamp(record), f"{record.levelname:7}", _one_line(record.getMessage())]
+        words += [f"{name}={_quoted(value)}" for name, value in _fields(record).items()]
         return " ".join(words) + _traceback(self, record)
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: `time`, `level`, `event`, the event's own fields, and `exception` if there is one."""
+    """One JSON object a line: `time`, `level`, `event`, the fields of the event, and `exception` if there is one."""
 
     def format(self, record: logging.LogRecord) -> str:
         event: dict[str, Any] = {
-            "time": timestamp(record),
+            "time": _timestamp(record),
             "level": record.levelname.lower(),
             "event": record.getMessage(),
         }
-        event |= fields(record)
+        event |= _fields(record)
         if traceback := _traceback(self, record):
             event["exception"] = traceback.strip()
         return json.dumps(event, default=str)
+
+
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    """The fields that were logged as `extra`."""
+    return {name: value for name, value in vars(record).items() if name not in _STANDARD}
+
+
+def _timestamp(record: logging.LogRecord) -> str:
+    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _one_line(text: str) -> str:
@@ -58,7 +64,7 @@ def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> str:
 
 
 def configure(level: str, style: Literal["text", "json"]) -> None:
-    """Sends every logger's events to stderr in this style; uvicorn's too, save its own line for each request."""
+    """Sends the events of every logger to stderr in this style, but not uvicorn's own line for each request."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if style == "json" else TextFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)

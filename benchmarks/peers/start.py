@@ -60,7 +60,7 @@ class Peer:
         folder = workspace / "peer"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        port = addresses.free(HOST)
+        port = addresses.free_port(HOST)
         settings = {
             "PEER_WORKSPACE": str(workspace),
             "PEER_ENGINE": engine,
@@ -109,7 +109,7 @@ def _mlflow(tools: Path, folder: Path, port: int, _engine: str, _batching: bool)
 
 def _mlserver(tools: Path, folder: Path, port: int, engine: str, batching: bool) -> list[list[str]]:
     settings: dict[str, Any] = {"host": HOST, "http_port": port}
-    settings |= {"grpc_port": addresses.free(HOST), "metrics_port": addresses.free(HOST)}
+    settings |= {"grpc_port": addresses.free_port(HOST), "metrics_port": addresses.free_port(HOST)}
     model: dict[str, Any] = {"name": "iris", "implementation": "benchmarks.peers.mlserver_runtime.Compiled"}
     if engine == "scikit-learn":
         uri = str(folder.parent / "model.joblib")

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Literal
 
 from tabserve.cli import addresses
 from tabserve.errors import TabserveError
-from tabserve.settings import Settings, store_folder
+from tabserve.settings import Settings
+from tabserve.store_uri import store_folder
 
 if TYPE_CHECKING:
     from tabserve.model.versions import Deployment
@@ -138,7 +139,7 @@ def main(argv: Sequence[str] | None = None, *, root: Path, program: str) -> int:
 
     try:
         settings = Settings.load(root, model_name=options.model_name, tracking_uri=options.tracking_uri)
-        url = (options.url or addresses.url(settings.host, settings.port)).rstrip("/")
+        url = (options.url or addresses.client_url(settings.host, settings.port)).rstrip("/")
         run(open_registry(settings), options, url, typed(program))
     except (TabserveError, OSError) as error:
         print(f"{program}: {error}", file=sys.stderr)

@@ -13,7 +13,8 @@ from tabserve.registry.cache import RELEASE
 from tabserve.registry.file_registry import FileRegistry
 from tabserve.registry.reader import ListedVersion
 from tabserve.registry.tracking_registry import TrackingRegistry
-from tabserve.settings import Settings, store_folder
+from tabserve.settings import Settings
+from tabserve.store_uri import store_folder
 
 __all__ = ["RELEASE", "ListedVersion", "Registry", "open_registry"]
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from tabserve.errors import TabserveError, TrackingError
-from tabserve.settings import database_file, without_secrets
+from tabserve.store_uri import database_file, without_secrets
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -22,7 +22,8 @@ from tabserve.model.versions import Deployment, RegisteredVersion
 from tabserve.registry import journal
 from tabserve.registry.cache import RELEASE, ReleaseCache
 from tabserve.registry.client import open_client, translate_errors
-from tabserve.settings import Settings, redacted
+from tabserve.settings import Settings
+from tabserve.store_uri import redacted
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

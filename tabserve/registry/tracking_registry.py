@@ -16,7 +16,8 @@ from tabserve.registry.base import Registry
 from tabserve.registry.client import import_mlflow
 from tabserve.registry.lock import registry_lock
 from tabserve.registry.reader import HOW_TO_TRAIN, VERSION_TAG
-from tabserve.settings import Settings, database_file
+from tabserve.settings import Settings
+from tabserve.store_uri import database_file
 
 
 class TrackingRegistry(Registry):

@@ -3,7 +3,9 @@
 `app` puts the parts together, `pipeline` is what every prediction goes through, `server` runs the application.
 """
 
+from fastapi import FastAPI as Application
+
 from tabserve.web.app import create_app
 from tabserve.web.server import serve
 
-__all__ = ["create_app", "serve"]
+__all__ = ["Application", "create_app", "serve"]

@@ -16,7 +16,7 @@ import pytest
 import requests
 from playwright.sync_api import Browser, Locator, Page, Route, expect, sync_playwright
 
-from test_api import Api
+from api_checks.client import Api
 from tests.support.models import GENTOO
 from tests.support.project import PENGUINS, PYTHON
 from tests.support.servers import serving

@@ -343,7 +343,7 @@ def test_candidate_answers_recorded_predictions_again(three: Workspace, command:
 
 def test_comparison_without_an_api_says_what_to_do(three: Workspace, command: Command) -> None:
     """If no API answers there, or another kind of server does, one line says so and what to do."""
-    free = f"http://127.0.0.1:{addresses.free('127.0.0.1')}"
+    free = f"http://127.0.0.1:{addresses.free_port('127.0.0.1')}"
     with tracking_server(three.folder) as other:
         for url, said in ((free, "no API answers"), ("nonsense", "no API answers"), (other, "answers with status 404")):
             code, shown = command("--compare", "1", "--url", url)

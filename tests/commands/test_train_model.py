@@ -165,8 +165,8 @@ def test_the_next_step_names_the_model(tmp_path: Path, monkeypatch: pytest.Monke
     version = RegisteredVersion("20260101_000000", "3", "run", "checksum")
     monkeypatch.delenv("TABSERVE_MODEL_NAME", raising=False)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    assert train_model.next_step(Settings.load(), version, True).startswith("`python api.py` serves")
-    table = Settings.load(table=tmp_path / "my birds.csv", tracking_uri="http://me:hunter2@host:5000")
+    assert train_model.next_step(Settings.load(ROOT), version, True).startswith("`python api.py` serves")
+    table = Settings.load(ROOT, table=tmp_path / "my birds.csv", tracking_uri="http://me:hunter2@host:5000")
     said = train_model.next_step(table, version, False)
     assert said.startswith(
         "`MLFLOW_TRACKING_URI=http://host:5000 TABSERVE_MODEL_NAME=my-birds python promote_model.py 3 --why"
@@ -327,8 +327,8 @@ def test_a_database_works_as_well_as_a_folder(empty_workspace: Workspace) -> Non
     assert {path.name for path in empty_workspace.folder.iterdir()} == {"mlflow.db", "mlartifacts", "artifacts"}
     (empty_workspace.artifacts / version).rename(empty_workspace.folder / "away")
     code = (
-        "from tabserve.settings import Settings; from tabserve.registry import open_registry; "
-        "store = open_registry(Settings.load()); print(store.fetch(store.champion()).model_version)"
+        "import pathlib; from tabserve.settings import Settings; from tabserve.registry import open_registry; "
+        "store = open_registry(Settings.load(pathlib.Path.cwd())); print(store.fetch(store.champion()).model_version)"
     )
     found = subprocess.run(
         [PYTHON, "-c", code],

@@ -5,11 +5,13 @@ import signal
 import socket
 import subprocess
 import threading
+from collections import Counter
 from pathlib import Path
 
 import pytest
 import requests
 
+from tabserve import __version__
 from tabserve.cli import addresses
 from tests.support.models import ROW
 from tests.support.project import PYTHON, ROOT
@@ -227,7 +229,7 @@ def test_headers_are_bounded(workspace: Workspace) -> None:
 
 def test_uvicorn_serves_it_too(workspace: Workspace) -> None:
     """`uvicorn api:app` from another folder serves the model, and logs JSON lines by a setting."""
-    port = addresses.free("127.0.0.1")
+    port = addresses.free_port("127.0.0.1")
     command = [PYTHON, "-m", "uvicorn", "--app-dir", str(ROOT), "api:app", "--port", str(port)]
     environment = workspace.environment | {"TABSERVE_LOG_FORMAT": "json"}
     with subprocess.Popen(
@@ -238,9 +240,10 @@ def test_uvicorn_serves_it_too(workspace: Workspace) -> None:
         finally:
             process.terminate()
         assert process.stdout is not None
-        before, *lines = process.stdout.read().splitlines()
-    assert "Started server process" in before  # uvicorn's own, before it imports the application
-    assert "model live" in {json.loads(line)["event"] for line in lines}
+        lines = [json.loads(line) for line in process.stdout]
+    assert lines[0]["event"] == "starting"
+    assert lines[0]["tabserve"] == __version__
+    assert {"starting": 1, "model live": 1}.items() <= Counter(line["event"] for line in lines).items()
 
 
 def test_importing_api_does_nothing(empty_workspace: Workspace) -> None:

@@ -81,8 +81,8 @@ def test_a_kill_under_load_leaves_nothing_in_the_way(
 ) -> None:
     """Killed under load, when it begins to swap and when it has, the API serves the champion after the next start, at
     the same address, and goes on with the journal."""
-    port = addresses.free(HOST)
-    monkeypatch.setattr(addresses, "free", lambda _: port)
+    port = addresses.free_port(HOST)
+    monkeypatch.setattr(addresses, "free_port", lambda _: port)
     (old,) = workspace.versions()
     new = "20260101_000000"
     made = trained.release(workspace.artifacts / new / RELEASE, new)

@@ -29,7 +29,7 @@ from tests.support.workspaces import Workspace
 @contextlib.contextmanager
 def tracking_server(folder: Path) -> Iterator[str]:
     """A real one, on a database and a folder of artifacts of its own; its address."""
-    port = addresses.free("127.0.0.1")
+    port = addresses.free_port("127.0.0.1")
     command = [PYTHON, "-m", "mlflow", "server", "--workers", "1", "--host", "127.0.0.1", "--port", str(port)]
     command += ["--backend-store-uri", f"sqlite:///{folder}/server.db", "--artifacts-destination", f"{folder}/served"]
     environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
@@ -60,7 +60,7 @@ def noticed(url: str, number: str) -> bool:
 @contextmanager
 def serving(workspace: Workspace, **environment: str) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
     """The API on a free port; its address and process. What it logs goes to `api.log` in the workspace."""
-    port = addresses.free("127.0.0.1")
+    port = addresses.free_port("127.0.0.1")
     url = f"http://127.0.0.1:{port}"
     quick = {"TABSERVE_FOLLOW_SECONDS": "0.2", "TABSERVE_PORT": str(port)}
     with (
@@ -102,7 +102,7 @@ class Server:
             return respond(fast_path, context, body)
 
         monkeypatch.setattr(FastPath, "respond", observed)
-        self.port = addresses.free("127.0.0.1")
+        self.port = addresses.free_port("127.0.0.1")
         self.url = f"http://127.0.0.1:{self.port}"
         config = uvicorn.Config(
             self.app, port=self.port, http=FastProtocol, loop="uvloop", log_config=None, server_header=False, **options

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from tabserve.registry import RELEASE, Registry, journal, open_registry
 from tabserve.registry.reader import CHECKSUM_TAG, VERSION_TAG
-from tabserve.settings import Settings, absolute_store
+from tabserve.settings import Settings
+from tabserve.store_uri import absolute_store
 from tests.support.project import PYTHON, ROOT
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class Workspace:
 
     def store(self) -> Registry:
         settings = Settings.model_construct(
-            tracking_uri=absolute_store(self.uri),
+            tracking_uri=absolute_store(self.uri, self.folder),
             artifacts_dir=self.artifacts,
             model_name=self.model_name,
             model_alias="champion",

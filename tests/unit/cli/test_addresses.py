@@ -1,4 +1,4 @@
-"""How a server is reached that listens on an address."""
+"""The URL of a server that listens on an address."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from tabserve.cli import addresses
 
 
 @pytest.mark.parametrize(
-    ("host", "reached"),
+    ("host", "url_host"),
     [
         ("0.0.0.0", "localhost"),
         ("127.0.0.1", "localhost"),
@@ -17,6 +17,6 @@ from tabserve.cli import addresses
         ("my.host", "my.host"),
     ],
 )
-def test_an_address_can_be_called(host: str, reached: str) -> None:
-    """For any address to listen on, every interface too, what is printed is a URL that works on this machine."""
-    assert addresses.url(host, 8000) == f"http://{reached}:8000"
+def test_client_url_reaches_the_server(host: str, url_host: str) -> None:
+    """For every address to listen on, also that of every interface, the URL works on this machine."""
+    assert addresses.client_url(host, 8000) == f"http://{url_host}:8000"

@@ -26,8 +26,8 @@ def modules_after(code: str, workspace: Workspace) -> set[str]:
     return set(done.stdout.split())
 
 
-OPEN = "from tabserve.settings import Settings; from tabserve.registry import open_registry; "
-OPEN += "registry = open_registry(Settings.load())"
+OPEN = "import pathlib; from tabserve.settings import Settings; from tabserve.registry import open_registry; "
+OPEN += "registry = open_registry(Settings.load(pathlib.Path.cwd()))"
 
 
 def test_package_and_registry_are_opened_without_mlflow(empty_workspace: Workspace) -> None:

@@ -1,0 +1,73 @@
+"""`tabserve serve` and `api.py`: serves the live model over HTTP."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tabserve import __version__
+from tabserve.cli import addresses
+from tabserve.errors import SettingsError
+from tabserve.log import configure
+from tabserve.settings import Settings
+
+if TYPE_CHECKING:
+    from tabserve.web import Application
+
+log = logging.getLogger("tabserve.cli.serve")
+
+
+def main(argv: Sequence[str] | None = None, *, root: Path, program: str) -> int:
+    """Serves the model of the store that `root` and the settings name, until SIGINT or SIGTERM."""
+    options = parse(argv, program)
+    try:
+        settings = Settings.load(root)
+    except SettingsError as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        return 1
+    host = options.host or settings.host
+    port = settings.port if options.port is None else options.port
+    if problem := addresses.listen_problem(host, port):
+        print(f"{program}: {problem}", file=sys.stderr)
+        return 1
+    from tabserve.web import serve
+
+    app = application(settings)
+    with addresses.listening_socket(host, port) as listener:
+        serve(app, listener, settings.shutdown_seconds)
+    return 0
+
+
+def parse(argv: Sequence[str] | None, program: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog=program,
+        description="Serve the live model over HTTP.",
+        epilog="Everything else is a setting: a variable TABSERVE_... of the environment or in .env. "
+        "The documentation lists them.",
+    )
+    parser.add_argument("--host", help="address to listen on (default: the setting TABSERVE_HOST, 127.0.0.1)")
+    parser.add_argument(
+        "--port", type=int, help="port to listen on; 0 for any free port (default: the setting TABSERVE_PORT, 8000)"
+    )
+    parser.add_argument("--version", action="version", version=f"tabserve {__version__}")
+    return parser.parse_args(argv)
+
+
+def load_application(root: Path, program: str) -> "Application":
+    """The application for a server that has options of its own, as `uvicorn api:app`. Exits if a setting is wrong."""
+    try:
+        return application(Settings.load(root))
+    except SettingsError as error:
+        sys.exit(f"{program}: {error}")
+
+
+def application(settings: Settings) -> "Application":
+    """The application, which gets its models from the registry, and a log in the style of the settings."""
+    from tabserve.registry import open_registry
+    from tabserve.web import create_app
+
+    configure(settings.log_level, settings.log_format)
+    log.info("starting", extra={"tabserve": __version__})
+    return create_app(settings, open_registry(settings))
