@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from tabserve.inference import BatchPrediction, predict, predict_batch
-from tabserve.model import Predictor, Rows, Value
+from tabserve.model import Predictor, Release, Rows, Value
+from tests.support.models import Trained
 
 SIZES: list[float | None] = [1.0, 6.0, None, 6.0, 99.0, 6.0]
 COLOURS = ["red", "blue", "blue", "red", "blue", "green"]
@@ -36,6 +37,15 @@ def test_batch_predicts_each_row_as_if_it_were_alone(predictor: Predictor, batch
         assert row.outcome == single.outcome
         assert row.model_version == single.model_version
         assert row.warnings == single.warnings
+
+
+def test_batch_of_a_trained_model_equals_its_rows_alone(trained: Trained, release: Release) -> None:
+    """The same holds for a trained forest and all held-out rows, which another kernel predicts than a row alone."""
+    predictor, frame = Predictor(release), trained.parts.held_out.features
+    in_batch = predict_batch(predictor, Rows(frame.to_numpy()), 0).predictions()
+    for row, values in zip(in_batch, frame.to_dict("records"), strict=True):
+        alone = predict(predictor, {str(feature): value for feature, value in values.items()}, 0)
+        assert (row.inputs, row.outcome, row.warnings) == (alone.inputs, alone.outcome, alone.warnings)
 
 
 def test_batch_holds_the_inputs_as_sent(batch: BatchPrediction) -> None:
