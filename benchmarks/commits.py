@@ -22,8 +22,7 @@ from pathlib import Path
 from benchmarks import bodies
 from benchmarks.bodies import rows, singles
 from benchmarks.load import HOST, Load, run
-from benchmarks.measure import spread, table
-from benchmarks.run import CONNECTIONS
+from benchmarks.measure import CONNECTIONS, spread, table
 from benchmarks.servers import LOAD_CORE, PROBE, ROOT, Server, on_core
 from tabserve.cli import addresses
 

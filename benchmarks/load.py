@@ -1,6 +1,6 @@
-"""A closed loop of HTTP/1.1 requests over as many connections as wanted: each sends its next one when it is answered.
+"""A closed loop of HTTP/1.1 requests: each connection sends its next request when the last one is answered.
 
-One process, one core, epoll: a request costs it less than it costs the server that is measured. Linux only.
+One process on one core, with epoll. A request costs this client less than it costs the measured server. Linux only.
 """
 
 import select
@@ -17,7 +17,7 @@ CHUNKED, LAST_CHUNK = b"transfer-encoding: chunked", b"\r\n0\r\n\r\n"
 
 @dataclass(frozen=True)
 class Load:
-    """What came of it: requests a second, and latencies in seconds."""
+    """What one load measured: requests per second, and the latency's median and 99th percentile in seconds."""
 
     throughput: float
     p50: float
@@ -25,12 +25,13 @@ class Load:
 
 
 def request(path: str, body: bytes, content_type: str = "application/json") -> bytes:
+    """A POST as bytes on the wire."""
     head = f"POST {path} HTTP/1.1\r\nHost: {HOST}\r\nAccept: */*\r\nContent-Type: {content_type}\r\n"
     return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
 class Connection:
-    """A connection that takes one request at a time."""
+    """A connection with at most one request in flight."""
 
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection((HOST, port), timeout=60)
@@ -38,32 +39,32 @@ class Connection:
         self._received: list[bytes] = []
         self._missing = -1
 
-    def exchange(self, sent: bytes) -> bytes:
-        """The whole reply, awaited."""
-        self.socket.sendall(sent)
+    def exchange(self, request_bytes: bytes) -> bytes:
+        """Sends the request and waits for the complete reply."""
+        self.socket.sendall(request_bytes)
         while (reply := self.receive()) is None:
             pass
         return reply
 
     def receive(self) -> bytes | None:
-        """Takes what has arrived. The whole reply once it is complete.
+        """Reads once from the socket. Returns the reply when it is complete, else None.
 
         Raises:
-            RuntimeError: its status isn't 200, or it ends too early.
+            RuntimeError: the status isn't 200, or the reply ends too early.
         """
         data = self.socket.recv(2**20)
         if not data and self._received:
             raise RuntimeError(f"the server closed the connection in the middle of {self._received[0][:500]!r}")
         self._received.append(data)
         if self._missing < 0:
-            head, there, rest = b"".join(self._received).partition(b"\r\n\r\n")
+            head, separator, body = b"".join(self._received).partition(b"\r\n\r\n")
             if not data or not head.startswith(b"HTTP/1.1 200"):
                 raise RuntimeError(f"the server answered {head[:500]!r}")
-            if not there or (CHUNKED in head and not rest.endswith(LAST_CHUNK)):
+            if not separator or (CHUNKED in head and not body.endswith(LAST_CHUNK)):
                 return None
             if CHUNKED not in head:
                 length = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
-                self._missing = int(length) - len(rest)
+                self._missing = int(length) - len(body)
         else:
             self._missing -= len(data)
         if self._missing > 0:
@@ -73,41 +74,43 @@ class Connection:
 
 
 def content(reply: bytes) -> bytes:
-    """The body of a reply."""
-    head, _, rest = reply.partition(b"\r\n\r\n")
+    """The body of a reply, without its chunks' sizes."""
+    head, _, body = reply.partition(b"\r\n\r\n")
     if CHUNKED not in head:
-        return rest
+        return body
     chunks = []
-    while rest:
-        size, _, rest = rest.partition(b"\r\n")
-        chunks.append(rest[: int(size, 16)])
-        rest = rest[int(size, 16) + 2 :]
+    while body:
+        size, _, body = body.partition(b"\r\n")
+        chunks.append(body[: int(size, 16)])
+        body = body[int(size, 16) + 2 :]
     return b"".join(chunks)
 
 
 def run(port: int, connections: int, seconds: float, requests: Sequence[bytes]) -> Load:
-    """Sends the requests in turn, over and over, for so many seconds, until at least two are answered."""
-    opened = {connection.socket.fileno(): connection for connection in (Connection(port) for _ in range(connections))}
+    """Sends the requests in turn, again and again, for this many seconds and until at least two are answered."""
+    by_descriptor = {
+        connection.socket.fileno(): connection for connection in (Connection(port) for _ in range(connections))
+    }
     poll = select.epoll()
-    sent: dict[int, float] = {}
-    for number, (descriptor, connection) in enumerate(opened.items()):
+    sent_at: dict[int, float] = {}
+    for number, (descriptor, connection) in enumerate(by_descriptor.items()):
         poll.register(descriptor, select.EPOLLIN)
-        sent[descriptor] = time.perf_counter()
+        sent_at[descriptor] = time.perf_counter()
         connection.socket.sendall(requests[number % len(requests)])
     latencies: list[float] = []
     number, count = connections, len(requests)
     started = now = time.perf_counter()
     while now < started + seconds or len(latencies) < 2:
         for descriptor, _ in poll.poll(10):
-            connection = opened[descriptor]
+            connection = by_descriptor[descriptor]
             if connection.receive() is not None:
                 now = time.perf_counter()
-                latencies.append(now - sent[descriptor])
-                sent[descriptor] = now
+                latencies.append(now - sent_at[descriptor])
+                sent_at[descriptor] = now
                 connection.socket.sendall(requests[number % count])
                 number += 1
-    for connection in opened.values():
+    for connection in by_descriptor.values():
         connection.socket.close()
     poll.close()
-    cut = statistics.quantiles(latencies, n=100)
-    return Load(len(latencies) / (now - started), cut[49], cut[98])
+    percentiles = statistics.quantiles(latencies, n=100)
+    return Load(len(latencies) / (now - started), percentiles[49], percentiles[98])

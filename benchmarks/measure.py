@@ -1,29 +1,34 @@
-"""How long something takes, and how it is told."""
+"""Measures how long calls take, and formats measurements for the report."""
 
 import statistics
 import time
 from collections.abc import Callable, Sequence
 
+CONNECTIONS = (1, 16, 64)
+"""The numbers of connections over which single rows are sent."""
 
-def seconds_each(call: Callable[[], object], seconds: float) -> float:
-    """What a call takes: the least of several, for the rest is other processes'."""
-    took: list[float] = []
+
+def seconds_per_call(call: Callable[[], object], seconds: float) -> float:
+    """How long a call takes: the fastest of at least three, repeated for this many seconds. Slower calls were held up
+    by other processes."""
+    durations: list[float] = []
     started = time.perf_counter()
-    while len(took) < 3 or time.perf_counter() < started + seconds:
+    while len(durations) < 3 or time.perf_counter() < started + seconds:
         before = time.perf_counter()
         call()
-        took.append(time.perf_counter() - before)
-    return min(took)
+        durations.append(time.perf_counter() - before)
+    return min(durations)
 
 
-def spread(values: Sequence[float], form: str = ".2f") -> str:
-    """The median, and in brackets the least and the most."""
-    return f"{statistics.median(values):{form}} ({min(values):{form}} to {max(values):{form}})"
+def spread(values: Sequence[float], number_format: str = ".2f") -> str:
+    """The median, and in brackets the smallest and the largest value."""
+    median, smallest, largest = statistics.median(values), min(values), max(values)
+    return f"{median:{number_format}} ({smallest:{number_format}} to {largest:{number_format}})"
 
 
 def table(title: str, remark: str, head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """A table of the report, which is also shown at once."""
-    drawn = [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *lines)]
-    text = "\n".join([f"## {title}", "", remark, "", *drawn])
+    """A section of the report: a title, a remark and a table. It is printed as well."""
+    markdown = [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *lines)]
+    text = "\n".join([f"## {title}", "", remark, "", *markdown])
     print(f"\n{text}", flush=True)
     return text

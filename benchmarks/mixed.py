@@ -1,13 +1,10 @@
-"""A table of 30 features, numbers and categories, some with gaps: what it costs more than Iris' four numbers.
+"""A model of 30 features, numbers and categories, some with missing values: its cost compared with Iris.
 
-python -m benchmarks.mixed    this table alone, in two minutes
+python -m benchmarks.mixed    this measurement alone, in two minutes
 """
 
 import json
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,16 +15,21 @@ import pandas as pd
 from benchmarks import bodies
 from benchmarks.load import Load, request, run
 from benchmarks.measure import spread, table
-from benchmarks.servers import LOAD_CORE, PROBE, ROOT, on_core, serving, store
+from benchmarks.servers import LOAD_CORE, PROBE, on_core, serving, train
 
-ROWS, NUMBERS, CATEGORIES, GAPS = 1000, 18, 12, 6
-"""Every so many columns have gaps, of a tenth of the rows."""
+ROWS, NUMBERS, CATEGORIES = 1000, 18, 12
 
-CONNECTIONS = (16, 64)
+MISSING_EVERY, MISSING_SHARE = 6, 0.1
+"""Every sixth column lacks a tenth of its values."""
+
+MIXED_CONNECTIONS = (16, 64)
+
+IRIS, MIXED = "Iris", "30 features"
 
 
-def drawn(count: int = ROWS, seed: int = 0) -> pd.DataFrame:
-    """Of three classes that are about as easy to tell as Iris': every third column has something to do with them."""
+def random_table(count: int = ROWS, seed: int = 0) -> pd.DataFrame:
+    """A table with three classes that are about as hard to separate as those of Iris. Every third feature depends on
+    the class."""
     rng = np.random.default_rng(seed)
     kind = rng.integers(0, 3, count)
     columns: dict[str, pd.Series] = {}
@@ -37,73 +39,72 @@ def drawn(count: int = ROWS, seed: int = 0) -> pd.DataFrame:
     for number in range(CATEGORIES):
         levels = 2 + 2 * number
         level = rng.integers(0, levels, count)
-        told = (number % 3 == 0) & (rng.random(count) < 0.5)
-        column = np.where(told, kind % levels, level)
-        columns[f"category_{number}"] = pd.Series([f"level {one}" for one in column], dtype="str")
-    for name in list(columns)[::GAPS]:
-        columns[name] = columns[name].mask(rng.random(count) < 0.1)
+        depends_on_kind = (number % 3 == 0) & (rng.random(count) < 0.5)
+        column = np.where(depends_on_kind, kind % levels, level)
+        columns[f"category_{number}"] = pd.Series([f"level {value}" for value in column], dtype="str")
+    for name in list(columns)[::MISSING_EVERY]:
+        columns[name] = columns[name].mask(rng.random(count) < MISSING_SHARE)
     return pd.DataFrame(columns).assign(kind=np.array(["low", "middle", "high"])[kind])
 
 
 def singles(frame: pd.DataFrame) -> list[bytes]:
-    """A request to `/predict` for each row, with what is missing left out."""
+    """A request to `/predict` for each row. Missing values are left out."""
     records = frame.drop(columns="kind").to_dict("records")
     present = [{name: value for name, value in record.items() if not pd.isna(value)} for record in records]
     return [request("/predict", json.dumps(record).encode()) for record in present]
 
 
-def train(workspace: Path, *options: str) -> None:
-    command = [sys.executable, str(ROOT / "train_model.py"), *options]
-    subprocess.run(command, env=os.environ | store(workspace), check=True, capture_output=True)
-
-
 def report(workspace: Path, seconds: float, cycles: int) -> str:
-    """`POST /predict` of both tables, each against the bare reply to the same bodies."""
-    own = workspace / "mixed"  # the other measurements find one model, Iris'
+    """`POST /predict` of both models, each in ratio to the bare reply to the same bodies."""
+    own = workspace / "mixed"  # a workspace of its own: the other measurements expect only the Iris model
     own.mkdir()
-    drawn().to_csv(own / "mixed.csv", index=False)
+    random_table().to_csv(own / "mixed.csv", index=False)
     train(own, "--data", str(own / "mixed.csv"), "--target", "kind")
-    sent = {"Iris": bodies.singles(bodies.rows(5000)), "30 features": singles(drawn(5000, seed=1))}
-    probes = {"Iris": PROBE, "30 features": sent["30 features"][0]}
-    places = {"Iris": workspace, "30 features": own}
-    settings = {"Iris": {}, "30 features": {"TABSERVE_MODEL_NAME": "mixed"}}
+    requests = {IRIS: bodies.singles(bodies.rows(5000)), MIXED: singles(random_table(5000, seed=1))}
     lines = []
     with ExitStack() as stack:
         bare = stack.enter_context(serving("bare", workspace))
         bare.wait_until_ready(PROBE)
-        servers = {kind: stack.enter_context(serving("ours", places[kind], **settings[kind])) for kind in sent}
-        for kind, server in servers.items():
-            server.wait_until_ready(probes[kind])
-            run(server.port, 16, seconds, sent[kind])
-        for connections in CONNECTIONS:
+        servers = {
+            IRIS: stack.enter_context(serving("ours", workspace)),
+            MIXED: stack.enter_context(serving("ours", own, TABSERVE_MODEL_NAME="mixed")),
+        }
+        for model, server in servers.items():
+            server.wait_until_ready(PROBE if model == IRIS else requests[MIXED][0])
+            run(server.port, 16, seconds, requests[model])
+        for connections in MIXED_CONNECTIONS:
             turns: list[dict[str, tuple[Load, Load]]] = [
                 {
-                    kind: (
-                        run(server.port, connections, seconds, sent[kind]),
-                        run(bare.port, connections, seconds, sent[kind]),
+                    model: (
+                        run(server.port, connections, seconds, requests[model]),
+                        run(bare.port, connections, seconds, requests[model]),
                     )
-                    for kind, server in servers.items()
+                    for model, server in servers.items()
                 }
                 for _ in range(cycles)
             ]
-            ratios = {kind: [turn[kind][0].throughput / turn[kind][1].throughput for turn in turns] for kind in sent}
-            lines += [
-                [
-                    str(connections),
-                    kind,
-                    f"{statistics.median(turn[kind][0].throughput for turn in turns):,.0f}",
-                    f"{statistics.median(turn[kind][1].throughput for turn in turns):,.0f}",
-                    spread(ratios[kind]),
-                    spread([one / iris for one, iris in zip(ratios[kind], ratios["Iris"], strict=True)]),
-                ]
-                for kind in sent
-            ]
+            lines += [_line(connections, model, turns) for model in servers]
     remark = (
-        f"`POST /predict` of a model of {NUMBERS} numbers and {CATEGORIES} categories, some with gaps, and of Iris, "
-        "each against the bare ASGI reply to the same bodies. 100 trees each."
+        f"`POST /predict` of a model of {NUMBERS} numbers and {CATEGORIES} categories, some with missing values, and "
+        "of Iris, each compared with the bare ASGI reply to the same bodies. 100 trees each."
     )
-    head = ["connections", "table", "requests/s", "bare", "to bare", "of Iris'"]
+    head = ["connections", "table", "requests/s", "requests/s, bare", "ratio to bare", "ratio to Iris"]
     return table("A table of 30 features", remark, head, lines)
+
+
+def _line(connections: int, model: str, turns: list[dict[str, tuple[Load, Load]]]) -> list[str]:
+    """A line of the table. A turn has, for each model, its load and the bare server's."""
+    to_bare, to_bare_of_iris = (
+        [ours.throughput / bare.throughput for ours, bare in (turn[name] for turn in turns)] for name in (model, IRIS)
+    )
+    return [
+        str(connections),
+        model,
+        f"{statistics.median(turn[model][0].throughput for turn in turns):,.0f}",
+        f"{statistics.median(turn[model][1].throughput for turn in turns):,.0f}",
+        spread(to_bare),
+        spread([ratio / iris for ratio, iris in zip(to_bare, to_bare_of_iris, strict=True)]),
+    ]
 
 
 if __name__ == "__main__":

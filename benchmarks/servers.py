@@ -1,7 +1,7 @@
-"""What is measured: this project's server, and those that it is measured against. Each runs alone on the first core.
+"""The measured servers: this project's, and those that it is compared with. Each runs alone on the first core.
 
-python -m benchmarks.servers bare 8001      the limit: uvicorn with a bare ASGI application and a constant reply
-python -m benchmarks.servers plain 8001     FastAPI in the ordinary way, around this project's own engine
+python -m benchmarks.servers bare 8001      the upper limit: uvicorn, a bare ASGI application and a constant reply
+python -m benchmarks.servers plain 8001     an ordinary FastAPI application around this project's engine
 """
 
 import contextlib
@@ -28,41 +28,46 @@ REPLY = (
     b'"timestamp":"2024-12-01T14:31:07.123456+00:00","label":"setosa",'
     b'"prediction_id":"0b5c1a6e3f9d4c7f8a2b1c3d4e5f6071","warnings":[]}'
 )
-"""As long as a reply of /predict."""
+"""The bare server's reply, as long as a reply of `/predict`."""
 
 PROBE = request("/predict", b'{"sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2}')
+"""A request that every server of Iris answers."""
 
 
 def on_core(core: int) -> None:
-    """Keeps this process, and what it starts from now on, to a core."""
+    """Pins this process, and the processes that it starts from now on, to one core."""
     os.sched_setaffinity(0, {core})
 
 
 class Server:
-    """A server as a process, with those that it starts."""
+    """A server as a process, with the processes that it starts."""
 
     def __init__(
         self, name: str, command: list[str], port: int, environment: dict[str, str], folder: Path = ROOT
     ) -> None:
         self.name, self.port = name, port
         self.started = time.perf_counter()
-        # with it set, every start compiles every import again
+        # with this variable set, every start would compile every imported module again
         inherited = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
-        own = os.sched_getaffinity(0)
-        on_core(SERVER_CORE)  # what is started stays where its parent was
+        own_cores = os.sched_getaffinity(0)
+        on_core(SERVER_CORE)  # a child inherits the core of its parent
         with contextlib.ExitStack() as files:
-            self._said = files.enter_context(tempfile.TemporaryFile())
+            self._output = files.enter_context(tempfile.TemporaryFile())
             self._files = files.pop_all()  # closed when the server has stopped
         self.process = subprocess.Popen(
-            command, cwd=folder, env=inherited | environment, stdout=self._said, stderr=self._said,
+            command, cwd=folder, env=inherited | environment, stdout=self._output, stderr=self._output,
             start_new_session=True,
         )  # fmt: skip
-        os.sched_setaffinity(0, own)
+        os.sched_setaffinity(0, own_cores)
 
     def wait_until_ready(self, probe: bytes, seconds: float = 120) -> tuple[float, bytes]:
-        """Seconds from its start to its first answer to the probe, and the answer."""
+        """Seconds from the start of the process to its first reply to the probe, and that reply.
+
+        Raises:
+            RuntimeError: there was none in time, or the process ended. The message has the end of its output.
+        """
         deadline = time.monotonic() + seconds
-        trouble: Exception | None = None
+        last_error: Exception | None = None
         while time.monotonic() < deadline and self.process.poll() is None:
             try:
                 connection = Connection(self.port)
@@ -70,13 +75,13 @@ class Server:
                 connection.socket.close()
                 return time.perf_counter() - self.started, reply
             except (OSError, RuntimeError) as error:
-                trouble = error
+                last_error = error
                 time.sleep(0.01)
-        self._said.seek(0)
-        raise RuntimeError(f"{self.name} doesn't answer: {trouble}\n{self._said.read().decode()[-3000:]}")
+        self._output.seek(0)
+        raise RuntimeError(f"{self.name} doesn't answer: {last_error}\n{self._output.read().decode()[-3000:]}")
 
     def cpu_seconds(self) -> float:
-        """What its core has worked so far, for whatever process; the server's are not always one."""
+        """How long the server's core has been busy since boot, with any process: some servers are several processes."""
         line = next(
             line for line in Path("/proc/stat").read_text().splitlines() if line.startswith(f"cpu{SERVER_CORE} ")
         )
@@ -84,13 +89,13 @@ class Server:
         return (user + nice + system + hard + soft) / os.sysconf("SC_CLK_TCK")
 
     def memory(self) -> float:
-        """Resident megabytes of the process."""
+        """Resident memory of the process in megabytes."""
         pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
     @contextmanager
     def running(self) -> Iterator["Server"]:
-        """Stops it, and all that it has started, at the end of the block."""
+        """Stops the server, and every process that it has started, at the end of the block."""
         try:
             yield self
         finally:
@@ -105,7 +110,7 @@ class Server:
 
 @contextmanager
 def serving(name: str, workspace: Path, **settings: str) -> Iterator[Server]:
-    """A server, until the block ends: `bare`, `plain`, or `ours`."""
+    """The server `bare`, `plain` or `ours`, until the block ends. `settings` are environment variables."""
     port = addresses.free_port(HOST)
     environment = store(workspace) | settings
     command = [sys.executable, "-m", "benchmarks.servers", name, str(port)]
@@ -116,10 +121,22 @@ def serving(name: str, workspace: Path, **settings: str) -> Iterator[Server]:
 
 
 def store(workspace: Path) -> dict[str, str]:
+    """The environment variables that make a script use this workspace."""
     return {"MLFLOW_TRACKING_URI": f"file:{workspace}/mlruns", "TABSERVE_ARTIFACTS_DIR": f"{workspace}/artifacts"}
 
 
+def run_script(workspace: Path, script: str, *options: str) -> None:
+    """Runs one of the project's scripts on a workspace."""
+    command = [sys.executable, str(ROOT / script), *options]
+    subprocess.run(command, env=os.environ | store(workspace), check=True, capture_output=True)
+
+
+def train(workspace: Path, *options: str) -> None:
+    run_script(workspace, "train_model.py", *options)
+
+
 async def bare(_: Any, receive: Any, send: Any) -> None:
+    """The bare ASGI application."""
     more = True
     while more:
         more = (await receive()).get("more_body", False)
@@ -129,14 +146,15 @@ async def bare(_: Any, receive: Any, send: Any) -> None:
 
 
 def plain() -> Any:
-    """As most examples do it: a model of the body, one of the reply, a deque. The engine is this project's."""
+    """The application that most examples show: a pydantic model for the body, one for the reply, and a deque as the
+    history. The engine is this project's."""
     import uuid
     from datetime import UTC, datetime
 
     from fastapi import FastAPI
     from pydantic import BaseModel
 
-    from tabserve.model.predictor import Predictor
+    from tabserve.model import Predictor
     from tabserve.registry import open_registry
     from tabserve.settings import Settings
 
@@ -164,14 +182,14 @@ def plain() -> Any:
 
     @app.post("/predict")
     async def predict(flower: Flower) -> Answer:
-        shares, _ = predictor.row_outputs(
+        probabilities, _ = predictor.row_outputs(
             [flower.sepal_length, flower.sepal_width, flower.petal_length, flower.petal_width]
         )
-        best = max(range(len(shares)), key=shares.__getitem__)
+        best = max(range(len(probabilities)), key=probabilities.__getitem__)
         answer = Answer(
             prediction=best,
-            prediction_proba=shares,
-            confidence=shares[best],
+            prediction_proba=probabilities,
+            confidence=probabilities[best],
             model_version=predictor.model_version,
             timestamp=datetime.now(UTC).isoformat(),
             label=predictor.schema.task.classes[best],
@@ -187,8 +205,8 @@ def plain() -> Any:
 if __name__ == "__main__":
     import uvicorn
 
-    chosen = {"bare": lambda: bare, "plain": plain}[sys.argv[1]]()
+    application = {"bare": lambda: bare, "plain": plain}[sys.argv[1]]()
     uvicorn.run(
-        chosen, host=HOST, port=int(sys.argv[2]), loop="uvloop", http="httptools", access_log=False, log_level="error",
-        lifespan="off",
+        application, host=HOST, port=int(sys.argv[2]), loop="uvloop", http="httptools", access_log=False,
+        log_level="error", lifespan="off",
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""BentoML: a service of one API, which takes and gives arrays."""
+"""BentoML: a service with one API that takes and returns arrays."""
 
 import bentoml
 import numpy as np

@@ -1,8 +1,8 @@
-"""The engines that were tried for the model, side by side: python -m benchmarks.peers.engines SECONDS
+"""Compares the engines that were tried for the model: python -m benchmarks.peers.engines SECONDS
 
-Reads `model.joblib`, `release` and `rows.npy` in the workspace; writes JSON: by engine, what one row takes in
-microseconds, rows a second by their number, rows that get another class than scikit-learn's, the largest difference of
-a probability.
+Reads `model.joblib`, `release` and `rows.npy` in the workspace. Writes JSON, by engine: microseconds for one row, rows
+per second by the number of rows per call, the number of rows that get another class than from scikit-learn, and the
+largest difference of a probability.
 """
 
 import json
@@ -24,20 +24,23 @@ from numpy.typing import NDArray
 from skl2onnx import to_onnx
 from skl2onnx.common.data_types import DoubleTensorType
 
-from benchmarks.measure import seconds_each
-from tabserve.model import release
+from benchmarks.measure import seconds_per_call
+from tabserve.model import Predictor, release
 from tabserve.model.compiled import Forest
-from tabserve.model.predictor import Predictor
 
 Array = NDArray[Any]
-Many = Callable[[Array], Array]
-One = Callable[[list[float]], Any]
+PredictRows = Callable[[Array], Array]
+PredictRow = Callable[[list[float]], Any]
 
 COUNTS = (1, 10, 100, 1000, 10_000, 100_000, 1_000_000)
+"""How many rows one call gets."""
+
+ROWS_PER_CHUNK = 4096
 
 
-def onnx(pipeline: Any) -> tuple[One, Many]:
-    """ONNX Runtime with the forest alone, in doubles: scaled before and rounded to float32, as scikit-learn rounds."""
+def onnx(pipeline: Any) -> tuple[PredictRow, PredictRows]:
+    """ONNX Runtime computes the forest, in doubles. The rows are scaled and rounded to float32 before, as scikit-learn
+    does it."""
     scaler, forest = pipeline[0], pipeline[-1]
     types = [("x", DoubleTensorType([None, len(scaler.mean_)]))]
     model = to_onnx(forest, initial_types=types, options={id(forest): {"zipmap": False}}).SerializeToString()
@@ -45,22 +48,22 @@ def onnx(pipeline: Any) -> tuple[One, Many]:
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
-    def many(rows: Array) -> Array:
+    def predict_rows(rows: Array) -> Array:
         scaled = ((rows - scaler.mean_) / scaler.scale_).astype(np.float32).astype(np.float64)
         return session.run(["probabilities"], {"x": scaled})[0]
 
-    return lambda row: many(np.array([row]))[0].tolist(), many
+    return lambda row: predict_rows(np.array([row]))[0].tolist(), predict_rows
 
 
-def gtil(pipeline: Any) -> tuple[One, Many]:
-    """treelite's own interpreter."""
+def gtil(pipeline: Any) -> tuple[PredictRow, PredictRows]:
+    """treelite's interpreter."""
     scaler, model = pipeline[0], treelite.sklearn.import_model(pipeline[-1])
 
-    def many(rows: Array) -> Array:
+    def predict_rows(rows: Array) -> Array:
         scaled = ((rows - scaler.mean_) / scaler.scale_).astype(np.float32).astype(np.float64)
         return treelite.gtil.predict(model, scaled, nthread=1).reshape(len(rows), -1)
 
-    return lambda row: many(np.array([row]))[0].tolist(), many
+    return lambda row: predict_rows(np.array([row]))[0].tolist(), predict_rows
 
 
 @numba.njit(nogil=True)
@@ -79,68 +82,72 @@ def walk(cut: Array, feature: Array, child: Array, roots: Array, leaves: Array, 
             out[r, k] /= len(roots)
 
 
-def compiled_by_numba(forest: Forest) -> tuple[One, Many]:
-    """The same walk in Python, compiled by numba."""
+def compiled_by_numba(forest: Forest) -> tuple[PredictRow, PredictRows]:
+    """The algorithm of this project's kernels, in Python, compiled by numba."""
     nodes = [np.ascontiguousarray(forest.nodes[name]) for name in ("cut", "feature", "child")]
 
-    def many(rows: Array) -> Array:
+    def predict_rows(rows: Array) -> Array:
         out = np.empty((len(rows), forest.leaves.shape[1]))
         walk(*nodes, forest.roots, forest.leaves, rows, out)
         return out
 
-    return lambda row: many(np.array([row]))[0].tolist(), many
+    return lambda row: predict_rows(np.array([row]))[0].tolist(), predict_rows
 
 
-def bit_vectors(forest: Forest) -> tuple[One, Many]:
-    """A bit for each leaf of a tree, at most 64; for each feature and each interval between its cuts, which leaves are
-    still possible. The leaf is the lowest bit that is left in all. After QuickScorer (Lucchese et al., 2015)."""
+def bit_vectors(forest: Forest) -> tuple[PredictRow, PredictRows]:
+    """QuickScorer (Lucchese et al., 2015) in numpy.
+
+    A tree has one bit per leaf, at most 64. For each feature, and each interval between its cuts, a mask holds the
+    leaves that a row can still reach. The masks of all features are combined by AND, and the lowest bit that remains is
+    the row's leaf.
+    """
     cut, feature, child = (forest.nodes[name] for name in ("cut", "feature", "child"))
     trees, (_, classes) = len(forest.roots), forest.leaves.shape
     edges = [np.unique(cut[feature == number]) for number in range(int(feature.max()) + 1)]
     masks = [np.full((len(edge) + 1, trees), ~np.uint64(0)) for edge in edges]
     values = np.zeros((trees, 64, classes))
 
-    def visit(tree: int, node: int, first: int) -> int:
-        """Numbers the leaves below a node from `first` on; the next number."""
+    def number_leaves(tree: int, node: int, first: int) -> int:
+        """Numbers the leaves below a node, starting with `first`. Returns the next free number."""
         if feature[node] < 0:
             values[tree, first] = forest.leaves[child[node]]
             return first + 1
-        middle = visit(tree, child[node], first)
+        middle = number_leaves(tree, child[node], first)
         above = np.searchsorted(edges[feature[node]], cut[node]) + 1
         masks[feature[node]][above:, tree] &= ~np.uint64(((1 << (middle - first)) - 1) << first)
-        return visit(tree, child[node] + 1, middle)
+        return number_leaves(tree, child[node] + 1, middle)
 
     for tree, root in enumerate(forest.roots):
-        visit(tree, root, 0)
+        number_leaves(tree, root, 0)
     flat, offsets = values.reshape(-1, classes), np.arange(trees) * 64
-    lists = [edge.tolist() for edge in edges]
+    edge_lists = [edge.tolist() for edge in edges]
 
-    def shares(left: Array, axis: int) -> Array:
-        lowest = np.bitwise_count((left & (~left + np.uint64(1))) - np.uint64(1))
+    def probabilities(reachable: Array, axis: int) -> Array:
+        lowest = np.bitwise_count((reachable & (~reachable + np.uint64(1))) - np.uint64(1))
         return np.add.reduce(flat[offsets + lowest], axis=axis) / trees
 
-    def one(row: list[float]) -> Any:
-        left = masks[0][bisect_left(lists[0], row[0])]
-        for mask, edge, value in zip(masks[1:], lists[1:], row[1:], strict=True):
-            left = left & mask[bisect_left(edge, value)]
-        return shares(left, 0).tolist()
+    def predict_row(row: list[float]) -> Any:
+        reachable = masks[0][bisect_left(edge_lists[0], row[0])]
+        for mask, edge, value in zip(masks[1:], edge_lists[1:], row[1:], strict=True):
+            reachable = reachable & mask[bisect_left(edge, value)]
+        return probabilities(reachable, 0).tolist()
 
-    def many(rows: Array) -> Array:
-        parts = []
-        for start in range(0, len(rows), 4096):
-            part = rows[start : start + 4096]
-            left = masks[0][np.searchsorted(edges[0], part[:, 0])]
+    def predict_rows(rows: Array) -> Array:
+        chunks = []
+        for start in range(0, len(rows), ROWS_PER_CHUNK):
+            chunk = rows[start : start + ROWS_PER_CHUNK]
+            reachable = masks[0][np.searchsorted(edges[0], chunk[:, 0])]
             for number in range(1, len(edges)):
-                left &= masks[number][np.searchsorted(edges[number], part[:, number])]
-            parts.append(shares(left, 1))
-        return np.concatenate(parts)
+                reachable &= masks[number][np.searchsorted(edges[number], chunk[:, number])]
+            chunks.append(probabilities(reachable, 1))
+        return np.concatenate(chunks)
 
-    return one, many
+    return predict_row, predict_rows
 
 
-def each_of(one: One, rows: list[list[float]]) -> None:
+def predict_one_by_one(predict_row: PredictRow, rows: list[list[float]]) -> None:
     for row in rows:
-        one(row)
+        predict_row(row)
 
 
 def main() -> None:
@@ -149,32 +156,32 @@ def main() -> None:
     pipeline, rows = joblib.load(workspace / "model.joblib"), np.load(workspace / "rows.npy")
     predictor = Predictor(release.read(workspace / "release"))
     if not isinstance(predictor.compiled, Forest):
-        raise TypeError("the engines here walk forests")
-    engines: dict[str, tuple[One, Many]] = {
+        raise TypeError("the engines here compute forests")
+    engines: dict[str, tuple[PredictRow, PredictRows]] = {
         "this project": (predictor.row_outputs, predictor.outputs),
-        "the same walk by numba": compiled_by_numba(predictor.compiled),
+        "the same algorithm, compiled by numba": compiled_by_numba(predictor.compiled),
         "bit vectors in numpy": bit_vectors(predictor.compiled),
         "ONNX Runtime, in doubles": onnx(pipeline),
         "treelite GTIL": gtil(pipeline),
         "scikit-learn": (lambda row: pipeline.predict_proba([row])[0].tolist(), pipeline.predict_proba),
     }
     expected = pipeline.predict_proba(rows)
-    found = {}
-    for name, (one, many) in engines.items():
-        answers = many(rows)
-        by_count = {}
+    results = {}
+    for name, (predict_row, predict_rows) in engines.items():
+        outputs = predict_rows(rows)
+        rows_per_second = {}
         for count in COUNTS:
-            taken = np.resize(rows, (count, rows.shape[1]))
-            by_count[count] = count / seconds_each(partial(many, taken), seconds)
-        some = rows[:20].tolist()
-        each = seconds_each(partial(each_of, one, some), seconds) / len(some)
-        found[name] = {
-            "one": each * 1e6,
-            "many": by_count,
-            "wrong": int((answers.argmax(axis=1) != expected.argmax(axis=1)).sum()),
-            "difference": float(np.abs(answers - expected).max()),
+            batch = np.resize(rows, (count, rows.shape[1]))
+            rows_per_second[count] = count / seconds_per_call(partial(predict_rows, batch), seconds)
+        singles = rows[:20].tolist()
+        row_seconds = seconds_per_call(partial(predict_one_by_one, predict_row, singles), seconds) / len(singles)
+        results[name] = {
+            "row_microseconds": row_seconds * 1e6,
+            "rows_per_second": rows_per_second,
+            "other_classes": int((outputs.argmax(axis=1) != expected.argmax(axis=1)).sum()),
+            "largest_difference": float(np.abs(outputs - expected).max()),
         }
-    print(json.dumps(found))
+    print(json.dumps(results))
 
 
 if __name__ == "__main__":

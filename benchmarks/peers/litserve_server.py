@@ -1,4 +1,4 @@
-"""LitServe: one API, which takes a row."""
+"""LitServe: one API that takes a row."""
 
 import sys
 from typing import Any
@@ -18,14 +18,14 @@ class Iris(litserve.LitAPI):
     def decode_request(self, request: dict[str, list[float]]) -> list[float]:
         return request["row"]
 
-    def predict(self, taken: Any) -> Any:
-        return self.predict_proba(np.array(taken if BATCHING else [taken]))
+    def predict(self, row_or_rows: Any) -> Any:
+        return self.predict_proba(np.array(row_or_rows if BATCHING else [row_or_rows]))
 
     def unbatch(self, output: Any) -> list[Any]:
         return list(output)
 
     def encode_response(self, output: Any) -> dict[str, list[float]]:
-        return {"shares": output.tolist() if BATCHING else output[0].tolist()}
+        return {"probabilities": output.tolist() if BATCHING else output[0].tolist()}
 
 
 if __name__ == "__main__":

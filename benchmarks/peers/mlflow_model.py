@@ -1,4 +1,4 @@
-"""MLflow: a model of its own kind around the compiled engine. scikit-learn's pipeline it serves with its flavor."""
+"""MLflow: a pyfunc model around the compiled engine. For scikit-learn's pipeline MLflow has its own flavor."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Writes the model as MLflow serves it: python -m benchmarks.peers.mlflow_save FOLDER"""
+"""Writes the model in the form that MLflow serves: python -m benchmarks.peers.mlflow_save FOLDER"""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""MLServer: a runtime around the compiled engine. scikit-learn's pipeline it serves with a runtime of its own."""
+"""MLServer: a runtime around the compiled engine. For scikit-learn's pipeline MLServer has its own runtime."""
 
 from mlserver import MLModel
 from mlserver.codecs import NumpyCodec

@@ -1,7 +1,7 @@
-"""The model as a peer is given it. This and the files beside it run in the peers' own environments.
+"""The model that a peer serves. This module and those of the single peers run in the peers' own environments.
 
-The pipeline as scikit-learn has it, or this project's compiled engine; both are probabilities of rows, as in
-`predict_proba`: float64, (n, features) → (n, classes).
+It is scikit-learn's pipeline or this project's compiled engine. Both give the probabilities of rows, as `predict_proba`
+does: float64, shape (n, features) → (n, classes).
 """
 
 import os
@@ -16,17 +16,17 @@ from numpy.typing import NDArray
 Rows = NDArray[np.float64]
 
 BATCHING = os.environ.get("PEER_BATCHING") == "1"
-"""Whether the server is to gather requests into batches, of at most `MAX_BATCH` after at most `WAIT` seconds."""
+"""Whether the server gathers requests into batches: of at most `MAX_BATCH` rows, after at most `WAIT` seconds."""
 
 MAX_BATCH = 64
 WAIT = 0.001
 
 
 def load() -> Callable[[Any], Rows]:
+    """The `predict_proba` of the engine that `PEER_ENGINE` names."""
     workspace = Path(os.environ["PEER_WORKSPACE"])
     if os.environ["PEER_ENGINE"] == "compiled":
-        from tabserve.model import release
-        from tabserve.model.predictor import Predictor
+        from tabserve.model import Predictor, release
 
         return Predictor(release.read(workspace / "release")).outputs
     import joblib

@@ -1,4 +1,4 @@
-"""The peers: how each is installed, started and asked."""
+"""The peers: how each is installed, started and called."""
 
 import json
 import os
@@ -21,6 +21,7 @@ HERE = Path(__file__).resolve().parent
 ENVIRONMENTS = ROOT / "benchmarks" / ".environments"
 
 ENGINES = ("scikit-learn", "compiled")
+"""What a peer predicts with: scikit-learn, as documented, or this project's compiled engine."""
 
 ENGINES_LOCK = HERE / "engines.txt"
 
@@ -32,30 +33,30 @@ class Peer:
     """A peer's server.
 
     Attributes:
-        name: as people call it.
-        lock: what its environment is made of.
-        path: what it is asked at, with a POST.
-        ask: a row → the body, before it is written as JSON.
+        name: in the tables.
+        lock: the requirements of its environment.
+        path: of the POST that predicts.
+        to_body: a row → the body, before it is encoded as JSON.
         read: the parsed reply → the row's probabilities.
-        commands: the environment's `bin`, an empty folder, the port, the engine, whether it is to gather requests →
-            what is run one after the other; the last one is the server.
-        batching: whether it can gather requests.
+        commands: the environment's `bin`, an empty folder, the port, the engine, and whether to gather requests → the
+            commands to run one after the other. The last one is the server.
+        batching: whether it can gather requests into batches.
     """
 
     name: str
     lock: Path
     path: str
-    ask: Callable[[Row], Any]
+    to_body: Callable[[Row], Any]
     read: Callable[[Any], Row]
     commands: Callable[[Path, Path, int, str, bool], list[list[str]]]
     batching: bool = True
 
     def request(self, row: Row) -> bytes:
-        return request(self.path, json.dumps(self.ask(row)).encode())
+        return request(self.path, json.dumps(self.to_body(row)).encode())
 
     @contextmanager
     def serving(self, workspace: Path, engine: str, *, batching: bool) -> Iterator[Server]:
-        """Its server with the model of the workspace (`model.joblib`, `release`), until the block ends."""
+        """Its server with the model of the workspace (`model.joblib` and `release`), until the block ends."""
         tools = environment(self.lock) / "bin"
         folder = workspace / "peer"
         shutil.rmtree(folder, ignore_errors=True)
@@ -71,24 +72,24 @@ class Peer:
             "RAY_USAGE_STATS_ENABLED": "0",
             "MLFLOW_DISABLE_TELEMETRY": "true",
         }
-        *before, last = self.commands(tools, folder, port, engine, batching)
-        for command in before:
+        *preparations, serve = self.commands(tools, folder, port, engine, batching)
+        for command in preparations:
             subprocess.run(command, env=os.environ | settings, cwd=folder, check=True, capture_output=True)
-        with Server(self.name, last, port, settings, folder).running() as server:
+        with Server(self.name, serve, port, settings, folder).running() as server:
             yield server
 
 
 def environment(lock: Path) -> Path:
-    """The environment that a lock describes; made where there is none, or another."""
+    """The virtual environment with the requirements of a lock. It is installed if it is missing or of another lock."""
     folder = ENVIRONMENTS / lock.stem
-    made_of = folder / "made-of.txt"
-    if not made_of.exists() or made_of.read_bytes() != lock.read_bytes():
+    installed = folder / "made-of.txt"
+    if not installed.exists() or installed.read_bytes() != lock.read_bytes():
         print(f"installing {lock.name} …", flush=True)
         shutil.rmtree(folder, ignore_errors=True)
         subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
         install = [str(folder / "bin" / "pip"), "install", "--quiet", "--no-deps", "-r", str(lock)]
         subprocess.run(install, check=True)
-        made_of.write_bytes(lock.read_bytes())
+        installed.write_bytes(lock.read_bytes())
     return folder
 
 
@@ -114,7 +115,7 @@ def _mlserver(tools: Path, folder: Path, port: int, engine: str, batching: bool)
     if engine == "scikit-learn":
         uri = str(folder.parent / "model.joblib")
         model |= {"implementation": "mlserver_sklearn.SKLearnModel", "parameters": {"uri": uri}}
-    if batching:  # with its workers, gathering is slower than without
+    if batching:  # with worker processes, batching is slower than no batching
         settings["parallel_workers"] = 0
         model |= {"max_batch_size": MAX_BATCH, "max_batch_time": WAIT}
     (folder / "settings.json").write_text(json.dumps(settings))
@@ -122,9 +123,10 @@ def _mlserver(tools: Path, folder: Path, port: int, engine: str, batching: bool)
     return [[str(tools / "mlserver"), "start", str(folder)]]
 
 
-def _infer(row: Row) -> Any:
-    sent = {"name": "rows", "shape": [1, len(row)], "datatype": "FP64", "data": row}
-    return {"inputs": [sent], "outputs": [{"name": "predict_proba"}]}
+def _inference_request(row: Row) -> Any:
+    """The row in the Open Inference Protocol."""
+    tensor = {"name": "rows", "shape": [1, len(row)], "datatype": "FP64", "data": row}
+    return {"inputs": [tensor], "outputs": [{"name": "predict_proba"}]}
 
 
 PEERS = [
@@ -138,11 +140,11 @@ PEERS = [
     ),
     Peer(
         "MLServer", HERE / "mlserver.txt", "/v2/models/iris/infer",
-        _infer, lambda reply: reply["outputs"][0]["data"], _mlserver,
+        _inference_request, lambda reply: reply["outputs"][0]["data"], _mlserver,
     ),
     Peer(
         "LitServe", HERE / "litserve.txt", "/predict",
-        lambda row: {"row": row}, lambda reply: reply["shares"], partial(_script, "litserve_server"),
+        lambda row: {"row": row}, lambda reply: reply["probabilities"], partial(_script, "litserve_server"),
     ),
     Peer(
         "Ray Serve", HERE / "ray.txt", "/",

@@ -1,4 +1,4 @@
-"""api.py as a process: ready, following, stopping, and refusing to start wrongly."""
+"""`api.py` as a process: it starts, follows the registry, survives faults, and stops."""
 
 import json
 import signal
@@ -20,8 +20,9 @@ from tests.support.waiting import status, until
 from tests.support.workspaces import Workspace
 
 
-def test_the_first_training_makes_it_healthy(empty_workspace: Workspace) -> None:
-    """Started with no model it makes no folder, says what to do, and serves the first one by itself."""
+def test_server_without_a_model_serves_the_first_one(empty_workspace: Workspace) -> None:
+    """A server that starts without a model makes no folder and says what to do. It serves the first model as soon as it
+    is trained."""
     with serving(empty_workspace) as (url, _):
         until(lambda: "python train_model.py" in requests.get(f"{url}/health", timeout=10).text)
         response = requests.post(f"{url}/predict", json=ROW, timeout=10)
@@ -33,8 +34,8 @@ def test_the_first_training_makes_it_healthy(empty_workspace: Workspace) -> None
         assert requests.post(f"{url}/predict", json=ROW, timeout=10).json()["model_version"] == trained
 
 
-def test_a_server_on_a_folder_stays_small(workspace: Workspace) -> None:
-    """A server that follows a file store loads neither MLflow nor pandas nor scikit-learn."""
+def test_server_of_a_file_store_loads_no_heavy_library(workspace: Workspace) -> None:
+    """A server that follows a file store loads neither scikit-learn nor pandas and pyarrow, which MLflow imports."""
     with serving(workspace) as (url, process):
         until(lambda: status(f"{url}/readyz") == 200)
         loaded = Path(f"/proc/{process.pid}/maps").read_text()
@@ -43,38 +44,39 @@ def test_a_server_on_a_folder_stays_small(workspace: Workspace) -> None:
             assert library not in loaded
 
 
-def test_a_retraining_is_served_without_a_lost_request(workspace: Workspace) -> None:
-    """While a new model is trained and swapped in, every request is answered, by the old version and then the new."""
-    answers: list[tuple[int, str]] = []
+def test_retraining_is_served_without_a_lost_request(workspace: Workspace) -> None:
+    """While a new model is trained and swapped in, every request is answered: first by the old version, then by the new
+    one."""
+    replies: list[tuple[int, str]] = []
     stopped = threading.Event()
 
-    def load(url: str) -> None:
+    def predict_until_stopped(url: str) -> None:
         session = requests.Session()
         while not stopped.is_set():
             response = session.post(f"{url}/predict", json=ROW, timeout=10)
-            answers.append((response.status_code, response.json().get("model_version", "")))
+            replies.append((response.status_code, response.json().get("model_version", "")))
 
     with serving(workspace) as (url, _):
         (old,) = workspace.versions()
         until(lambda: version(url) == old)
-        thread = threading.Thread(target=load, args=(url,))
+        thread = threading.Thread(target=predict_until_stopped, args=(url,))
         thread.start()
         try:
             new = workspace.train("--n-estimators", "5")
             until(lambda: version(url) == new)
-            seen = len(answers)
-            until(lambda: len(answers) > seen + 10)
+            count = len(replies)
+            until(lambda: len(replies) > count + 10)
         finally:
             stopped.set()
             thread.join()
-    assert {code for code, _ in answers} == {200}
-    versions = [found for _, found in answers]
+    assert {code for code, _ in replies} == {200}
+    versions = [model_version for _, model_version in replies]
     assert set(versions) == {old, new}
     assert versions == sorted(versions)
 
 
-def test_an_alias_moved_by_hand_is_a_deployment(workspace: Workspace) -> None:
-    """Giving the alias to another version with MLflow's own means is followed, back and forth."""
+def test_alias_that_is_moved_by_hand_is_followed(workspace: Workspace) -> None:
+    """A server follows the alias to a new version, and back to the old one when MLflow's client moves it."""
     with serving(workspace) as (url, _):
         (old,) = workspace.versions()
         new = workspace.train("--n-estimators", "5")
@@ -83,20 +85,22 @@ def test_an_alias_moved_by_hand_is_a_deployment(workspace: Workspace) -> None:
         until(lambda: version(url) == old)
 
 
-def test_a_folder_that_moved_keeps_serving(workspace: Workspace) -> None:
-    """After the folder was renamed the model is served, from artifacts and, without them, from the MLflow run."""
-    (only,) = workspace.versions()
+def test_moved_folder_is_served(workspace: Workspace) -> None:
+    """After the whole folder was renamed, its model is served: from the artifacts, and without them from the MLflow
+    run."""
+    (only_version,) = workspace.versions()
     moved = Workspace(workspace.folder.rename(workspace.folder.with_name("moved to here")))
     with serving(moved) as (url, _):
-        until(lambda: version(url) == only)
+        until(lambda: version(url) == only_version)
     moved.artifacts.rename(moved.folder / "away")
     with serving(moved) as (url, _):
-        until(lambda: version(url) == only)
+        until(lambda: version(url) == only_version)
         assert requests.post(f"{url}/predict", json=ROW, timeout=10).status_code == 200
 
 
-def test_a_store_that_breaks_does_not_stop_serving(workspace: Workspace) -> None:
-    """When the store is taken away while serving, predictions go on and health says degraded; it recovers by itself."""
+def test_predictions_go_on_while_the_store_is_unreadable(workspace: Workspace) -> None:
+    """When the store can't be read, predictions go on, health is degraded, and the log isn't flooded. When the store
+    can be read again, health recovers."""
     with serving(workspace) as (url, _):
         until(lambda: status(f"{url}/readyz") == 200)
         meta = workspace.folder / "mlruns" / "models" / "iris-classifier" / "version-1" / "meta.yaml"
@@ -110,9 +114,10 @@ def test_a_store_that_breaks_does_not_stop_serving(workspace: Workspace) -> None
     assert log.count("keeping the model") < 5
 
 
-def test_a_start_without_the_store_serves_what_was_live(workspace: Workspace) -> None:
-    """Started while the store can't be read, or while the champion's release is damaged in both places, it serves what
-    was live before, and health says degraded and why; it takes the champion once that is whole."""
+def test_start_without_a_readable_champion_serves_the_last_one(workspace: Workspace) -> None:
+    """A server that starts while the store can't be read, or while the champion's release is damaged in both places,
+    serves the champion of before. Health is degraded and says why. The server takes the champion as soon as it is
+    readable."""
     (old,) = workspace.versions()
     meta = workspace.folder / "mlruns" / "models" / "iris-classifier" / "version-1" / "meta.yaml"
     content = meta.read_text()
@@ -126,26 +131,26 @@ def test_a_start_without_the_store_serves_what_was_live(workspace: Workspace) ->
         meta.write_text(content)
         until(lambda: requests.get(f"{url}/health", timeout=10).json()["status"] == "healthy")
     new = workspace.train("--n-estimators", "5")
-    whole = {file: file.read_bytes() for file in workspace.folder.rglob("model.safetensors") if new in manifest(file)}
-    assert len(whole) == 2
-    for file, data in whole.items():
-        file.write_bytes(data[:-1])
+    models = {
+        file: file.read_bytes()
+        for file in workspace.folder.rglob("model.safetensors")
+        if new in file.with_name("manifest.json").read_text()
+    }
+    assert len(models) == 2
+    for file, model in models.items():
+        file.write_bytes(model[:-1])
     with serving(workspace) as (url, _):
         until(lambda: version(url) == old)
-        # on a slow machine it may lose patience with the registry first
+        # on a slow machine the reason may first be that the registry hasn't answered
         until(lambda: "refused" in requests.get(f"{url}/health", timeout=10).json()["reason"])
-        for file, data in whole.items():
-            file.write_bytes(data)
+        for file, model in models.items():
+            file.write_bytes(model)
         until(lambda: version(url) == new)
 
 
-def manifest(forest: Path) -> str:
-    return forest.with_name("manifest.json").read_text()
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stop_finishes_what_is_in_flight(workspace: Workspace, number: signal.Signals) -> None:
-    """A request whose body is half sent when the signal comes is answered, and then the status is 0."""
+@pytest.mark.parametrize("stop_signal", [signal.SIGTERM, signal.SIGINT])
+def test_stop_answers_the_request_in_flight(workspace: Workspace, stop_signal: signal.Signals) -> None:
+    """A request of which half the body has arrived when the signal comes is answered, and the exit status is 0."""
     with serving(workspace) as (url, process):
         until(lambda: status(f"{url}/readyz") == 200)
         body = b'{"sepal_length":5.1,"sepal_width":3.5,"petal_length":1.4,"petal_width":0.2}'
@@ -153,19 +158,19 @@ def test_a_stop_finishes_what_is_in_flight(workspace: Workspace, number: signal.
         host, _, port = url.removeprefix("http://").partition(":")
         with socket.create_connection((host, int(port)), timeout=30) as connection:
             connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body[:20])
-            until(lambda: status(f"{url}/livez") == 200)  # the first half has been read by now
-            process.send_signal(number)
+            until(lambda: status(f"{url}/livez") == 200)  # the server has now read the first half
+            process.send_signal(stop_signal)
             until(lambda: "Shutting down" in (workspace.folder / "api.log").read_text())
             connection.sendall(body[20:])
-            answer = connection.makefile("rb").read()
-        assert answer.startswith(b"HTTP/1.1 200")
-        assert b'"label":"setosa"' in answer
+            reply = connection.makefile("rb").read()
+        assert reply.startswith(b"HTTP/1.1 200")
+        assert b'"label":"setosa"' in reply
         assert process.wait(30) == 0
     assert "Traceback" not in (workspace.folder / "api.log").read_text()
 
 
-def test_a_stuck_client_does_not_hold_up_the_stop_for_ever(workspace: Workspace) -> None:
-    """A client that never finishes its request is left behind after TABSERVE_SHUTDOWN_SECONDS; the status is 0."""
+def test_stop_waits_a_bounded_time_for_a_stuck_client(workspace: Workspace) -> None:
+    """After TABSERVE_SHUTDOWN_SECONDS the server ends with status 0, even if a client hasn't finished its request."""
     with serving(workspace, TABSERVE_SHUTDOWN_SECONDS="1") as (url, process):
         host, _, port = url.removeprefix("http://").partition(":")
         with socket.create_connection((host, int(port)), timeout=30) as connection:
@@ -176,59 +181,62 @@ def test_a_stuck_client_does_not_hold_up_the_stop_for_ever(workspace: Workspace)
             assert process.wait(30) == 0
 
 
-def test_wrong_settings_stop_the_start_in_one_line(empty_workspace: Workspace) -> None:
-    """A wrong setting, a wrong port and a port in use end the start with one line that names them, and a status."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = str(taken.getsockname()[1])
-        for arguments, environment, said in (
+def test_wrong_settings_end_the_start_with_one_line(empty_workspace: Workspace) -> None:
+    """A wrong setting, a wrong port, a port in use and an unknown host end the start with status 1 and one line that
+    names them."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = str(listener.getsockname()[1])
+        for arguments, environment, message in (
             ([], {"TABSERVE_PORT": "http"}, "TABSERVE_PORT"),
             ([], {"TABSERVE_PROT": "8000"}, "TABSERVE_PROT"),
             (["--port", "70000"], {}, "70000"),
             (["--port", port], {}, f"port {port} on 127.0.0.1 is in use"),
             (["--host", "no.such.host.invalid"], {}, "no.such.host.invalid"),
         ):
-            done = empty_workspace.run("api.py", *arguments, **environment)
-            assert done.returncode == 1
-            (line,) = done.stderr.splitlines()
+            process = empty_workspace.run("api.py", *arguments, **environment)
+            assert process.returncode == 1
+            (line,) = process.stderr.splitlines()
             assert line.startswith("api.py: ")
-            assert said in line
+            assert message in line
 
 
-def raw(url: str, request: bytes) -> bytes:
-    """What comes back for these bytes until the connection is closed."""
+def exchange(url: str, request: bytes) -> bytes:
+    """All that the server sends back for these bytes until it closes the connection."""
     host, _, port = url.removeprefix("http://").partition(":")
     with socket.create_connection((host, int(port)), timeout=30) as connection:
         connection.sendall(request)
         return connection.makefile("rb").read()
 
 
-def test_an_offer_to_upgrade_is_ignored(workspace: Workspace) -> None:
-    """A request that offers h2c, as Java's client does, is answered as HTTP/1.1, and so is the next one."""
+def test_offer_to_upgrade_is_ignored(workspace: Workspace) -> None:
+    """A request that offers an upgrade to h2c, as Java's client does, is answered as HTTP/1.1, and so is the next
+    one."""
     body = b'{"sepal_length":5.1,"sepal_width":3.5,"petal_length":1.4,"petal_width":0.2}'
-    plain = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n" % len(body)
+    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n" % len(body)
     offer = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQ\r\n"
     with serving(workspace) as (url, _):
         until(lambda: status(f"{url}/readyz") == 200)
-        answer = raw(url, plain + offer + b"\r\n" + body + plain + b"Connection: close\r\n\r\n" + body)
-    assert answer.count(b"HTTP/1.1 200") == answer.count(b'"label":"setosa"') == 2
+        replies = exchange(url, head + offer + b"\r\n" + body + head + b"Connection: close\r\n\r\n" + body)
+    assert replies.count(b"HTTP/1.1 200") == replies.count(b'"label":"setosa"') == 2
 
 
-def test_headers_are_bounded(workspace: Workspace) -> None:
-    """Headers over 64 KiB, in one or in thousands, complete or without end, get 431 and the connection is closed; the
-    same size as a body, and headers below it, are no matter."""
-    start = b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+def test_headers_over_the_limit_are_refused(workspace: Workspace) -> None:
+    """Headers of more than 64 KiB, as one or as thousands, complete or not, get 431, and the connection is closed.
+    Smaller headers are accepted, and a body may be larger."""
+    request_line = b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
     with serving(workspace) as (url, _):
         for headers in (b"X: " + b"x" * 70_000, b"\r\n".join(b"X%d: x" % number for number in range(9000))):
             for end in (b"\r\n\r\n", b""):
-                answer = raw(url, start + headers + end)
-                assert answer.startswith(b"HTTP/1.1 431 "), answer[:100]
-                assert json.loads(answer.partition(b"\r\n\r\n")[2])["detail"]
-        assert raw(url, start + b"X: " + b"x" * 60_000 + b"\r\n\r\n").startswith(b"HTTP/1.1 200")
+                reply = exchange(url, request_line + headers + end)
+                assert reply.startswith(b"HTTP/1.1 431 "), reply[:100]
+                assert json.loads(reply.partition(b"\r\n\r\n")[2])["detail"]
+        assert exchange(url, request_line + b"X: " + b"x" * 60_000 + b"\r\n\r\n").startswith(b"HTTP/1.1 200")
         assert requests.post(f"{url}/predict", data=b" " * 300_000, timeout=10).status_code == 415
 
 
-def test_uvicorn_serves_it_too(workspace: Workspace) -> None:
-    """`uvicorn api:app` from another folder serves the model, and logs JSON lines by a setting."""
+def test_uvicorn_serves_the_application(workspace: Workspace) -> None:
+    """`uvicorn api:app`, started in another folder, serves the model. With the setting for it, every line of the log is
+    JSON. The first line has the version of the project, and start and model are logged once."""
     port = addresses.free_port("127.0.0.1")
     command = [PYTHON, "-m", "uvicorn", "--app-dir", str(ROOT), "api:app", "--port", str(port)]
     environment = workspace.environment | {"TABSERVE_LOG_FORMAT": "json"}
@@ -246,9 +254,9 @@ def test_uvicorn_serves_it_too(workspace: Workspace) -> None:
     assert {"starting": 1, "model live": 1}.items() <= Counter(line["event"] for line in lines).items()
 
 
-def test_importing_api_does_nothing(empty_workspace: Workspace) -> None:
-    """Importing api reads no setting, makes no folder and opens no store, even where a setting is wrong."""
-    done = subprocess.run(
+def test_import_of_api_has_no_effect(empty_workspace: Workspace) -> None:
+    """Importing `api` reads no setting, so that a wrong one does no harm, and makes no folder, application or store."""
+    process = subprocess.run(
         [PYTHON, "-c", "import api; print('app' in vars(api))"],
         cwd=empty_workspace.folder,
         env=empty_workspace.environment | {"TABSERVE_PORT": "wrong", "PYTHONPATH": str(ROOT)},
@@ -256,5 +264,5 @@ def test_importing_api_does_nothing(empty_workspace: Workspace) -> None:
         text=True,
         check=True,
     )
-    assert done.stdout == "False\n"
+    assert process.stdout == "False\n"
     assert not list(empty_workspace.folder.iterdir())

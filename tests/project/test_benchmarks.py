@@ -40,9 +40,9 @@ def test_the_benchmarks_run(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     report = output.read_text()
     for title in (
-        "One row a request",
+        "One row per request",
         "A table of 30 features",
-        "Many rows a request",
+        "Many rows per request",
         "Beside a large batch",
         "Start",
         "Swapping",

@@ -1,4 +1,4 @@
-"""The predictor: exact, verified, and free of the training wing."""
+"""The predictor: exact, verified on golden rows, and free of training libraries."""
 
 import dataclasses
 import subprocess
@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 
 from tabserve.errors import ReleaseError
-from tabserve.model.predictor import Predictor
-from tabserve.model.release import GoldenRows, Release
+from tabserve.model import Predictor, Release
+from tabserve.model.release import GoldenRows
 from tabserve.training import compiler
 from tests.support.models import Trained
 from tests.support.project import PYTHON, ROOT
 
 SERVING = ("model", "inference", "monitoring", "serving", "web", "web.app", "settings", "log")
-TRAINING_ONLY = {"sklearn", "scipy", "pandas", "matplotlib", "joblib", "mlflow"}
+TRAINING_LIBRARIES = {"sklearn", "scipy", "pandas", "matplotlib", "joblib", "mlflow"}
 
 
-def test_a_row_does_not_depend_on_its_neighbours(trained: Trained, release: Release) -> None:
-    """A row alone, in a batch, and asked from eight threads at once gets the same probabilities."""
+def test_row_does_not_depend_on_its_neighbours(trained: Trained, release: Release) -> None:
+    """A row gets the same probabilities in a batch, in a batch of its own, and from eight threads at the same time."""
     predictor = Predictor(release)
     rows = compiler.probing_rows(trained.pipeline, trained.schema, trained.parts.training, 200, seed=1)
     together = predictor.outputs(rows)
@@ -30,8 +30,8 @@ def test_a_row_does_not_depend_on_its_neighbours(trained: Trained, release: Rele
     assert np.abs(together.sum(axis=1) - 1).max() < 1e-6
 
 
-def test_other_golden_outputs_are_refused(release: Release) -> None:
-    """A release whose forest gives other probabilities than its golden rows must have is refused."""
+def test_release_with_other_golden_outputs_is_refused(release: Release) -> None:
+    """A release whose model gives other outputs for its golden rows than the release says is refused."""
     golden = release.manifest.golden
     wrong = (tuple(reversed(golden.outputs[0])), *golden.outputs[1:])
     manifest = release.manifest.model_copy(update={"golden": GoldenRows(rows=golden.rows, outputs=wrong)})
@@ -39,14 +39,15 @@ def test_other_golden_outputs_are_refused(release: Release) -> None:
         Predictor(dataclasses.replace(release, manifest=manifest))
 
 
-def test_a_forest_that_is_none_is_refused(release: Release) -> None:
-    """A release whose forest can't be read is refused, and the release is named."""
+def test_release_with_an_unreadable_model_is_refused(release: Release) -> None:
+    """A release whose model can't be read is refused, and the error names the release."""
     with pytest.raises(ReleaseError, match=r"release \d{8}_\d{6}: the model can't be read"):
         Predictor(dataclasses.replace(release, model=release.model[:-8]))
 
 
-def test_a_row_alone_is_answered_the_same(trained: Trained, release: Release) -> None:
-    """The way of a single row and that of many give the same bits."""
+def test_both_kernels_give_the_same_outputs(trained: Trained, release: Release) -> None:
+    """The kernel for one row and the kernel for many rows give the same bits. No rows give no outputs, and rows of
+    another width are refused."""
     predictor = Predictor(release)
     rows = compiler.probing_rows(trained.pipeline, trained.schema, trained.parts.training, 200, seed=2)
     assert [predictor.row_outputs(row)[0] for row in rows.tolist()] == predictor.outputs(rows).tolist()
@@ -55,53 +56,52 @@ def test_a_row_alone_is_answered_the_same(trained: Trained, release: Release) ->
         predictor.outputs(rows[:, :3])
 
 
-def test_the_training_wing_stays_out_of_the_serving_process() -> None:
-    """Importing all serving rooms in a fresh interpreter brings in no scikit-learn, pandas, matplotlib or MLflow."""
+def test_serving_packages_import_no_training_library() -> None:
+    """Importing all serving packages in a new interpreter imports no scikit-learn, pandas, matplotlib or MLflow."""
     imports = "; ".join(f"import tabserve.{package}" for package in SERVING)
     code = f"{imports}; import sys; print(*sorted({{name.partition('.')[0] for name in sys.modules}}))"
     loaded = subprocess.run([PYTHON, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
     assert "llvmlite" in loaded
-    assert not TRAINING_ONLY & set(loaded)
+    assert not TRAINING_LIBRARIES & set(loaded)
 
 
-AT_ONCE = """
+LOAD_IN_THREADS = """
 import sys, threading
 import llvmlite.binding as llvm
 from pathlib import Path
-from tabserve.model import release
-from tabserve.model.predictor import Predictor
+from tabserve.model import Predictor, release
 
-made = release.read(Path(sys.argv[1]))
-compile_it, compiled = llvm.create_mcjit_compiler, []
-ready = threading.Barrier(8)
+THREADS = 8
+read = release.read(Path(sys.argv[1]))
+create_compiler, compilations, predictors = llvm.create_mcjit_compiler, [], []
+ready = threading.Barrier(THREADS)
 
-def slowly(*arguments):
-    compiled.append(None)
-    threading.Event().wait(0.1)  # so that others come meanwhile
-    return compile_it(*arguments)
+def create_slowly(*arguments):
+    compilations.append(None)
+    threading.Event().wait(0.1)  # gives the other threads the time to come here too, if nothing stops them
+    return create_compiler(*arguments)
 
 def load():
     ready.wait()
-    loaded.append(Predictor(made))
+    predictors.append(Predictor(read))
 
-loaded = []
-llvm.create_mcjit_compiler = slowly
-threads = [threading.Thread(target=load) for _ in range(8)]
+llvm.create_mcjit_compiler = create_slowly
+threads = [threading.Thread(target=load) for _ in range(THREADS)]
 for thread in threads:
     thread.start()
 for thread in threads:
     thread.join()
-assert len(loaded) == 8
-answers = {tuple(one.row_outputs(made.golden_rows[0].tolist())[0]) for one in loaded}
-assert len(answers) == 1, answers
-assert len(compiled) == 1, f"compiled {len(compiled)} times"
+assert len(predictors) == THREADS
+outputs = {tuple(predictor.row_outputs(read.golden_rows[0].tolist())[0]) for predictor in predictors}
+assert len(outputs) == 1, outputs
+assert len(compilations) == 1, f"compiled {len(compilations)} times"
 """
 
 
-def test_what_is_compiled_at_once_is_compiled_once(trained: Trained, tmp_path: Path) -> None:
-    """Models that are loaded by several threads at once, when nothing is compiled yet, share what the first compiles:
-    machine code that a second one replaced would be gone while somebody runs it."""
+def test_models_loaded_at_the_same_time_share_one_compilation(trained: Trained, tmp_path: Path) -> None:
+    """When several threads load the first models of a process at the same time, the kernels are compiled once. With two
+    compilations, the machine code of one would be freed while a model still calls it."""
     trained.release(tmp_path / "release")
-    command = [PYTHON, "-c", AT_ONCE, str(tmp_path / "release")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr or done.returncode
+    command = [PYTHON, "-c", LOAD_IN_THREADS, str(tmp_path / "release")]
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr or process.returncode
