@@ -22,4 +22,7 @@ TRAIN, SERVE = (sys.executable, "train_model.py"), (sys.executable, "api.py")
 globals().update({check.__name__: check for check in runner.CHECKS})  # for pytest
 
 if __name__ == "__main__":
-    sys.exit(runner.main(program="test_api.py", train=TRAIN, serve=SERVE, folder=ROOT))
+    # read, not imported: this is a client
+    version = (ROOT / "tabserve" / "__init__.py").read_text(encoding="utf-8").partition('__version__ = "')[2]
+    version = version.partition('"')[0]
+    sys.exit(runner.main(program="test_api.py", version=version, train=TRAIN, serve=SERVE, folder=ROOT))

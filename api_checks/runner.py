@@ -71,12 +71,19 @@ def answers(url: str) -> bool:
 
 
 def main(
-    argv: Sequence[str] | None = None, *, program: str, train: Sequence[str], serve: Sequence[str], folder: Path
+    argv: Sequence[str] | None = None,
+    *,
+    program: str,
+    version: str,
+    train: Sequence[str],
+    serve: Sequence[str],
+    folder: Path,
 ) -> int:
     """Checks the API at --url; if nothing answers there, a server that these two commands make, run in `folder`."""
     parser = argparse.ArgumentParser(prog=program, description="Check a running API against its contract, over HTTP.")
     parser.add_argument("--url", default="http://localhost:8000", help="address of the API (default: %(default)s)")
     parser.add_argument("--no-server", action="store_true", help="fail if nothing answers there, start no server")
+    parser.add_argument("--version", action="version", version=f"tabserve {version}")
     options = parser.parse_args(argv)
     if not options.url.startswith(("http://", "https://")):
         parser.error(f"{options.url!r} is no address: it starts with http:// or https://")

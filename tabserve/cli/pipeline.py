@@ -59,7 +59,7 @@ def parse(
     parser = argparse.ArgumentParser(
         prog=program,
         description=description,
-        epilog="Ctrl-C stops everything. The other options of the training are only options of the training itself.",
+        epilog="Ctrl-C stops everything. The training has more options when it runs alone: see its --help.",
     )
     parser.add_argument("--host", help="address to serve on (default: the setting TABSERVE_HOST, 127.0.0.1)")
     parser.add_argument(
@@ -67,8 +67,12 @@ def parse(
     )
     parser.add_argument("--data", type=Path, metavar="FILE", help="table to train on, with --target (default: Iris)")
     parser.add_argument("--target", metavar="COLUMN", help="the column to predict")
-    for option in ("--drop", "--id", "--categorical"):
-        parser.add_argument(option, nargs="+", default=[], metavar="COLUMN", help="as in the training")
+    for option, columns in (
+        ("--drop", "columns to leave out"),
+        ("--id", "columns that only identify the row"),
+        ("--categorical", "columns whose values are categories, even if they are numbers"),
+    ):
+        parser.add_argument(option, nargs="+", default=[], metavar="COLUMN", help=columns)
     parser.add_argument("--version", action="version", version=f"tabserve {__version__}")
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--exit", action="store_true", help="stop after the tests; status 0 only if all passed")

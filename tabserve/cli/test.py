@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from api_checks import runner
+from tabserve import __version__
 from tabserve.cli.pipeline import INSTALLED
 
 
 def main(argv: Sequence[str] | None = None, *, root: Path, program: str) -> int:
     train, serve = INSTALLED.train.process, INSTALLED.serve.process
-    return runner.main(argv, program=program, train=train, serve=serve, folder=root)
+    return runner.main(argv, program=program, version=__version__, train=train, serve=serve, folder=root)
