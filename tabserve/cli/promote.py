@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from tabserve import __version__
 from tabserve.cli import addresses
 from tabserve.errors import TabserveError
 from tabserve.settings import Settings
@@ -80,6 +81,7 @@ def parse(argv: Sequence[str] | None, program: str) -> Options:
     parser.add_argument("--why", metavar="TEXT", help="the reason, for the journal")
     parser.add_argument("--model-name", metavar="NAME", help="registered model (default: the setting)")
     parser.add_argument("--tracking-uri", metavar="URI", help="MLflow store (default: the setting)")
+    parser.add_argument("--version", action="version", version=f"tabserve {__version__}")
     given = parser.parse_args(argv)
     actions: dict[Action, bool] = {
         "promote": given.version is not None,
