@@ -246,7 +246,9 @@ class RegistryReader(ABC):
             return self._journal_and_aliases()
 
     def _aliases(self) -> dict[str, str]:
-        return self._journal_and_aliases()[1]
+        """The aliases → the registry's numbers, by MLflow, which reports a registered model that it can't read."""
+        aliases = self.connect().get_registered_model(self.model_name).aliases
+        return {alias: str(number) for alias, number in aliases.items()}
 
 
 def _is_ours(tags: Mapping[str, str]) -> bool:
