@@ -18,8 +18,16 @@ from tabserve.model.metadata import ModelMetadata
 from tabserve.model.predictor import Predictor
 from tabserve.registry.registry import Store
 from tabserve.settings import Settings
-from tabserve.training import compiler, dataset, fitting, provenance
-from tabserve.training.config import EstimatorConfig
+from tabserve.training import (
+    EstimatorConfig,
+    compiler,
+    dataset,
+    fitting,
+    parity,
+    provenance,
+    schema_inference,
+    task_training,
+)  # fmt: skip
 
 Engine = Callable[[Matrix], Matrix]
 
@@ -48,10 +56,11 @@ def fitted(trees: int, features: int) -> tuple[Pipeline, Predictor, Matrix]:
             12_000, features, n_informative=features // 2, n_classes=3, random_state=0, flip_y=0.05
         )
         frame = pd.DataFrame(drawn[:2000], columns=[f"x{number}" for number in range(features)])
-        table = dataset.Table("drawn", frame, pd.Series(target[:2000].astype(str), name="kind"))
+        column = pd.Series(target[:2000].astype(str), name="kind")
+        table = dataset.Dataset("drawn", frame, column, task_training("classification").model_task(column))
     parts = dataset.split(table, 0.2, seed=0)
-    pipeline = fitting.fit(parts.training, EstimatorConfig(given={"n_estimators": trees}), seed=0)
-    schema = fitting.infer_schema(pipeline, parts.training)
+    pipeline = fitting.fit(parts.training, EstimatorConfig(hyperparameters={"n_estimators": trees}), seed=0)
+    schema = schema_inference.infer_schema(parts.training)
     metadata = ModelMetadata(
         model_name="drawn", model_version="20241201_143022", run_id="", model_type="", trained_at="", parameters={},
         metrics={}, feature_importances=dict.fromkeys(schema.feature_names, 0.0), dataset=parts.facts(),
@@ -59,7 +68,7 @@ def fitted(trees: int, features: int) -> tuple[Pipeline, Predictor, Matrix]:
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         made = compiler.write_release(Path(folder) / "release", pipeline, schema, parts.training, metadata)
-    return pipeline, Predictor(made), compiler.probing_rows(pipeline, schema, parts.training, 10_000, seed=1)
+    return pipeline, Predictor(made), parity.probing_rows(pipeline, schema, parts.training, 10_000, seed=1)
 
 
 def report(seconds: float) -> str:

@@ -1,1 +1,6 @@
-"""From a labelled table to a monitored, versioned prediction service. Why it is built so: docs/decisions.md."""
+"""tabserve: from a labelled table to a monitored, versioned prediction service.
+
+Importing this package loads no other module: `run_pipeline.py` does so before any dependency is installed.
+"""
+
+__version__ = "1.0.0"

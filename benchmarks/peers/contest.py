@@ -20,7 +20,8 @@ from benchmarks.peers.start import ENGINES, ENGINES_LOCK, PEERS, Peer, environme
 from benchmarks.servers import LOAD_CORE, PROBE, ROOT, SERVER_CORE, Server, on_core, serving
 from tabserve.model import release
 from tabserve.model.predictor import Predictor
-from tabserve.training import compiler, dataset, fitting
+from tabserve.training import dataset, parity, schema_inference
+from tabserve.training.pipeline import TRUSTED_TYPES
 
 CONNECTIONS = (1, 16, 64)
 
@@ -79,11 +80,11 @@ def prepare(workspace: Path) -> None:
     for lock in (ENGINES_LOCK, *(peer.lock for peer in PEERS)):
         environment(lock)
     shutil.copytree(max((workspace / "artifacts").glob("*/release")), workspace / "release")
-    pipeline = skops.io.load(next((workspace / "mlruns").rglob("model.skops")), trusted=compiler.TRUSTED)
+    pipeline = skops.io.load(next((workspace / "mlruns").rglob("model.skops")), trusted=TRUSTED_TYPES)
     joblib.dump(pipeline, workspace / "model.joblib")
     table = dataset.load_iris()
-    schema = fitting.infer_schema(pipeline, table)
-    np.save(workspace / "rows.npy", compiler.probing_rows(pipeline, schema, table, 100_000, seed=1))
+    schema = schema_inference.infer_schema(table)
+    np.save(workspace / "rows.npy", parity.probing_rows(pipeline, schema, table, 100_000, seed=1))
 
 
 def servers(workspace: Path, seconds: float, cycles: int) -> tuple[str, dict[str, list[float]]]:

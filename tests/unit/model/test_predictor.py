@@ -11,7 +11,7 @@ import pytest
 from tabserve.errors import ReleaseError
 from tabserve.model.predictor import Predictor
 from tabserve.model.release import GoldenRows, Release
-from tabserve.training import compiler
+from tabserve.training import parity
 from tests.support.models import Trained
 from tests.support.project import PYTHON, ROOT
 
@@ -22,7 +22,7 @@ TRAINING_ONLY = {"sklearn", "scipy", "pandas", "matplotlib", "joblib", "mlflow"}
 def test_a_row_does_not_depend_on_its_neighbours(trained: Trained, release: Release) -> None:
     """A row alone, in a batch, and asked from eight threads at once gets the same probabilities."""
     predictor = Predictor(release)
-    rows = compiler.probing_rows(trained.pipeline, trained.schema, trained.parts.training, 200, seed=1)
+    rows = parity.probing_rows(trained.pipeline, trained.schema, trained.parts.training, 200, seed=1)
     together = predictor.outputs(rows)
     with ThreadPoolExecutor(8) as pool:
         alone = np.concatenate(list(pool.map(lambda row: predictor.outputs(row[None, :]), rows)))
@@ -48,7 +48,7 @@ def test_a_forest_that_is_none_is_refused(release: Release) -> None:
 def test_a_row_alone_is_answered_the_same(trained: Trained, release: Release) -> None:
     """The way of a single row and that of many give the same bits."""
     predictor = Predictor(release)
-    rows = compiler.probing_rows(trained.pipeline, trained.schema, trained.parts.training, 200, seed=2)
+    rows = parity.probing_rows(trained.pipeline, trained.schema, trained.parts.training, 200, seed=2)
     assert [predictor.row_outputs(row)[0] for row in rows.tolist()] == predictor.outputs(rows).tolist()
     assert predictor.outputs(rows[:0]).shape == (0, 3)
     with pytest.raises(ValueError, match="4 features"):
