@@ -17,8 +17,16 @@ from tabserve.model import Matrix, ModelMetadata, Predictor
 from tabserve.model.compiled import Forest
 from tabserve.registry import open_registry
 from tabserve.settings import Settings
-from tabserve.training import compiler, dataset, fitting, provenance
-from tabserve.training.config import EstimatorConfig
+from tabserve.training import (
+    EstimatorConfig,
+    compiler,
+    dataset,
+    fitting,
+    parity,
+    provenance,
+    schema_inference,
+    task_training,
+)  # fmt: skip
 
 Engine = Callable[[Matrix], Matrix]
 """Rows → the outputs of the model."""
@@ -56,10 +64,11 @@ def trained_forest(trees: int, features: int) -> tuple[Pipeline, Predictor, Matr
             12_000, features, n_informative=features // 2, n_classes=3, random_state=0, flip_y=0.05
         )
         frame = pd.DataFrame(matrix[:2000], columns=[f"x{number}" for number in range(features)])
-        table = dataset.Table("random", frame, pd.Series(target[:2000].astype(str), name="kind"))
+        column = pd.Series(target[:2000].astype(str), name="kind")
+        table = dataset.Dataset("random", frame, column, task_training("classification").model_task(column))
     parts = dataset.split(table, 0.2, seed=0)
-    pipeline = fitting.fit(parts.training, EstimatorConfig(given={"n_estimators": trees}), seed=0)
-    schema = fitting.infer_schema(pipeline, parts.training)
+    pipeline = fitting.fit(parts.training, EstimatorConfig(hyperparameters={"n_estimators": trees}), seed=0)
+    schema = schema_inference.infer_schema(parts.training)
     metadata = ModelMetadata(
         model_name="random", model_version="20241201_143022", run_id="", model_type="", trained_at="", parameters={},
         metrics={}, feature_importances=dict.fromkeys(schema.feature_names, 0.0), dataset=parts.facts(),
@@ -67,7 +76,7 @@ def trained_forest(trees: int, features: int) -> tuple[Pipeline, Predictor, Matr
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         release = compiler.write_release(Path(folder) / "release", pipeline, schema, parts.training, metadata)
-    return pipeline, Predictor(release), compiler.probing_rows(pipeline, schema, parts.training, 10_000, seed=1)
+    return pipeline, Predictor(release), parity.probing_rows(pipeline, schema, parts.training, 10_000, seed=1)
 
 
 def report(seconds: float) -> str:

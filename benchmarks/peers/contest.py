@@ -18,7 +18,8 @@ from benchmarks.measure import CONNECTIONS, spread, table
 from benchmarks.peers.start import ENGINES, ENGINES_LOCK, PEERS, Peer, environment
 from benchmarks.servers import LOAD_CORE, PROBE, ROOT, SERVER_CORE, Server, on_core, serving
 from tabserve.model import Predictor, release
-from tabserve.training import compiler, dataset, fitting
+from tabserve.training import dataset, parity, schema_inference
+from tabserve.training.pipeline import TRUSTED_TYPES
 
 
 @dataclass
@@ -82,11 +83,11 @@ def prepare(workspace: Path) -> None:
     for lock in (ENGINES_LOCK, *(peer.lock for peer in PEERS)):
         environment(lock)
     shutil.copytree(max((workspace / "artifacts").glob("*/release")), workspace / "release")
-    pipeline = skops.io.load(next((workspace / "mlruns").rglob("model.skops")), trusted=compiler.TRUSTED)
+    pipeline = skops.io.load(next((workspace / "mlruns").rglob("model.skops")), trusted=TRUSTED_TYPES)
     joblib.dump(pipeline, workspace / "model.joblib")
     iris = dataset.load_iris()
-    schema = fitting.infer_schema(pipeline, iris)
-    np.save(workspace / "rows.npy", compiler.probing_rows(pipeline, schema, iris, 100_000, seed=1))
+    schema = schema_inference.infer_schema(iris)
+    np.save(workspace / "rows.npy", parity.probing_rows(pipeline, schema, iris, 100_000, seed=1))
 
 
 def report_servers(workspace: Path, seconds: float, cycles: int) -> tuple[str, dict[str, list[float]]]:

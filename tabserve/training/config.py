@@ -1,6 +1,9 @@
-"""What can be trained, by name: estimators and those of their hyperparameters that can be chosen. Imports nothing."""
+"""What a person chooses for a training: an estimator with its hyperparameters, and the roles of the columns.
 
-from collections.abc import Mapping
+Imports the standard library only, because the options of the command need it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,12 +20,36 @@ HYPERPARAMETERS: Mapping[str, tuple[str, ...]] = {
     ),
     "logistic-regression": ("C", "max_iter", "class_weight"),
 }  # fmt: skip
-"""Estimator → what can be chosen of it, under scikit-learn's names."""
+"""Estimator → the hyperparameters that can be set, under scikit-learn's names."""
 
 
 @dataclass(frozen=True)
 class EstimatorConfig:
-    """An estimator, by its name in `HYPERPARAMETERS`, and those of its hyperparameters that aren't the defaults."""
+    """An estimator, by its name in `HYPERPARAMETERS`, and the hyperparameters that are set. The others have
+    defaults."""
 
     estimator: str = "random-forest"
-    given: Mapping[str, Any] = field(default_factory=dict)
+    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ColumnOptions:
+    """The roles of columns that a person sets, where the role would otherwise be inferred.
+
+    Attributes:
+        target: the column to predict.
+        drop: columns to leave out.
+        id: columns that identify the row; left out as well.
+        categorical: columns whose values are categories, even if they look like something else.
+    """
+
+    target: str
+    drop: Sequence[str] = ()
+    id: Sequence[str] = ()
+    categorical: Sequence[str] = ()
+
+    def named_columns(self) -> Iterator[tuple[str, str]]:
+        """Each column that is named, after the option that names it."""
+        yield "--target", self.target
+        for option, names in (("--drop", self.drop), ("--id", self.id), ("--categorical", self.categorical)):
+            yield from ((option, name) for name in names)

@@ -6,15 +6,16 @@ from importlib.metadata import version
 from pathlib import Path
 
 LIBRARIES = ("scikit-learn", "numpy", "pandas", "llvmlite", "skops", "mlflow")
-"""The libraries on which a model's numbers, or reading it back, depend."""
+"""The libraries that a model's numbers, or loading it, depend on."""
 
 
 def libraries() -> dict[str, str]:
+    """Library → version, and Python's own."""
     return {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}}
 
 
 def git_commit(root: Path) -> str:
-    """The commit that `root` stands at, with `-dirty` if tracked files differ from it; `unknown` outside a checkout."""
+    """The commit of the checkout in `root`, with `-dirty` if tracked files differ from it; `unknown` outside of one."""
     try:
         return subprocess.run(
             ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"],

@@ -1,4 +1,4 @@
-"""Whatever the table: what is served is what scikit-learn says."""
+"""For any table, the served model gives what scikit-learn gives."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,15 +10,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tabserve.model.predictor import Predictor
-from tabserve.model.schema import Rows
-from tabserve.training import compiler, dataset, fitting
-from tabserve.training.config import EstimatorConfig
-from tabserve.training.dataset import Table
+from tabserve.model import Predictor, Rows
+from tabserve.training import (
+    EstimatorConfig,
+    compiler,
+    dataset,
+    fitting,
+    parity,
+    schema_inference,
+    task_training,
+)
+from tabserve.training.dataset import Dataset
 from tests.support.models import metadata
 
 KINDS = ("on a grid", "normal", "whole", "far away", "few categories", "many categories", "rare categories")
-
 
 SMALL: dict[str, dict[str, Any]] = {
     "random-forest": {"n_estimators": 10},
@@ -46,39 +51,38 @@ def column(kind: str, rows: int, rng: np.random.Generator) -> Any:
 
 
 @st.composite
-def tables(draw: st.DrawFn) -> Table:
-    """Of up to six columns, numbers and categories, in each of which some values may be missing, and two to five
-    classes."""
+def tables(draw: st.DrawFn) -> Dataset:
+    """Tables of up to six columns, numbers and categories, each of which may lack values, with two to five classes."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     rows = draw(st.integers(60, 300))
     features = pd.DataFrame(index=range(rows))
-    for at, kind in enumerate(draw(st.lists(st.sampled_from(KINDS), min_size=1, max_size=6))):
-        values = pd.Series(column(kind, rows, rng), name=f"{kind} ({at})")
+    for number, kind in enumerate(draw(st.lists(st.sampled_from(KINDS), min_size=1, max_size=6))):
+        values = pd.Series(column(kind, rows, rng), name=f"{kind} ({number})")
         values = values.astype("float64" if values.dtype.kind == "f" else "str")
         features[values.name] = values.mask(rng.random(rows) < draw(st.sampled_from([0, 0, 0.02, 0.4])))
     classes = draw(st.integers(2, 5))
     target = pd.Series(rng.permutation(np.arange(rows) % classes), name="kind").map("class {}".format).astype(object)
     missing = {str(name): int(count) for name, count in features.isna().sum().items() if count}
-    return Table("drawn", features, target, missing)
+    return Dataset("drawn", features, target, task_training("classification").model_task(target), missing)
 
 
 @settings(max_examples=40, deadline=None)
 @given(table=tables(), estimator=st.sampled_from(sorted(SMALL)), seed=st.integers(0, 1000))
-def test_what_is_served_is_what_scikit_learn_says(table: Table, estimator: str, seed: int) -> None:
-    """A model of any table, of numbers and categories with and without missing values, and any estimator, gives the
-    class that scikit-learn's gives for every row, and its probabilities to 1e-7 (of forests) or 1e-6; a row alone gets
+def test_served_model_of_any_table_gives_what_scikit_learn_gives(table: Dataset, estimator: str, seed: int) -> None:
+    """A model of any table, of numbers and categories with and without missing values, and any estimator, predicts the
+    class that scikit-learn predicts for every row, with its probabilities to 1e-7 (forests) or 1e-6. A row alone gets
     the same as in a batch."""
-    parts = dataset.split(table, 0.2, seed)
-    pipeline = fitting.fit(parts.training, EstimatorConfig(estimator, SMALL[estimator]), seed)
-    schema = fitting.infer_schema(pipeline, parts.training)
+    training = dataset.split(table, 0.2, seed).training
+    pipeline = fitting.fit(training, EstimatorConfig(estimator, SMALL[estimator]), seed)
+    schema = schema_inference.infer_schema(training)
     with TemporaryDirectory() as folder:
-        made = compiler.write_release(Path(folder) / "release", pipeline, schema, parts.training, metadata(schema))
-    predictor = Predictor(made)
-    rows = compiler.probing_rows(pipeline, schema, parts.training, 1500, seed)
-    answers = predictor.outputs(rows)
-    compiler.check_parity(pipeline, schema, rows, answers)
+        release = compiler.write_release(Path(folder) / "release", pipeline, schema, training, metadata(schema))
+    predictor = Predictor(release)
+    rows = parity.probing_rows(pipeline, schema, training, 1500, seed)
+    outputs = predictor.outputs(rows)
+    parity.check_parity(pipeline, schema, rows, outputs)
     alone, unlike_training = zip(*map(predictor.row_outputs, rows[:50].tolist()), strict=True)
-    assert np.abs(answers[:50] - alone).max() <= (0 if made.link == "mean" else 1e-15)
+    assert np.abs(outputs[:50] - alone).max() <= (0 if release.link == "mean" else 1e-15)
     assert list(unlike_training) == [bool(schema.warnings(row)) for row in rows[:50].tolist()]
     received = schema.rows({str(name): values.astype(object).where(values.notna(), None).tolist()
                             for name, values in table.features.items()})  # fmt: skip

@@ -19,8 +19,8 @@ import train_model
 from tabserve.errors import InvalidInputError
 from tabserve.model.predictor import Predictor
 from tabserve.model.release import Release
-from tabserve.training import ingest
-from tabserve.training.ingest import ColumnOptions
+from tabserve.training import ColumnOptions
+from tabserve.training.ingest import load_table
 from tabserve.web.app import create_app
 from tabserve.web.codecs import JsonRequests, TooManyRowsError, decode_arrow_batch
 from tests.support.arrow import post, stream
@@ -34,7 +34,7 @@ from tests.support.workspaces import Workspace
 
 STREAM = stream(pa.Table.from_pylist([{"island": "Dream", "sex": None, "year": 2007.0}, GENTOO]))
 ODD = ['Bis"coe', "a, b", "x]", "{y}", "},{", "\\", "z: [1, 2]", "länge \U0001f427", "\n", "9" * 100, ""]
-"""Texts that are hard to find the end of."""
+"""Texts whose end is hard to find."""
 ODD_BYTES = [
     b"null",
     b"true",
@@ -51,7 +51,7 @@ ODD_BYTES = [
 
 @pytest.fixture(scope="module")
 def penguins(tmp_path_factory: pytest.TempPathFactory) -> Release:
-    trained = Trained(table=ingest.load(PENGUINS, ColumnOptions("species"), 7))
+    trained = Trained(table=load_table(PENGUINS, ColumnOptions("species"), rows_needed=7))
     return trained.release(tmp_path_factory.mktemp("penguins") / "release", "20260202_020202")
 
 
@@ -69,7 +69,7 @@ def client(source: FakeSource, request: pytest.FixtureRequest) -> Iterator[TestC
 
 
 def drawn(count: int, seed: int = 0) -> list[dict[str, Any]]:
-    """Records with categories known and not, and some values missing: null, or left out."""
+    """Records with known and unknown categories, and with missing values: null, or left out."""
     rng = np.random.default_rng(seed)
     islands = ["Biscoe", "Dream", "Torgersen", *ODD]
     records = []
@@ -86,8 +86,8 @@ def refused(response: Any) -> str:
     return str(response.json()["detail"][0]["loc"][-1])
 
 
-def test_a_row_of_texts_and_gaps_is_answered(client: TestClient) -> None:
-    """Categories are texts; what was missing in training may be left out or null, and nothing else may."""
+def test_row_with_categories_and_missing_values_is_answered(client: TestClient) -> None:
+    """Categories are texts. A feature that was missing in training may be left out or null; no other may."""
     assert client.post("/predict", json=GENTOO).json()["label"] == "Gentoo"
     for name in GENTOO:
         without = client.post("/predict", json={key: value for key, value in GENTOO.items() if key != name})
@@ -103,9 +103,9 @@ def test_a_row_of_texts_and_gaps_is_answered(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("text", ODD)
-def test_an_unknown_category_is_warned_of(client: TestClient, text: str) -> None:
-    """A category that wasn't seen in training is answered, with a warning that names the feature, and stands in the
-    history as it was sent."""
+def test_unknown_category_is_answered_with_a_warning(client: TestClient, text: str) -> None:
+    """A category that training didn't see is answered with a warning that names the feature, and is in the history as
+    it was sent."""
     reply = client.post("/predict", json=GENTOO | {"island": text}).json()
     (warning,) = reply["warnings"]
     assert warning == {"feature": "island", "message": "not one of the 3 categories seen in training"}
@@ -114,8 +114,8 @@ def test_an_unknown_category_is_warned_of(client: TestClient, text: str) -> None
 
 
 @pytest.mark.parametrize("client", [{"unknown_categories": "refuse"}], indirect=True)
-def test_an_unknown_category_is_refused_where_that_is_set(client: TestClient) -> None:
-    """With the setting it is refused by name, in a batch with the row's number, in JSON and in Arrow."""
+def test_unknown_category_is_refused_if_the_setting_says_so(client: TestClient) -> None:
+    """With the setting it is refused: by its feature, in a batch with the number of the row, in JSON and in Arrow."""
     bad = GENTOO | {"island": "Mars"}
     assert refused(client.post("/predict", json=bad)) == "island"
     batch = client.post("/predict/batch", json={"records": [GENTOO, bad]})
@@ -135,8 +135,8 @@ def as_records(records: list[dict[str, Any]]) -> bytes:
 
 
 @pytest.mark.parametrize("count", [1, 40, 900])
-def test_a_batch_gets_the_answers_of_its_rows(client: TestClient, count: int) -> None:
-    """Rows with texts of any kind and gaps get as a batch, in every form, what each gets alone, and stand in the
+def test_batch_in_any_form_gets_what_its_rows_get_alone(client: TestClient, count: int) -> None:
+    """Rows with any texts and missing values get as a batch, in every form, what each gets alone, and are in the
     history as they were sent."""
     records = drawn(count)
     alone = [client.post("/predict", json=record).json() for record in records]
@@ -159,8 +159,8 @@ def test_a_batch_gets_the_answers_of_its_rows(client: TestClient, count: int) ->
         assert [(one["row"], one["feature"]) for one in said["warnings"]] == warned
 
 
-def test_columns_that_may_be_missing_may_be_left_out(client: TestClient) -> None:
-    """A batch by columns, or a stream, may lack a column that was missing in places in training; no other."""
+def test_batch_may_lack_a_column_that_was_missing_in_training(client: TestClient) -> None:
+    """A batch by columns, or a stream, may lack a column of which some values were missing in training; no other."""
     reply = client.post("/predict", json={name: GENTOO[name] for name in ("island", "year")}).json()
     columns = {name: [GENTOO[name]] * 3 for name in ("year", "island")}
     batch = client.post("/predict/batch", json={"columns": columns}).json()
@@ -183,8 +183,9 @@ def test_columns_that_may_be_missing_may_be_left_out(client: TestClient) -> None
         (pa.array(["a", "x" * 801]), "string_too_long"),
     ],
 )
-def test_a_column_of_texts_that_is_none_is_refused(client: TestClient, column: pa.Array, kind: str) -> None:
-    """Numbers, bytes, dictionaries, gaps where there may be none, and endless texts are refused by the column."""
+def test_column_that_is_not_of_short_texts_is_refused(client: TestClient, column: pa.Array, kind: str) -> None:
+    """Numbers, bytes, dictionaries, missing values that must not be missing, and long texts are refused by the
+    column."""
     response = post(client, stream(pa.table({"island": column, "year": [2007, 2008]})))
     assert response.status_code == 422
     assert response.json()["detail"][0]["type"] == kind
@@ -195,8 +196,10 @@ def serves(client: TestClient, version: str) -> bool:
     return bool(client.get("/health").json()["model_version"] == version)
 
 
-def test_the_documentation_follows_the_schema(source: FakeSource, client: TestClient, release: Release) -> None:
-    """After a swap to a model of another schema /openapi.json and validation are that model's, in the same instant."""
+def test_openapi_and_validation_change_together_with_the_model(
+    source: FakeSource, client: TestClient, release: Release
+) -> None:
+    """After a swap to a model of another schema, /openapi.json and the validation are those of that model."""
     for live, good, bad in ((release, ROW, GENTOO), (source.live, GENTOO, ROW)):
         assert live
         source.live = live
@@ -209,9 +212,9 @@ def test_the_documentation_follows_the_schema(source: FakeSource, client: TestCl
 
 @settings(max_examples=300, deadline=None)
 @given(data=st.data())
-def test_pieces_accept_nothing_more(penguins: Release, data: st.DataObject) -> None:
-    """Whatever bytes are put into a good body with texts: if the pieces accept it, the whole does too, and gives the
-    same rows."""
+def test_parsing_in_pieces_accepts_nothing_more_than_parsing_at_once(penguins: Release, data: st.DataObject) -> None:
+    """Any bytes are put into a good body with texts: if parsing in pieces accepts it, parsing at once does too, with
+    the same rows."""
     bodies = JsonRequests(penguins.schema, 5000)
     form: Callable[[list[dict[str, Any]]], bytes] = data.draw(st.sampled_from([as_columns, as_records]))
     body = bytearray(form(drawn(data.draw(st.sampled_from([1, 2, 300])), data.draw(st.integers(0, 99)))))
@@ -237,11 +240,11 @@ def test_pieces_accept_nothing_more(penguins: Release, data: st.DataObject) -> N
     text=st.sampled_from(["female", "", "Mars", "x" * 200, "x" * 201, "\U0001f427" * 200, "\U0001f427" * 201]),
     known_only=st.booleans(),
 )
-def test_the_short_validation_accepts_nothing_more(
+def test_fast_validation_accepts_nothing_more_than_pydantic(
     penguins: Release, number: str, edits: list[tuple[int, int, bytes]], text: str, known_only: bool
 ) -> None:
-    """Whatever bytes are put into a good row: what msgspec accepts pydantic does too, with the same values; and of any
-    double, however it is written, both read the same."""
+    """Any bytes are put into a good row: what msgspec accepts, pydantic accepts too, with the same values. Both read
+    the same double, in every notation."""
     bodies = JsonRequests(penguins.schema, 10, refuse_unknown=known_only)
     body = bytearray(
         json.dumps(GENTOO | {"sex": text, "body_mass_g": "*"}, ensure_ascii=False).replace('"*"', number).encode()
@@ -258,8 +261,8 @@ def test_the_short_validation_accepts_nothing_more(
 
 @settings(max_examples=300, deadline=None)
 @given(data=st.data())
-def test_damaged_streams_do_no_harm(penguins: Release, data: st.DataObject) -> None:
-    """Whatever bytes of a stream of texts are changed: it is refused, or gives rows of the right shape."""
+def test_damaged_stream_is_refused_or_gives_rows_of_the_right_shape(penguins: Release, data: st.DataObject) -> None:
+    """Any bytes of a stream of texts are changed: it is refused, or gives rows of the right shape."""
     body = bytearray(STREAM)
     for _ in range(data.draw(st.integers(1, 4))):
         body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
@@ -271,9 +274,9 @@ def test_damaged_streams_do_no_harm(penguins: Release, data: st.DataObject) -> N
     assert all(len(texts) == len(rows) for texts in rows.texts.values())
 
 
-def test_a_table_becomes_a_service(tmp_path: Path) -> None:
-    """One command makes of a table a model that is named after its file and passes every check of test_api.py; a model
-    of another table, in the same store, is served to whoever names that."""
+def test_table_becomes_a_service_with_one_command(tmp_path: Path) -> None:
+    """One command trains a model that is named after the file of the table, and that passes every check of test_api.py.
+    A model of another table in the same store is served under its own name."""
     workspace, penguins = Workspace(tmp_path), Workspace(tmp_path, model_name="penguins")
     trained = workspace.run("train_model.py", "--data", str(PENGUINS), "--target", "species", TABSERVE_MODEL_NAME="")
     assert trained.returncode == 0, trained.stderr
@@ -286,8 +289,9 @@ def test_a_table_becomes_a_service(tmp_path: Path) -> None:
         assert "sepal_length" in requests.post(f"{other}/predict", json=GENTOO, timeout=10).text
 
 
-def test_what_is_wrong_with_a_table_is_a_line_each(tmp_path: Path) -> None:
-    """train_model.py ends with status 1 and a line for each problem, and has published nothing."""
+def test_problems_of_a_table_are_a_line_each(tmp_path: Path) -> None:
+    """train_model.py ends with status 1 and a line for each problem of the table, and publishes nothing. Options of a
+    table without --data, or --data without a target, end with status 2."""
     (tmp_path / "table.csv").write_text("a,b,kind\n" + "1,,x\n" * 30)
     workspace = Workspace(tmp_path)
     elsewhere = f"file:{tmp_path}/store/mlruns"
@@ -295,7 +299,7 @@ def test_what_is_wrong_with_a_table_is_a_line_each(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert [line.partition(": table.csv: ")[2] for line in done.stderr.splitlines()] == [
         "column 'b' is empty: --drop 'b'",
-        "the target 'kind' needs two classes at least, and has only 'x'",
+        "the target 'kind' needs at least two classes, and has only 'x'",
     ]
     assert not workspace.versions()
     for wrong in (["--data", "table.csv"], ["--target", "kind"], ["--drop", "a"]):
@@ -308,8 +312,8 @@ def test_what_is_wrong_with_a_table_is_a_line_each(tmp_path: Path) -> None:
 def test_every_estimator_becomes_a_release(
     estimator: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Each estimator is trained, held to scikit-learn, logged to MLflow and registered; what is fetched from there is
-    what its metadata says."""
+    """Each estimator is trained, compared with scikit-learn, logged to MLflow and registered; the release that is
+    fetched has its parameters and metrics."""
     workspace = Workspace(tmp_path, model_name="penguins")
     for name, value in workspace.environment.items():
         monkeypatch.setenv(name, value)
@@ -317,19 +321,19 @@ def test_every_estimator_becomes_a_release(
     assert train_model.main([*options, "--estimator", estimator]) == 0, capsys.readouterr().err
     release = workspace.store().fetch(workspace.store().champion())
     assert Predictor(release).schema.task.classes == ("Adelie", "Chinstrap", "Gentoo")
-    info = release.manifest.metadata
-    assert (info.parameters["estimator"], info.parameters["class_weight"]) == (estimator, "balanced")
-    assert sum(info.feature_importances.values()) == pytest.approx(1)
-    assert info.metrics["test_accuracy"] > 0.95
+    metadata = release.metadata
+    assert (metadata.parameters["estimator"], metadata.parameters["class_weight"]) == (estimator, "balanced")
+    assert sum(metadata.feature_importances.values()) == pytest.approx(1)
+    assert metadata.metrics["test_accuracy"] > 0.95
 
 
-def test_a_hyperparameter_of_another_estimator_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    """It is said which estimators have it."""
-    for option, value, said in (
+def test_hyperparameter_of_another_estimator_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """The message says which estimators have it."""
+    for option, value, message in (
         ("--max-features", "sqrt", "--max-features: it is for --estimator random-forest, extra-trees, not"),
         ("--class-weight", "balanced_subsample", "--class-weight: balanced_subsample is for forests"),
         ("--C", "0", "--C: '0' is not a number above 0"),
     ):
         with pytest.raises(SystemExit):
             train_model.main(["--estimator", "logistic-regression", option, value])
-        assert said in capsys.readouterr().err
+        assert message in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""train_model.py as people run it: what it logs, what it publishes, and what is left when it dies."""
+"""train_model.py as people run it: what it logs, what it publishes, and what remains if it is interrupted."""
 
 import contextlib
 import json
@@ -12,22 +12,26 @@ import joblib
 import numpy as np
 import pytest
 
+import tabserve
 import train_model
-from tabserve.model import release
+from tabserve.cli import train, train_options
+from tabserve.model import Predictor, release
 from tabserve.model.compiled import Forest
-from tabserve.model.predictor import Predictor
-from tabserve.model.versions import RegisteredVersion
 from tabserve.registry import RELEASE
 from tabserve.settings import Settings
-from tabserve.training import dataset, estimators, evaluation
+from tabserve.training import METRICS, dataset
+from tabserve.training.estimators import catalog
 from tests.support.project import PYTHON, ROOT
 from tests.support.workspaces import Workspace, runs
 
 PLOTS = ("confusion_matrix", "roc", "calibration", "feature_importances")
 
+IRIS_CLASSES = ("setosa", "versicolor", "virginica")
 
-def test_everything_is_logged(trained_once: Workspace) -> None:
-    """A run has hyperparameters, data facts, cross-validation by fold, held-out metrics, importances, tags, dataset."""
+
+def test_run_has_everything_that_was_measured(trained_once: Workspace) -> None:
+    """A run has hyperparameters, facts about the data, the metrics of each fold and of the held-out rows, importances,
+    tags and datasets."""
     (run,) = runs(trained_once)
     (version,) = trained_once.versions()
     assert run.info.run_name == run.data.tags["model_version"] == version
@@ -36,11 +40,10 @@ def test_everything_is_logged(trained_once: Workspace) -> None:
     assert (parameters["n_estimators"], parameters["max_depth"], parameters["seed"]) == ("10", "None", "42")
     assert parameters["data_sha256"] == dataset.load_iris().digest
     assert (parameters["data_rows"], parameters["data_features"], parameters["data_classes"]) == ("150", "4", "3")
-    expected = {f"test_{name}" for name in evaluation.METRICS}
-    expected |= {f"cv_{name}_{kind}" for name in evaluation.METRICS for kind in ("mean", "std")}
-    expected |= {
-        f"test_{name}_{label}" for name in ("precision", "recall", "f1") for label in dataset.load_iris().classes
-    }
+    names = METRICS["classification"].names
+    expected = {f"test_{name}" for name in names}
+    expected |= {f"cv_{name}_{kind}" for name in names for kind in ("mean", "std")}
+    expected |= {f"test_{name}_{label}" for name in ("precision", "recall", "f1") for label in IRIS_CLASSES}
     expected |= {f"importance_{kind}_petal_width" for kind in ("impurity", "permutation")}
     assert expected <= set(run.data.metrics)
     history = trained_once.store().connect().get_metric_history(run.info.run_id, "fold_accuracy")
@@ -52,8 +55,8 @@ def test_everything_is_logged(trained_once: Workspace) -> None:
     assert contexts == {"training", "evaluation"}
 
 
-def test_the_artifacts_are_those_of_the_run(trained_once: Workspace) -> None:
-    """The folder of the version holds release, scaler, metadata, card and plots, and the run holds the same."""
+def test_artifacts_are_those_of_the_run(trained_once: Workspace) -> None:
+    """The folder of the version has the release, scaler, metadata, card and plots, and the run has the same files."""
     (version,) = trained_once.versions()
     folder = trained_once.artifacts / version
     files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
@@ -71,70 +74,72 @@ def test_the_artifacts_are_those_of_the_run(trained_once: Workspace) -> None:
     assert f"{run.data.metrics['test_log_loss']:.4f}" in card
 
 
-def test_the_parts_agree(trained_once: Workspace) -> None:
-    """The release, the model in MLflow and the scaler alone are of one and the same model."""
+def test_release_logged_model_and_scaler_are_of_one_model(trained_once: Workspace) -> None:
+    """The release and the model in MLflow give the same probabilities, and the scaler is that of the model."""
     import mlflow
 
     store = trained_once.store()
     version = store.champion()
-    made = store.fetch(version)
+    served = store.fetch(version)
     rows = dataset.load_iris().features
     registered = store.connect().get_model_version("iris-classifier", version.registry_version)
     assert (registered.tags["model_version"], registered.tags["release_sha256"]) == (
         version.model_version,
-        made.checksum,
+        served.checksum,
     )
     with contextlib.chdir(trained_once.folder):
         location = store.connect().get_model_version_download_uri("iris-classifier", version.registry_version)
         pipeline = mlflow.sklearn.load_model(location)
         answers = mlflow.pyfunc.load_model(location).predict(rows)
-    probabilities = Predictor(made).outputs(rows.to_numpy())
+    probabilities = Predictor(served).outputs(rows.to_numpy())
     assert pipeline.predict_proba(rows).tolist() == probabilities.tolist()
-    assert answers.tolist() == [made.schema.task.classes[index] for index in probabilities.argmax(axis=1)]
+    assert answers.tolist() == [served.schema.task.classes[index] for index in probabilities.argmax(axis=1)]
     scaler = joblib.load(trained_once.artifacts / version.model_version / "scaler.joblib")
     assert np.array_equal(scaler.mean_, pipeline.named_steps["scaler"].mean_)
 
 
-def test_the_card_speaks_of_the_table(trained_once: Workspace) -> None:
-    """Card and release say how common each class is, how good the model is with it and how sure that is, what was left
-    out, and what the model is not good for."""
+def test_card_and_metadata_describe_each_class_and_the_limits(trained_once: Workspace) -> None:
+    """The card and the metadata of the release have, for each class, its rows and its metrics with intervals; and what
+    was left out, and what the model is not good for."""
     champion = trained_once.store().champion()
-    info = trained_once.store().fetch(champion).manifest.metadata
+    metadata = trained_once.store().fetch(champion).metadata
     card = (trained_once.artifacts / champion.model_version / "model_card.md").read_text()
     (run,) = runs(trained_once)
-    assert list(info.by_class) == dataset.load_iris().classes
-    for name, of_class in info.by_class.items():
-        assert (of_class.rows, of_class.share, of_class.held_out_rows) == (50, 50 / 150, 10)
+    assert tuple(metadata.by_class) == IRIS_CLASSES
+    for name, facts in metadata.by_class.items():
+        assert (facts.rows, facts.share, facts.held_out_rows) == (50, 50 / 150, 10)
         for metric in ("precision", "recall", "f1"):
-            estimate = getattr(of_class, metric)
+            estimate = getattr(facts, metric)
             assert estimate.value == run.data.metrics[f"test_{metric}_{name}"]
-            assert estimate["low"] < estimate.value <= estimate["high"] <= 1
-            assert f"{estimate['value']:.3f} ({estimate['low']:.3f} to {estimate['high']:.3f})" in card
-    assert info.left_out == {}
-    assert len(info.limits) == 4
-    assert all(f"- {limit}\n" in card for limit in info.limits)
+            assert estimate.low < estimate.value <= estimate.high <= 1
+            assert f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f})" in card
+    assert metadata.left_out == {}
+    assert len(metadata.limits) == 4
+    assert all(f"- {limit}\n" in card for limit in metadata.limits)
 
 
-def test_no_pickle_is_published(trained_once: Workspace) -> None:
-    """Nothing in the store or the release is a pickle; the one that people asked for is the scaler in artifacts."""
+def test_no_pickle_is_published_but_the_scaler(trained_once: Workspace) -> None:
+    """Nothing in the store or the release is a pickle. Only the scaler in the artifacts is one, for scripts of
+    people."""
     for path in trained_once.folder.rglob("*"):
         if path.is_file() and path.name != "scaler.joblib":
             with pytest.raises(Exception), path.open("rb") as file:  # noqa: B017, PT011 whatever pickle says to no pickle
                 pickle.load(file)
 
 
-def test_the_same_seed_gives_the_same_model(workspace: Workspace) -> None:
+def test_same_seed_gives_the_same_bytes(workspace: Workspace) -> None:
     """Two trainings with the same options have the same forest, byte by byte, and the same metrics."""
     (first,) = workspace.versions()
     second = workspace.train("--n-estimators", "10")
-    one, two = (release.read(workspace.artifacts / version / RELEASE) for version in (first, second))
-    assert one.model == two.model
-    assert one.manifest.metadata.metrics == two.manifest.metadata.metrics
-    assert one.model_version != two.model_version
+    earlier, later = (release.read(workspace.artifacts / version / RELEASE) for version in (first, second))
+    assert earlier.model == later.model
+    assert earlier.metadata.metrics == later.metadata.metrics
+    assert earlier.model_version != later.model_version
 
 
-def test_promotion_is_earned_given_or_withheld(workspace: Workspace) -> None:
-    """--promote never and a draw with --promote better leave the champion, the default and a better metric move it."""
+def test_promotion_follows_the_option(workspace: Workspace) -> None:
+    """--promote never, and an equal metric with --promote better, leave the champion; the default, and a better metric,
+    promote the new version."""
     (first,) = workspace.versions()
     for options in (["--promote", "never"], ["--promote", "better", "--metric", "log_loss"]):
         done = workspace.run("train_model.py", "--n-estimators", "10", *options)
@@ -148,61 +153,119 @@ def test_promotion_is_earned_given_or_withheld(workspace: Workspace) -> None:
     assert workspace.store().champion().model_version == better
 
 
-def test_a_champion_that_knows_the_held_out_rows_is_not_compared(workspace: Workspace) -> None:
-    """A champion of another seed was trained on most of the held-out rows: the verdict says so, and it stays."""
+def test_champion_that_was_trained_on_the_held_out_rows_is_not_compared(workspace: Workspace) -> None:
+    """A champion of another seed was trained on most of the held-out rows: the verdict says so, and it stays live."""
     (first,) = workspace.versions()
     done = workspace.run("train_model.py", "--seed", "7", "--promote", "better", "--metric", "log_loss")
     assert done.returncode == 0, done.stderr
     assert "--seed 42" in done.stdout
-    assert "train with the same to compare" in done.stdout
+    assert "train with the same seed, test size and table to compare" in done.stdout
     assert "Next: `python promote_model.py 2 --why" in done.stdout
     assert workspace.store().champion().model_version == first
 
 
-def test_the_next_step_names_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a training says to do next names the store and the model, where the other scripts would take others, or
-    couldn't take theirs."""
-    version = RegisteredVersion("20260101_000000", "3", "run", "checksum")
+def test_next_step_names_store_and_model_if_they_are_not_the_defaults(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next step is a command that works on the store and the model of the training: it sets them if the other
+    commands would use others, or could not use theirs."""
     monkeypatch.delenv("TABSERVE_MODEL_NAME", raising=False)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    assert train_model.next_step(Settings.load(ROOT), version, True).startswith("`python api.py` serves")
-    table = Settings.load(ROOT, table=tmp_path / "my birds.csv", tracking_uri="http://me:hunter2@host:5000")
-    said = train_model.next_step(table, version, False)
-    assert said.startswith(
+    options = train_options.parse([], root=tmp_path, program="train_model.py")
+    defaults = Settings.load(tmp_path)
+    assert train.next_step(options, defaults, "3", is_live=True).startswith("`python api.py` serves the live model")
+    birds = Settings.load(tmp_path, table=tmp_path / "my birds.csv", tracking_uri="http://me:hunter2@host:5000")
+    message = train.next_step(options, birds, "3", is_live=False)
+    assert message.startswith(
         "`MLFLOW_TRACKING_URI=http://host:5000 TABSERVE_MODEL_NAME=my-birds python promote_model.py 3 --why"
     )
     monkeypatch.setenv("TABSERVE_MODEL_NAME", "my-birds")
-    assert "TABSERVE_MODEL_NAME" not in train_model.next_step(table, version, True)
+    assert "TABSERVE_MODEL_NAME" not in train.next_step(options, birds, "3", is_live=True)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "nonsense://host")
-    assert train_model.next_step(table, version, False) == said
+    assert train.next_step(options, birds, "3", is_live=False) == message
 
 
-def test_a_limit_on_leaves_is_told(
+def test_next_step_of_the_installed_command_is_an_installed_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After `tabserve train` the next step is `tabserve serve` or `tabserve promote`."""
+    monkeypatch.delenv("TABSERVE_MODEL_NAME", raising=False)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    options = train_options.parse([], root=tmp_path, program="tabserve train")
+    settings = Settings.load(tmp_path)
+    assert train.next_step(options, settings, "3", is_live=True).startswith("`tabserve serve` serves the live model")
+    assert train.next_step(options, settings, "3", is_live=False).startswith('`tabserve promote 3 --why "…"`')
+
+
+def test_installed_command_runs_the_recipe_of_the_script(
+    empty_workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`tabserve train` trains with the recipe in train_model.py, even if the working directory has another file of that
+    name. Its messages and the journal have its own name."""
+    for name, value in empty_workspace.environment.items():
+        monkeypatch.setenv(name, value)
+    (empty_workspace.folder / "train_model.py").write_text("raise RuntimeError")
+    monkeypatch.chdir(empty_workspace.folder)
+    arguments = ["--n-estimators", "5", "--folds", "2"]
+    assert train.main(arguments, root=empty_workspace.folder, program="tabserve train") == 0
+    assert "register and publish" in capsys.readouterr().out
+    (deployment,) = empty_workspace.store().journal()
+    assert deployment.why == "tabserve train --promote always"
+    assert train.main(["--folds", "60"], root=empty_workspace.folder, program="tabserve train") == 1
+    assert capsys.readouterr().err.startswith("tabserve train: 60 folds need 60 rows of every class")
+
+
+def test_limit_on_leaves_is_reported(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Where the forest could be too large to serve, its trees get fewer leaves; terminal, run, card and release say so,
-    and the compiled model stays within the bound. Who sets a limit is told nothing, and a limit that no tree came to is
-    none to speak of."""
-    monkeypatch.setattr(estimators, "TREES_BYTES", 5600)
+    """If the forest could be too large to serve, its trees get fewer leaves: terminal and release say so, and the
+    compiled model is not larger. Nothing is reported of a limit that was set by hand, unless a tree reached it."""
+    monkeypatch.setattr(catalog, "MAX_TREE_BYTES", 5600)
     for name, value in workspace.environment.items():
         monkeypatch.setenv(name, value)
     assert train_model.main(["--n-estimators", "10", "--folds", "2"]) == 0
-    assert "each tree gets at most 10 leaves: of more, the model could be too large" in capsys.readouterr().out
-    champion = workspace.store().champion()
-    made = workspace.store().fetch(champion)
-    assert made.manifest.metadata.parameters["max_leaf_nodes"] == 10
-    assert "limited to 10 leaves each" in " ".join(made.manifest.metadata.limits)
-    model = Predictor(made).compiled
+    assert "each tree gets at most 10 leaves: with more, the model could be too large" in capsys.readouterr().out
+    limited = workspace.store().fetch(workspace.store().champion())
+    assert limited.metadata.parameters["max_leaf_nodes"] == 10
+    assert "limited to 10 leaves each" in " ".join(limited.metadata.limits)
+    model = Predictor(limited).compiled
     assert isinstance(model, Forest)
     assert model.nodes.nbytes + model.leaves.nbytes < 5600
     assert train_model.main(["--n-estimators", "10", "--folds", "2", "--max-leaf-nodes", "50"]) == 0
     assert "each tree gets" not in capsys.readouterr().out
-    made = workspace.store().fetch(workspace.store().champion())
-    assert "leaves each" not in " ".join(made.manifest.metadata.limits)
+    by_hand = workspace.store().fetch(workspace.store().champion())
+    assert "leaves each" not in " ".join(by_hand.metadata.limits)
+
+
+def test_each_trial_is_a_run_and_the_best_is_trained(workspace: Workspace) -> None:
+    """`--search` prints each trial when it ends. Each is a finished run below that of the training, with its
+    hyperparameters and the metrics of its cross-validation. The model has the hyperparameters of the best, and its
+    metadata says that they were chosen."""
+    options = ["--search", "3", "--metric", "log_loss", "--n-estimators", "5", "--folds", "2", "--criterion", "gini"]
+    done = workspace.run("train_model.py", *options)
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stdout.splitlines() if "trial " in line]
+    assert [line.split("trial ")[1].split(":")[0] for line in lines] == ["1 of 3", "2 of 3", "3 of 3"]
+    champion = workspace.store().champion()
+    by_name = {run.info.run_name: run for run in runs(workspace)}
+    parent = by_name[champion.model_version]
+    trials = [by_name[f"{champion.model_version} trial {number}"] for number in (1, 2, 3)]
+    assert {trial.data.tags["mlflow.parentRunId"] for trial in trials} == {parent.info.run_id}
+    assert {trial.info.status for trial in trials} == {"FINISHED"}
+    assert all(trial.data.params["n_estimators"] == "5" for trial in trials)
+    values = [trial.data.metrics["cv_log_loss_mean"] for trial in trials]
+    assert f"{values[0]:.4f}" in lines[0]
+    best = trials[values.index(min(values))]
+    assert best.data.metrics.items() <= parent.data.metrics.items()
+    assert best.data.params.items() <= parent.data.params.items()
+    assert (parent.data.params["search"], parent.data.params["search_metric"]) == ("3", "log_loss")
+    metadata = workspace.store().fetch(champion).metadata
+    assert {name: str(metadata.parameters[name]) for name in best.data.params} == best.data.params
+    assert "the best of 3" in metadata.limits[-1]
 
 
 def test_unless_trained_trains_once(empty_workspace: Workspace) -> None:
-    """--unless-trained trains where there is no champion and does nothing where there is one."""
+    """--unless-trained trains if there is no champion, and does nothing if there is one."""
     for _ in range(2):
         done = empty_workspace.run("train_model.py", "--unless-trained", "--n-estimators", "5")
         assert done.returncode == 0, done.stderr
@@ -210,8 +273,8 @@ def test_unless_trained_trains_once(empty_workspace: Workspace) -> None:
     assert len(empty_workspace.versions()) == 1
 
 
-def test_unless_trained_repairs_what_it_cannot_read(workspace: Workspace) -> None:
-    """--unless-trained finds the champion in a registry that was left half written, too."""
+def test_unless_trained_repairs_a_registry_that_it_cannot_read(workspace: Workspace) -> None:
+    """--unless-trained finds the champion in a registry that a killed training left half written."""
     (workspace.folder / "mlruns" / "models" / "iris-classifier" / "meta.yaml").write_text("")
     (workspace.folder / "mlruns" / "models" / "iris-classifier" / "version-2").mkdir()
     done = workspace.run("train_model.py", "--unless-trained")
@@ -221,28 +284,29 @@ def test_unless_trained_repairs_what_it_cannot_read(workspace: Workspace) -> Non
 
 
 @pytest.mark.parametrize("content", [None, "", "name: [", "just text"])
-def test_a_registry_left_half_written_is_repaired(workspace: Workspace, content: str | None) -> None:
-    """A version whose meta.yaml a kill left missing, empty or cut breaks MLflow, and the next training repairs it."""
+def test_half_written_registry_is_repaired(workspace: Workspace, content: str | None) -> None:
+    """A version whose meta.yaml a kill left missing, empty or incomplete breaks MLflow; the next training repairs
+    it."""
     broken = workspace.folder / "mlruns" / "models" / "iris-classifier" / "version-2"
     broken.mkdir()
     if content is not None:
         (broken / "meta.yaml").write_text(content)
-    with pytest.raises(Exception):  # noqa: B017, PT011 each kind of damage has its own, and none is documented
+    with pytest.raises(Exception):  # noqa: B017, PT011 each kind of damage raises another one, and none is documented
         workspace.store().connect().search_model_versions("name = 'iris-classifier'")
     version = workspace.train("--n-estimators", "5")
     assert workspace.store().champion().model_version == version
 
 
-def test_a_dataset_left_half_written_is_repaired(workspace: Workspace) -> None:
-    """A dataset that a kill left without its meta.yaml, which stops MLflow from logging it again, is no hindrance."""
+def test_half_written_dataset_is_repaired(workspace: Workspace) -> None:
+    """A dataset that a kill left without its meta.yaml keeps MLflow from logging it; the next training repairs it."""
     for meta in (workspace.folder / "mlruns").glob("*/datasets/*/meta.yaml"):
         meta.unlink()
     version = workspace.train("--n-estimators", "5")
     assert workspace.store().champion().model_version == version
 
 
-def test_an_interrupted_training_says_so(workspace: Workspace) -> None:
-    """Ctrl-C ends a training with status 130 and one line, its run KILLED and nothing of it in artifacts."""
+def test_interrupted_training_publishes_nothing(workspace: Workspace) -> None:
+    """Ctrl-C ends a training with status 130 and one line. Its run is KILLED, and nothing of it is in the artifacts."""
     process = workspace.start("train_model.py", "--n-estimators", "10")
     with process:
         assert process.stdout is not None
@@ -257,8 +321,8 @@ def test_an_interrupted_training_says_so(workspace: Workspace) -> None:
     assert len(workspace.versions()) == 1
 
 
-def test_an_interruption_says_what_was_reached(workspace: Workspace) -> None:
-    """Ctrl-C after the model was registered says so, for the version is there."""
+def test_interruption_after_the_registration_says_so(workspace: Workspace) -> None:
+    """Ctrl-C after the model was registered says that the version exists."""
     code = (
         "import signal, sys, train_model\n"
         "train_model.promote = lambda *_: signal.raise_signal(signal.SIGINT)\n"
@@ -272,21 +336,16 @@ def test_an_interruption_says_what_was_reached(workspace: Workspace) -> None:
     assert done.stderr == f"train_model.py: interrupted; {second} is registered as a candidate\n"
 
 
-def test_a_stray_file_stops_no_training(workspace: Workspace) -> None:
-    """A file that a file manager left among the datasets is no hindrance."""
+def test_foreign_file_among_the_datasets_is_ignored(workspace: Workspace) -> None:
+    """A file that a file manager left among the datasets stays, and the training works."""
     (datasets,) = (workspace.folder / "mlruns").glob("*/datasets")
     (datasets / ".DS_Store").touch()
     workspace.train("--n-estimators", "5")
     assert (datasets / ".DS_Store").exists()
 
 
-def test_what_promotion_compares_is_measured() -> None:
-    """Every choice of --metric is a metric of the evaluation."""
-    assert set(train_model.METRIC_CHOICES) <= set(evaluation.METRICS)
-
-
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (["--folds", "60"], "use fewer folds"),
         (["--test-size", "0.001"], "can't split 150 rows"),
@@ -295,13 +354,13 @@ def test_what_promotion_compares_is_measured() -> None:
         (["--model-name", "../../precious"], "--model-name: "),
     ],
 )
-def test_what_cannot_be_trained_is_said_in_one_line(workspace: Workspace, options: list[str], said: str) -> None:
-    """A training that can't be done ends with status 1 and one line on stderr that says why, and publishes nothing."""
+def test_impossible_training_ends_with_one_line(workspace: Workspace, options: list[str], message: str) -> None:
+    """A training that is impossible ends with status 1 and one line on stderr that says why, and publishes nothing."""
     done = workspace.run("train_model.py", *options)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith("train_model.py: ")
-    assert said in line
+    assert message in line
     assert len(workspace.versions()) == 1
 
 
@@ -309,16 +368,35 @@ def test_what_cannot_be_trained_is_said_in_one_line(workspace: Workspace, option
     "option",
     [["--n-estimators", "0"], ["--test-size", "2"], ["--max-features", "5"], ["--seed", "x"], ["--metric", "accuracy"]],
 )
-def test_a_mistyped_option_is_named(empty_workspace: Workspace, option: list[str]) -> None:
-    """An option out of its bounds is named, with what it may be, before anything is made."""
+def test_wrong_option_is_named(empty_workspace: Workspace, option: list[str]) -> None:
+    """An option with a wrong value, or without the option that it needs, ends with status 2 and its name, and nothing
+    is written."""
     done = empty_workspace.run("train_model.py", *option)
     assert done.returncode == 2
     assert option[0] in done.stderr
     assert not list(empty_workspace.folder.iterdir())
 
 
-def test_a_database_works_as_well_as_a_folder(empty_workspace: Workspace) -> None:
-    """With SQLite behind MLflow a training lands, its artifacts beside the database; it is champion, and its release
+def test_version_is_shown() -> None:
+    """--version prints the version of the package."""
+    done = subprocess.run([PYTHON, "train_model.py", "--version"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == f"tabserve {tabserve.__version__}\n"
+
+
+def test_help_and_a_wrong_option_import_no_library() -> None:
+    """What is needed to print the help, or to refuse an option, imports neither numpy nor pandas nor scikit-learn."""
+    code = (
+        "import sys, train_model\n"
+        "try: train_model.main(['--n-estimators', '0'])\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'numpy', 'pandas', 'sklearn', 'mlflow', 'matplotlib', 'optuna'} & set(sys.modules)))"
+    )
+    done = subprocess.run([PYTHON, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_database_works_as_well_as_a_folder(empty_workspace: Workspace) -> None:
+    """With SQLite as the store, a training makes a champion, with MLflow's artifacts beside the database. Its release
     is found without the folder of artifacts."""
     uri = f"sqlite:///{empty_workspace.folder}/mlflow.db"
     done = empty_workspace.run("train_model.py", "--n-estimators", "5", MLFLOW_TRACKING_URI=uri)

@@ -30,8 +30,8 @@ from typing import Any, NoReturn, Self
 
 import train_model
 from tabserve.model import artifacts
-from tabserve.reporting import report
-from tabserve.training import evaluation, fitting
+from tabserve.reporting import plots
+from tabserve.training import cross_validation, evaluation, fitting
 from tests.support.project import PYTHON, ROOT
 from tests.support.workspaces import Workspace
 
@@ -168,7 +168,7 @@ def main() -> None:
 
 def _remember() -> None:
     """Has trainings compute and draw once what is the same in each, and not wait for seconds; files are written."""
-    draw, drawings = report._save, dict[str, bytes]()
+    draw, drawings = plots.save, dict[str, bytes]()
 
     def save(file: Path, *what: Any) -> None:
         if file.name not in drawings:
@@ -177,10 +177,10 @@ def _remember() -> None:
         else:
             file.write_bytes(drawings[file.name])
 
-    vars(report)["_save"] = save
+    vars(plots)["save"] = save
     vars(artifacts)["datetime"] = Clock
-    for room, name in ((fitting, "cross_validate"), (fitting, "fit"), (evaluation, "evaluate")):
-        vars(room)[name] = _once(vars(room)[name])
+    for module, name in ((cross_validation, "cross_validate"), (fitting, "fit"), (evaluation, "evaluate")):
+        vars(module)[name] = _once(vars(module)[name])
 
 
 class Clock(datetime):

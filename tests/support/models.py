@@ -8,9 +8,8 @@ from tabserve.model.metadata import DatasetFacts, ModelMetadata
 from tabserve.model.release import Release
 from tabserve.model.schema import Schema
 from tabserve.settings import Settings
-from tabserve.training import compiler, dataset, fitting, provenance
-from tabserve.training.config import EstimatorConfig
-from tabserve.training.dataset import Table
+from tabserve.training import EstimatorConfig, compiler, dataset, fitting, provenance, schema_inference
+from tabserve.training.dataset import Dataset
 
 ROW = {"sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2}
 
@@ -48,10 +47,12 @@ def metadata(schema: Schema, model_version: str = "20260101_000000") -> ModelMet
 class Trained:
     """A fitted pipeline on Iris, or another table, with what a release needs; `release` writes it as any version."""
 
-    def __init__(self, trees: int = 20, seed: int = 0, table: Table | None = None) -> None:
+    def __init__(self, trees: int = 20, seed: int = 0, table: Dataset | None = None) -> None:
         self.parts = dataset.split(table or dataset.load_iris(), 0.2, seed)
-        self.pipeline: Pipeline = fitting.fit(self.parts.training, EstimatorConfig(given={"n_estimators": trees}), seed)
-        self.schema: Schema = fitting.infer_schema(self.pipeline, self.parts.training)
+        self.pipeline: Pipeline = fitting.fit(
+            self.parts.training, EstimatorConfig(hyperparameters={"n_estimators": trees}), seed
+        )
+        self.schema: Schema = schema_inference.infer_schema(self.parts.training)
 
     def release(self, folder: Path, model_version: str = "20260101_000000") -> Release:
         about = metadata(self.schema, model_version)

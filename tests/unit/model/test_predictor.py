@@ -11,7 +11,7 @@ import pytest
 from tabserve.errors import ReleaseError
 from tabserve.model import Predictor, Release
 from tabserve.model.release import GoldenRows
-from tabserve.training import compiler
+from tabserve.training import parity
 from tests.support.models import Trained
 from tests.support.project import PYTHON, ROOT
 
@@ -22,7 +22,7 @@ TRAINING_LIBRARIES = {"sklearn", "scipy", "pandas", "matplotlib", "joblib", "mlf
 def test_row_does_not_depend_on_its_neighbours(trained: Trained, release: Release) -> None:
     """A row gets the same probabilities in a batch, in a batch of its own, and from eight threads at the same time."""
     predictor = Predictor(release)
-    rows = compiler.probing_rows(trained.pipeline, trained.schema, trained.parts.training, 200, seed=1)
+    rows = parity.probing_rows(trained.pipeline, trained.schema, trained.parts.training, 200, seed=1)
     together = predictor.outputs(rows)
     with ThreadPoolExecutor(8) as pool:
         alone = np.concatenate(list(pool.map(lambda row: predictor.outputs(row[None, :]), rows)))
@@ -49,7 +49,7 @@ def test_both_kernels_give_the_same_outputs(trained: Trained, release: Release) 
     """The kernel for one row and the kernel for many rows give the same bits. No rows give no outputs, and rows of
     another width are refused."""
     predictor = Predictor(release)
-    rows = compiler.probing_rows(trained.pipeline, trained.schema, trained.parts.training, 200, seed=2)
+    rows = parity.probing_rows(trained.pipeline, trained.schema, trained.parts.training, 200, seed=2)
     assert [predictor.row_outputs(row)[0] for row in rows.tolist()] == predictor.outputs(rows).tolist()
     assert predictor.outputs(rows[:0]).shape == (0, 3)
     with pytest.raises(ValueError, match="4 features"):

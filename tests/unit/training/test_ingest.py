@@ -1,4 +1,4 @@
-"""Tables as people have them: what is inferred, what is left out, and that all that is wrong is said at once."""
+"""Tables as people have them: what is inferred, what is left out, and that all problems are reported together."""
 
 import gzip
 from pathlib import Path
@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 from tabserve.errors import DataError
-from tabserve.training import ingest
-from tabserve.training.dataset import Table
-from tabserve.training.ingest import ColumnOptions
+from tabserve.training import ColumnOptions
+from tabserve.training.dataset import Dataset
+from tabserve.training.ingest import load_table
 from tests.support.project import PENGUINS
 
 # Palmer penguins, https://allisonhorst.github.io/palmerpenguins, CC0
@@ -19,32 +19,32 @@ ROWS = 40
 
 
 def frame(**columns: object) -> pd.DataFrame:
-    """A good table of 40 rows, with these columns in place of its own, or besides."""
+    """A good table of 40 rows; `columns` replace its own, or are added."""
     rng = np.random.default_rng(0)
     own = {"size": rng.normal(5, 1, ROWS).round(2), "colour": list("rgrg") * 10, "kind": ["cat", "dog"] * 20}
     return pd.DataFrame(own | columns)
 
 
-def load(table: pd.DataFrame, folder: Path, wanted: ColumnOptions | None = None, least: int = 7) -> Table:
+def load(table: pd.DataFrame, folder: Path, columns: ColumnOptions | None = None) -> Dataset:
     table.to_csv(folder / "table.csv", index=False)
-    return ingest.load(folder / "table.csv", wanted or ColumnOptions("kind"), least)
+    return load_table(folder / "table.csv", columns or ColumnOptions("kind"), rows_needed=7)
 
 
-def problems(table: pd.DataFrame, folder: Path, wanted: ColumnOptions | None = None) -> list[str]:
+def problems(table: pd.DataFrame, folder: Path, columns: ColumnOptions | None = None) -> list[str]:
     with pytest.raises(DataError) as error:
-        load(table, folder, wanted)
+        load(table, folder, columns)
     return str(error.value).splitlines()
 
 
-def test_penguins_are_understood() -> None:
-    """A real table: texts are categories, whole numbers numbers, and NA is missing."""
-    table = ingest.load(PENGUINS, SPECIES, 7)
+def test_types_and_gaps_of_a_real_table_are_inferred() -> None:
+    """Texts are categories, whole numbers are numbers, and NA is missing."""
+    table = load_table(PENGUINS, SPECIES, 7)
     kinds = {name: column.dtype.kind for name, column in table.features.items()}
     assert kinds == {
         "island": "O", "bill_length_mm": "f", "bill_depth_mm": "f", "flipper_length_mm": "f", "body_mass_g": "f",
         "sex": "O", "year": "f",
     }  # fmt: skip
-    assert table.classes == ["Adelie", "Chinstrap", "Gentoo"]
+    assert table.task.classes == ("Adelie", "Chinstrap", "Gentoo")
     assert len(table) == 344
     assert table.missing == {
         "bill_length_mm": 2, "bill_depth_mm": 2, "flipper_length_mm": 2, "body_mass_g": 2, "sex": 11,
@@ -53,124 +53,131 @@ def test_penguins_are_understood() -> None:
 
 
 def test_every_format_gives_the_same_table(tmp_path: Path) -> None:
-    """CSV, compressed CSV and Parquet give the same table, classes as the table writes them."""
+    """CSV, compressed CSV and Parquet give the same table, with the classes as the table writes them."""
     table = frame(grade=[1, 2] * 20, flag=[True, False] * 20)
     table.to_csv(tmp_path / "table.csv", index=False)
     (tmp_path / "table.csv.gz").write_bytes(gzip.compress((tmp_path / "table.csv").read_bytes()))
     table.to_parquet(tmp_path / "table.parquet")
-    found = [
-        ingest.load(tmp_path / f"table.{ending}", ColumnOptions(target), 7)
+    loaded = [
+        load_table(tmp_path / f"table.{ending}", ColumnOptions(target), 7)
         for target in ("grade", "flag")
         for ending in ("csv", "csv.gz", "parquet")
     ]
-    assert [one.classes for one in found] == [["1", "2"]] * 3 + [["False", "True"]] * 3
-    for one in found[1:3]:
-        pd.testing.assert_frame_equal(one.frame, found[0].frame)
-    for one in found[4:]:
-        pd.testing.assert_frame_equal(one.frame, found[3].frame)
+    assert [table.task.classes for table in loaded] == [("1", "2")] * 3 + [("False", "True")] * 3
+    for other in loaded[1:3]:
+        pd.testing.assert_frame_equal(other.frame, loaded[0].frame)
+    for other in loaded[4:]:
+        pd.testing.assert_frame_equal(other.frame, loaded[3].frame)
 
 
-def test_classes_are_written_as_the_table_writes_them(tmp_path: Path) -> None:
-    """Leading zeros stay, whole numbers beside missing ones get no point, and rows without a class are left out."""
+def test_classes_keep_their_spelling(tmp_path: Path) -> None:
+    """Leading zeros stay, whole numbers get no decimal point if some are missing, and rows without a class are left
+    out."""
     table = load(frame(kind=["01", "1"] * 20), tmp_path)
-    assert table.classes == ["01", "1"]
+    assert table.task.classes == ("01", "1")
     unlabelled = frame(kind=[None] + [1.0, 2.0] * 19 + [2.0])
     unlabelled.to_parquet(tmp_path / "table.parquet")
-    table = ingest.load(tmp_path / "table.parquet", ColumnOptions("kind"), 7)
-    assert (table.classes, len(table), table.unlabelled) == (["1", "2"], 39, 1)
+    table = load_table(tmp_path / "table.parquet", ColumnOptions("kind"), 7)
+    assert (table.task.classes, len(table), table.unlabelled) == (("1", "2"), 39, 1)
 
 
-def test_what_teaches_nothing_is_left_out(tmp_path: Path) -> None:
-    """Constants, identifiers, dates and free texts are no features, and it is said why; --categorical overrules it."""
+def test_useless_columns_are_left_out_with_the_reason(tmp_path: Path) -> None:
+    """Constants, identifiers, dates and free texts are no features, and the reason is given; --categorical overrules
+    that."""
     table = frame(
         number=range(1, ROWS + 1),
-        key=[f"k{at}" for at in range(ROWS)],
+        key=[f"k{number}" for number in range(ROWS)],
         same=["x"] * ROWS,
         fixed=[1.5] * ROWS,
         day=["2026-01-01", "2026-01-02"] * 20,
-        note=[f"text {at % 30}" for at in range(ROWS)],
+        note=[f"text {number % 30}" for number in range(ROWS)],
         essay=["x" * 201, "y"] * 20,
         code=[7, 8] * 20,
     )
-    found = load(table, tmp_path, ColumnOptions("kind", drop=["colour"], id=["size"], categorical=["code"]))
-    assert list(found.features.columns) == ["code"]
-    assert found.features.code.tolist()[:2] == ["7", "8"]
-    assert found.left_out == {
+    loaded = load(table, tmp_path, ColumnOptions("kind", drop=["colour"], id=["size"], categorical=["code"]))
+    assert list(loaded.features.columns) == ["code"]
+    assert loaded.features.code.tolist()[:2] == ["7", "8"]
+    assert loaded.left_out == {
         "colour": "--drop",
         "size": "--id",
-        "number": "an identifier: the rows' numbers",
-        "key": "an identifier: each row has another",
+        "number": "an identifier: it numbers the rows",
+        "key": "an identifier: different in each row",
         "same": "a constant: always 'x'",
         "fixed": "a constant: always 1.5",
         "day": "dates",
-        "note": "free text: 30 different ones in 40 rows",
+        "note": "free text: 30 different texts in 40 rows",
         "essay": "free text: up to 201 characters",
     }
     assert "day" in load(table, tmp_path, ColumnOptions("kind", categorical=["day"])).features
 
 
-def test_every_problem_is_said_at_once(tmp_path: Path) -> None:
-    """Each problem is a line that names the file and the column, all in one go."""
+def test_all_problems_are_reported_together(tmp_path: Path) -> None:
+    """Each problem is a line that names the file and the column, and all are reported together."""
     table = frame(
         empty=[None] * ROWS, mixed=[1, 2, 3, "many"] * 10, far=[1.0, np.inf] * 20, kind=["cat"] * 39 + ["dog"]
     )
     table.insert(0, "size ", table["size"])
-    said = problems(table, tmp_path, ColumnOptions("kind", drop=["colur"], categorical=["kind"]))
-    assert [line.removeprefix("table.csv: ") for line in said] == [
+    lines = problems(table, tmp_path, ColumnOptions("kind", drop=["colur"], categorical=["kind"]))
+    assert [line.removeprefix("table.csv: ") for line in lines] == [
         (
             "--drop: there is no column 'colur'; did you mean 'colour'? "
             "There are size, size, colour, kind, empty, mixed, far"
         ),
         "--categorical: 'kind' is the target",
-        "2 columns are named 'size': give each a name of its own",
+        "2 columns are named 'size': give each a different name",
         "column 'empty' is empty: --drop 'empty'",
         (
             "column 'mixed' mixes numbers with 10 texts, the first 'many' in row 4: "
             "repair them, or --categorical 'mixed', or --drop 'mixed'"
         ),
         "column 'far' holds infinity",
-        "each class of 'kind' needs 7 rows; 'dog' has 1: use fewer --folds, or take these rows out",
+        "each class of 'kind' needs 7 rows; 'dog' has 1: use fewer --folds, or remove these rows",
     ]
 
 
 @pytest.mark.parametrize(
-    ("table", "target", "said"),
+    ("table", "target", "message"),
     [
         (frame(), "knd", "--target: there is no column 'knd'; did you mean 'kind'? There are size, colour, kind"),
-        (frame(kind=["cat"] * ROWS), "kind", "the target 'kind' needs two classes at least, and has only 'cat'"),
-        (frame(kind=[None] * ROWS), "kind", "it has 0 rows with a class; 20 are the least"),
-        (frame().head(19), "kind", "it has 19 rows with a class; 20 are the least"),
+        (frame(kind=["cat"] * ROWS), "kind", "the target 'kind' needs at least two classes, and has only 'cat'"),
+        (frame(kind=[None] * ROWS), "kind", "it has 0 rows with a target value, and needs at least 20"),
+        (frame().head(19), "kind", "it has 19 rows with a target value, and needs at least 20"),
         (pd.concat([frame()] * 5), "size", "36 different values: are these classes, and not a quantity?"),
         (frame()[["kind"]], "kind", "no column is left to learn from"),
     ],
 )
-def test_a_table_that_cannot_be_learnt_is_refused(table: pd.DataFrame, target: str, said: str, tmp_path: Path) -> None:
-    """A target that isn't there, has one class or none, or is a quantity, too few rows, and nothing to learn from."""
-    assert any(said in line for line in problems(table, tmp_path, ColumnOptions(target)))
+def test_table_that_no_model_can_learn_from_is_refused(
+    table: pd.DataFrame, target: str, message: str, tmp_path: Path
+) -> None:
+    """A target that is missing, has less than two classes or is a quantity, too few rows, and no features are
+    refused."""
+    assert any(message in line for line in problems(table, tmp_path, ColumnOptions(target)))
 
 
 @pytest.mark.parametrize(
-    ("content", "name", "said"),
+    ("content", "name", "message"),
     [
         (b"a;b;kind\n1;2;x\n", "t.csv", "has semicolons between its columns: save it with commas"),
         (b"a\tb\n1\t2\n", "t.csv", "has tabs between its columns"),
         (b"1.5,2.5,x\n2,3,y\n", "t.csv", "begins with '1.5,2.5,x', which is no header"),
-        (b"a,b\n1,2,3\n", "t.csv", "has 2 names in its header, and 3 columns"),
+        (b"a,b\n1,2,3\n", "t.csv", "has 2 names in its header, but 3 columns"),
         (b"a,b\n1,2\n1,2,3\n", "t.csv", "can't be read"),
         ("länge,b\n1,2\n".encode("latin-1"), "t.csv", "is not UTF-8 (byte 1)"),
         (b"a,b\n1,\xff\n", "t.csv", "is not UTF-8"),
         (b"", "t.csv", "can't be read"),
         (b"a,b\n1,2\n", "t.csv.gz", "can't be read"),
         (b"a,b\n1,2\n", "t.parquet", "can't be read"),
-        (b"a,b\n1,2\n", "t.xls", "its name should end in .csv"),
+        (b"a,b\n1,2\n", "t.xls", "its name must end in .csv"),
         (None, "t.csv", "can't be read: No such file or directory"),
     ],
 )
-def test_a_file_that_is_no_table_is_refused(content: bytes | None, name: str, said: str, tmp_path: Path) -> None:
-    """A wrong delimiter, no header, an odd row, another encoding, another format, no file: each is one line."""
+def test_file_that_is_no_table_is_refused_in_one_line(
+    content: bytes | None, name: str, message: str, tmp_path: Path
+) -> None:
+    """A wrong delimiter, a missing header, an odd row, another encoding, another format, no file: each is one line."""
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError) as error:
-        ingest.load(tmp_path / name, ColumnOptions("kind"), 7)
-    assert said in str(error.value)
+        load_table(tmp_path / name, ColumnOptions("kind"), 7)
+    assert message in str(error.value)
     assert len(str(error.value).splitlines()) == 1

@@ -1,0 +1,258 @@
+"""The options of `tabserve train`: what they are, which go together, and the messages if they don't."""
+
+import argparse
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from tabserve import __version__
+from tabserve.training import HYPERPARAMETERS, METRICS, ColumnOptions, EstimatorConfig, TaskKind
+
+Promotion = Literal["always", "better", "never"]
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """What a training was asked to do.
+
+    Attributes:
+        root: the folder of `mlruns/`, `artifacts/` and `.env`.
+        program: the name under which the command was called, for its messages.
+        config: the estimator and the hyperparameters that are set.
+        search: how many sets of hyperparameters to try; None for no search.
+        table: the file of the table; None for Iris.
+        columns: the roles of its columns; None for Iris.
+        test_size: the share of the rows that is held out.
+        folds: how many folds the cross-validation has.
+        seed: of the split, the folds, the estimator and the search.
+        promote: whether to make the version live.
+        metric: the metric by which a search and `promote` compare.
+        unless_trained: whether to do nothing if a version is live.
+        experiment: MLflow's experiment; None for one with the name of the model.
+        model_name: the registered model; None for that of the settings.
+        tracking_uri: the MLflow store; None for that of the settings.
+        task: what kind of prediction is trained.
+    """
+
+    root: Path
+    program: str
+    config: EstimatorConfig
+    search: int | None
+    table: Path | None
+    columns: ColumnOptions | None
+    test_size: float
+    folds: int
+    seed: int
+    promote: Promotion
+    metric: str
+    unless_trained: bool
+    experiment: str | None
+    model_name: str | None
+    tracking_uri: str | None
+    task: TaskKind = "classification"
+
+
+# -- types of values
+
+
+def absolute_path(text: str) -> Path:
+    return Path(text).absolute()  # at once, because logging to MLflow changes the working directory
+
+
+def whole_number(lowest: int, highest: int = 10**6) -> Callable[[str], int]:
+    def parse_number(text: str) -> int:
+        if not text.isdecimal() or not lowest <= int(text) <= highest:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {lowest} to {highest}")
+        return int(text)
+
+    return parse_number
+
+
+def share(text: str) -> float:
+    value = _number(text)
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share between 0 and 1")
+    return value
+
+
+def positive(text: str) -> float:
+    value = _number(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
+def max_features(text: str) -> str | float:
+    if text in ("sqrt", "log2"):
+        return text
+    if text in ("1", "1.0"):
+        return 1.0
+    try:
+        return share(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not sqrt, log2, 1, or a share between 0 and 1") from error
+
+
+def criterion(text: str) -> str:
+    if text not in ("gini", "entropy", "log_loss"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not gini, entropy or log_loss")
+    return text
+
+
+def _number(text: str) -> float:
+    """The number, or NaN, which no range contains."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+# -- the options
+
+HYPERPARAMETER_OPTIONS: Mapping[str, tuple[Callable[[str], Any], str]] = {
+    "n_estimators": (whole_number(1), "number of trees of a forest (default: 100)"),
+    "max_iter": (whole_number(1), "trees per class of gradient boosting (100), or steps of a regression (1000)"),
+    "max_depth": (whole_number(1), "largest depth of a tree (default: no limit)"),
+    "min_samples_split": (whole_number(2), "rows that a node needs to be split (default: 2)"),
+    "min_samples_leaf": (whole_number(1), "rows that each leaf needs (default: 1; gradient boosting 20)"),
+    "max_features": (
+        max_features, "features tried at each split: sqrt, log2, or a share of them up to 1 (default: sqrt)"
+    ),
+    "criterion": (criterion, "quality of a split: gini, entropy or log_loss (default: gini)"),
+    "max_leaf_nodes": (
+        whole_number(2, 10**9),
+        "most leaves of a tree (default: 31 for gradient boosting; and as many as fit in 100 MB for all trees)",
+    ),
+    "learning_rate": (positive, "weight of each tree of gradient boosting (default: 0.1)"),
+    "l2_regularization": (positive, "regularization of the leaves of gradient boosting (default: none)"),
+    "C": (positive, "inverse of the regularization of a regression (default: 1)"),
+}  # fmt: skip
+"""Hyperparameter → the type of its value, and what it is."""
+
+
+def parse(argv: Sequence[str] | None, *, root: Path, program: str) -> TrainOptions:
+    """The options of a command line. Ends the process with status 2 and a message if they are wrong."""
+    command = f"python {program}" if program.endswith(".py") else program
+    parser = argparse.ArgumentParser(
+        prog=program,
+        usage=f"{command} [options]",
+        description="Train a random forest on Iris, or a model of your own table, log it to MLflow, and publish it.",
+        epilog="The same seed and options give the same model.",
+    )
+    parser.add_argument("--version", action="version", version=f"tabserve {__version__}")
+    _add_model_options(parser)
+    _add_data_options(parser)
+    _add_publishing_options(parser)
+    given = parser.parse_args(argv)
+    names = (*HYPERPARAMETER_OPTIONS, "class_weight")
+    config = EstimatorConfig(given.estimator, {name: value for name, value in vars(given).items() if name in names})
+    if problem := _problem(given, config):
+        parser.error(problem)
+    return TrainOptions(
+        root=root,
+        program=program,
+        config=config,
+        search=given.search,
+        table=given.data,
+        columns=ColumnOptions(given.target, given.drop, given.id, given.categorical) if given.data else None,
+        test_size=given.test_size,
+        folds=given.folds,
+        seed=given.seed,
+        promote=given.promote,
+        metric=given.metric or METRICS["classification"].default,
+        unless_trained=given.unless_trained,
+        experiment=given.experiment,
+        model_name=given.model_name,
+        tracking_uri=given.tracking_uri,
+    )
+
+
+def _add_model_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("model, under scikit-learn's names and meanings")
+    group.add_argument(
+        "--estimator", choices=HYPERPARAMETERS, default=EstimatorConfig.estimator,
+        help="what to train (default: %(default)s)",
+    )  # fmt: skip
+    for name, (kind, description) in HYPERPARAMETER_OPTIONS.items():
+        group.add_argument(
+            f"--{name.replace('_', '-')}", dest=name, type=kind, metavar=name[0].upper(), help=description,
+            default=argparse.SUPPRESS,
+        )  # fmt: skip
+    group.add_argument(
+        "--class-weight", choices=["balanced", "balanced_subsample"], default=argparse.SUPPRESS,
+        help="weights for rare classes (default: none)",
+    )  # fmt: skip
+    group.add_argument(
+        "--search", type=whole_number(2, 500), metavar="N",
+        help="try N sets of hyperparameters by cross-validation, and train with the best by --metric; those on the "
+        "command line stay as they are",
+    )  # fmt: skip
+
+
+def _add_data_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("data and evaluation")
+    default = "(default: %(default)s)"
+    group.add_argument(
+        "--data", type=absolute_path, metavar="FILE", help="table of CSV, also compressed, or Parquet (default: Iris)"
+    )
+    group.add_argument("--target", metavar="COLUMN", help="the target column of the table")
+    for option, description in (
+        ("--drop", "columns to leave out"),
+        ("--id", "columns that only identify the row"),
+        ("--categorical", "columns whose values are categories, even if they are numbers"),
+    ):
+        group.add_argument(option, nargs="+", action="extend", default=[], metavar="COLUMN", help=description)
+    group.add_argument(
+        "--test-size", type=share, default=0.2, metavar="SHARE", help=f"share of the rows that is held out {default}"
+    )
+    group.add_argument(
+        "--folds", type=whole_number(2), default=5, metavar="K", help=f"folds of the cross-validation {default}"
+    )
+    group.add_argument(
+        "--seed", type=whole_number(0, 2**32 - 1), default=42, metavar="N",
+        help=f"seed of the split, the folds and the estimator {default}",
+    )  # fmt: skip
+
+
+def _add_publishing_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("publishing")
+    metrics = METRICS["classification"]
+    names = ", ".join(metrics.comparable)
+    group.add_argument(
+        "--promote", choices=["always", "better", "never"], default="always",
+        help="make the new version live: always; better, if its --metric is better than the champion's on the same "
+        "held-out rows; or never, so that it stays a candidate (default: %(default)s)",
+    )  # fmt: skip
+    group.add_argument(
+        "--metric", choices=metrics.comparable, metavar="M",
+        help=f"what --search and --promote better compare: {names} (default: {metrics.default})",
+    )  # fmt: skip
+    group.add_argument("--unless-trained", action="store_true", help="do nothing if a model is live already")
+    group.add_argument("--experiment", metavar="NAME", help="MLflow experiment (default: the name of the model)")
+    group.add_argument(
+        "--model-name", metavar="NAME",
+        help="registered model (default: the setting, or else the name of the table's file)",
+    )  # fmt: skip
+    group.add_argument("--tracking-uri", metavar="URI", help="MLflow store (default: the setting)")
+
+
+def _problem(given: argparse.Namespace, config: EstimatorConfig) -> str | None:
+    """Which options don't go together, and what to do; None if all do."""
+    if given.metric and given.promote != "better" and not given.search:
+        return "argument --metric: only --search and --promote better compare metrics; add one of them"
+    known = HYPERPARAMETERS[config.estimator]
+    for name in config.hyperparameters:
+        if name not in known:
+            others = ", ".join(estimator for estimator, names in HYPERPARAMETERS.items() if name in names)
+            option = f"--{name.replace('_', '-')}"
+            return f"argument {option}: it is for --estimator {others}, not {config.estimator}"
+    if config.hyperparameters.get("class_weight") == "balanced_subsample" and "n_estimators" not in known:
+        return f"argument --class-weight: balanced_subsample is for forests; {config.estimator} takes balanced"
+    if given.data and not given.target:
+        return "argument --data: name the target column of the table with --target"
+    for name in ("target", "drop", "id", "categorical"):
+        if getattr(given, name) and not given.data:
+            return f"argument --{name}: it is about a table; name the file with --data"
+    return None

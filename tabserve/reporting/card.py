@@ -1,0 +1,111 @@
+"""The model card: a page that says what a model predicts, how good it is, where it comes from, and what its limits
+are."""
+
+from sklearn.pipeline import Pipeline
+
+from tabserve.model import Category, Feature, ModelMetadata, Number, Schema
+from tabserve.reporting.tasks import task_reporting
+from tabserve.reporting.text import most_frequent, table_rows, with_deviation
+from tabserve.training import METRICS
+from tabserve.training.estimators import family_of
+from tabserve.training.preprocessing import RARE_SHARE
+
+CARD = """\
+# {metadata.model_name} {metadata.model_version}
+
+A {metadata.model_type} that {introduction}
+{headline} {value:.4f} on {dataset.held_out_rows} held-out rows, {validated} in {folds}-fold cross-validation.
+
+## How good it is
+
+| metric | {dataset.held_out_rows} held-out rows | {folds}-fold cross-validation |
+|---|---|---|
+{metrics}
+
+{results}
+A permutation importance of 0 or less means that the held-out rows show no use of the feature.
+
+## What it expects
+
+| feature | in training | missing |
+|---|---|---|
+{features}
+
+A value outside of this is answered with a warning. A value that was missing in some rows may be left out.
+{left_out}
+## What it is not for
+
+{limits}
+
+## Hyperparameters
+
+| name | value |
+|---|---|
+{parameters}
+
+## Where it comes from
+
+Trained {metadata.trained_at} on {dataset.training_rows} of the {dataset.rows} rows of `{dataset.name}`
+(SHA-256 `{dataset.sha256}`), git commit `{metadata.git_commit}`, MLflow run `{metadata.run_id}`.
+"""
+
+
+def model_card(metadata: ModelMetadata, schema: Schema) -> str:
+    """The model card, as Markdown."""
+    task, metrics = task_reporting(schema.task.kind), metadata.metrics
+    names = METRICS[schema.task.kind].names
+    headline_metric = task.headline_metrics[0]
+    return CARD.format(
+        metadata=metadata,
+        dataset=metadata.dataset,
+        introduction=task.card_introduction(schema),
+        headline=headline_metric.capitalize(),
+        value=metrics[f"test_{headline_metric}"],
+        validated=with_deviation(metrics, headline_metric),
+        folds=metadata.parameters["folds"],
+        metrics=table_rows([name, f"{metrics[f'test_{name}']:.4f}", with_deviation(metrics, name)] for name in names),
+        results=task.card_results(metadata),
+        features=table_rows(
+            [feature.name, _seen_values(feature), str(feature.missing or "")] for feature in schema.features
+        ),
+        left_out="".join(f"\nLeft out: {name} ({reason})." for name, reason in metadata.left_out.items()),
+        limits="\n".join(f"- {limit}" for limit in metadata.limits),
+        parameters=table_rows([name, str(value)] for name, value in metadata.parameters.items()),
+    )
+
+
+def model_limits(metadata: ModelMetadata, schema: Schema, pipeline: Pipeline) -> list[str]:
+    """What the model is not good for, in sentences."""
+    estimator = pipeline[-1]
+    family = family_of(estimator)
+    sentences = [
+        f"Its metrics can't show mistakes rarer than one in its {metadata.dataset.held_out_rows} held-out rows."
+    ]
+    if any(isinstance(feature, Number) for feature in schema.features):
+        sentences.append(
+            "Outside the ranges of the training rows it continues in a straight line, which nothing has verified."
+            if family.extrapolates
+            else "Outside the ranges of the training rows it doesn't extrapolate: it predicts as at their ends."
+        )
+    if any(isinstance(feature, Category) for feature in schema.features):
+        sentences.append(
+            f"It doesn't distinguish the categories that fewer than {RARE_SHARE:.0%} of the training rows have, nor "
+            "those that training didn't see."
+        )
+    if leaves := family.reached_leaf_limit(estimator):
+        sentences.append(
+            f"Its trees were limited to {leaves:,} leaves each: it may have learnt less detail than the table has."
+        )
+    sentences += task_reporting(schema.task.kind).limits(metadata, schema, family)
+    if trials := metadata.parameters.get("search"):
+        sentences.append(
+            f"Its hyperparameters were the best of {trials} in the cross-validation, so those metrics are a little too "
+            "good. The held-out rows were not used for the choice."
+        )
+    return sentences
+
+
+def _seen_values(feature: Feature) -> str:
+    if isinstance(feature, Category):
+        return most_frequent(dict(zip(feature.categories, feature.counts, strict=True)))
+    return f"{feature.minimum:g} to {feature.maximum:g}, mean {feature.mean:.3g}"

@@ -1,0 +1,84 @@
+"""What a training shows in the terminal: the table before, and the model after."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pandas.api.types import is_numeric_dtype
+
+from tabserve.model import ModelMetadata, RegisteredVersion
+from tabserve.reporting.tasks import task_reporting
+from tabserve.reporting.text import most_frequent, with_deviation
+from tabserve.training import TaskKind
+from tabserve.training.dataset import Dataset
+
+
+def describe_dataset(dataset: Dataset) -> str:
+    """The table: its target column, each feature, and which columns and rows are left out."""
+    columns = []
+    for name, column in dataset.features.items():
+        if is_numeric_dtype(column.dtype):
+            kind, values = "number", f"{column.min():g} to {column.max():g}"
+        else:
+            kind, values = "category", most_frequent(column.value_counts().to_dict())
+        columns.append((str(name), kind, str(dataset.missing.get(str(name), "")), values))
+    columns += [(name, "left out", "", reason) for name, reason in dataset.left_out.items()]
+    columns = [("column", "kind", "missing", "values"), *columns]
+    widths = [max(len(cells[number]) for cells in columns) for number in range(3)]
+    lines = [f"{dataset.name}: {len(dataset)} rows; {task_reporting(dataset.task.kind).describe_target(dataset)}"]
+    if dataset.unlabelled:
+        lines.append(f"left out: {dataset.unlabelled} rows without a value in {dataset.target.name}")
+    lines += [
+        f"  {name:{widths[0]}}  {kind:{widths[1]}}  {missing:>{widths[2]}}  {values}"
+        for name, kind, missing, values in columns
+    ]
+    return "\n".join(lines)
+
+
+def dataset_warnings(dataset: Dataset, leakage: Mapping[str, float]) -> list[str]:
+    """What somebody should know of a table before trusting a model of it, a line each. `leakage`: feature → its score,
+    as `find_leakage` gives it."""
+    target = dataset.target.name
+    warnings = [
+        f"warning: {name!r} alone predicts {target} in {score:.1%} of the cases: is it known before {target} is? "
+        f"If not, --drop '{name}'"
+        for name, score in leakage.items()
+    ]
+    return warnings + task_reporting(dataset.task.kind).dataset_warnings(dataset)
+
+
+def headline(metadata: ModelMetadata, kind: TaskKind) -> str:
+    """How good the model is on the held-out rows, in a line."""
+    names = task_reporting(kind).headline_metrics
+    return ", ".join(f"{name} {metadata.metrics[f'test_{name}']:.4f}" for name in names)
+
+
+def training_summary(
+    version: RegisteredVersion,
+    verdict: str,
+    metadata: ModelMetadata,
+    kind: TaskKind,
+    *,
+    folder: Path,
+    tracking_uri: str,
+    page: str,
+) -> str:
+    """What a training shows at its end: the version, how good it is, where its artifacts are, and the page of its
+    run."""
+    metrics = metadata.metrics
+    rows = [
+        f"  {name:18} {metrics[f'test_{name}']:8.4f}   {with_deviation(metrics, name)}"
+        for name in task_reporting(kind).summary_metrics
+    ]
+    return "\n".join(
+        [
+            "",
+            f"{version.model_version}, version {version.registry_version} in the registry: {verdict}",
+            "",
+            f"  {'':18} {'held out':>8}   cross-validation",
+            *rows,
+            "",
+            f"  artifacts   {folder}",
+            f"  MLflow      run {version.run_id} in {tracking_uri}",
+            f"              {page}",
+        ]
+    )

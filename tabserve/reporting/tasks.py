@@ -1,0 +1,59 @@
+"""What a task provides for reports. Reporting asks `task_reporting` for everything that differs between tasks."""
+
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from matplotlib.axes import Axes
+
+from tabserve.model import ModelMetadata, Schema
+from tabserve.training import TaskKind
+from tabserve.training.dataset import Dataset
+from tabserve.training.estimators import Family
+from tabserve.training.result import TrainingResult
+
+Draw = Callable[[Axes], None]
+"""Draws one plot."""
+
+
+class TaskReporting(Protocol):
+    """The part of a report that is true of one task only. A module of functions can be one.
+
+    Attributes:
+        headline_metrics: the metrics in one line about a model.
+        summary_metrics: the metrics at the end of a training.
+        run_metrics: the metrics, by their flat names, in a list of trainings.
+    """
+
+    @property
+    def headline_metrics(self) -> tuple[str, ...]: ...
+    @property
+    def summary_metrics(self) -> tuple[str, ...]: ...
+    @property
+    def run_metrics(self) -> tuple[str, ...]: ...
+
+    def plots(self, result: TrainingResult, metadata: ModelMetadata) -> Iterator[tuple[str, Draw]]:
+        """The plots of this task, each with its name."""
+
+    def describe_target(self, dataset: Dataset) -> str:
+        """The target column of a table, in a line."""
+
+    def dataset_warnings(self, dataset: Dataset) -> list[str]:
+        """What somebody should know of the target column before trusting a model, a line each."""
+
+    def card_introduction(self, schema: Schema) -> str:
+        """What the model predicts. Continues a sentence: "A pipeline that …"."""
+
+    def card_results(self, metadata: ModelMetadata) -> str:
+        """What the metrics of the whole model don't show, as Markdown, with a sentence about the plots."""
+
+    def limits(self, metadata: ModelMetadata, schema: Schema, family: Family) -> list[str]:
+        """What the model is not good for, in sentences."""
+
+
+def task_reporting(kind: TaskKind) -> TaskReporting:
+    """What the task provides for reports."""
+    match kind:
+        case "classification":
+            from tabserve.reporting import classification
+
+            return classification

@@ -1,0 +1,292 @@
+"""Classification, for training: all that is true of classes and probabilities only. The module is a `TaskTraining`."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pandera.pandas as pandera
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    brier_score_loss,
+    confusion_matrix,
+    f1_score,
+    log_loss,
+    precision_score,
+    recall_score,
+    roc_auc_score,
+)
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.pipeline import Pipeline
+from sklearn.tree import DecisionTreeClassifier
+
+from tabserve.errors import DataError
+from tabserve.model import ClassFacts, Classification, Estimate, Matrix, ModelMetadata
+from tabserve.model.compiled import Link
+from tabserve.model.task import listed
+from tabserve.training.columns import as_text, is_measured
+from tabserve.training.dataset import Dataset, RowNumbers
+from tabserve.training.estimators import EstimatorType
+from tabserve.training.estimators.boosting import BOOSTING
+from tabserve.training.estimators.forest import FOREST
+from tabserve.training.estimators.linear import LINEAR
+from tabserve.training.tasks import METRICS
+
+metrics = METRICS["classification"]
+
+estimators: Mapping[str, EstimatorType] = {
+    "random-forest": EstimatorType(RandomForestClassifier, FOREST),
+    "extra-trees": EstimatorType(ExtraTreesClassifier, FOREST),
+    "hist-gradient-boosting": EstimatorType(HistGradientBoostingClassifier, BOOSTING),
+    "logistic-regression": EstimatorType(LogisticRegression, LINEAR),
+}
+
+estimator_step = "classifier"
+
+score_link: Link = "softmax"
+
+MAX_CLASSES, MAX_NUMERIC_CLASSES = 100, 20
+"""A target column with more values is a quantity; the second holds if the values are numbers, and not all whole."""
+
+BOOSTING_FOLDS = 4
+"""Gradient boosting sets rows of each class aside, to see when to stop, and needs two to learn from. They are there if
+each class has as many rows as four folds need."""
+
+LEAKAGE_ROWS, LEAKAGE_FOLDS = 10_000, 3
+"""Leakage is measured on at most so many rows, by cross-validation in so many folds."""
+
+
+# -- the table
+
+
+def read_target(column: pd.Series) -> pd.Series:
+    """The classes, as the table writes them."""
+    return as_text(column)
+
+
+def target_checks(target: pd.Series, rows_needed: int) -> Iterator[pandera.Check]:
+    """There are at least two classes, not too many, and each has the rows that the training needs."""
+    counts = target.value_counts()
+    name = target.name
+    if len(counts) < 2:
+        only = f"only {counts.index[0]!r}" if len(counts) else "none"
+        message = f"the target {name!r} needs at least two classes, and has {only}"
+        yield pandera.Check(lambda values: values.nunique() >= 2, error=message)
+    elif len(counts) > MAX_CLASSES or (len(counts) > MAX_NUMERIC_CLASSES and is_measured(target)):
+        message = f"the target {name!r} has {len(counts)} different values: are these classes, and not a quantity?"
+        yield pandera.Check(lambda values: values.nunique() <= MAX_NUMERIC_CLASSES, error=message)
+    else:
+        rare = counts[counts < rows_needed]
+        shown = listed([f"{label!r} has {count}" for label, count in rare.items()])
+        message = f"each class of {name!r} needs {rows_needed} rows; {shown}: use fewer --folds, or remove these rows"
+        yield pandera.Check(lambda values: bool((values.value_counts() >= rows_needed).all()), error=message)
+
+
+def rows_needed(estimator: str, folds: int, test_size: float) -> int:
+    """How many rows each class needs, so that each fold and the held-out rows get one of them."""
+    if estimator == "hist-gradient-boosting":
+        folds = max(folds, BOOSTING_FOLDS)
+    return max(int(np.ceil(folds / (1 - test_size))), int(np.ceil(1 / test_size)))
+
+
+def model_task(target: pd.Series) -> Classification:
+    """The classes by name. scikit-learn gives the probabilities in the same order."""
+    return Classification(classes=tuple(sorted(map(str, target.unique()))))
+
+
+def dataset_facts(task: Classification) -> dict[str, int]:
+    return {"classes": len(task.classes)}
+
+
+# -- rows
+
+
+def strata(target: pd.Series) -> pd.Series:
+    """A split keeps the share of each class."""
+    return target
+
+
+def fold_rows(target: pd.Series, folds: int, seed: int) -> list[tuple[RowNumbers, RowNumbers]]:
+    """Stratified folds: each has its share of every class.
+
+    Raises:
+        DataError: a class has fewer rows than there are folds.
+    """
+    rarest = int(target.value_counts().min())
+    if rarest < folds:
+        raise DataError(f"{folds} folds need {folds} rows of every class, and the rarest has {rarest}: use fewer folds")
+    return list(StratifiedKFold(folds, shuffle=True, random_state=seed).split(np.zeros(len(target)), target))
+
+
+def resample_groups(truth: NDArray[np.intp]) -> Sequence[RowNumbers]:
+    """The rows of each class."""
+    return [np.flatnonzero(truth == number) for number in np.unique(truth)]
+
+
+# -- a model
+
+
+def scores(task: Classification) -> int:
+    """One per class; of two classes, one for the second."""
+    return len(task.classes) if len(task.classes) > 2 else 1
+
+
+def outputs(pipeline: Pipeline, features: pd.DataFrame) -> Matrix:
+    """The probability of each class: shape (rows, classes)."""
+    return np.asarray(pipeline.predict_proba(features), dtype=np.float64)
+
+
+def true_values(target: pd.Series, task: Classification) -> NDArray[np.intp]:
+    """The number of the true class of each row. To compare texts takes ten times as long."""
+    return pd.Index(list(task.classes)).get_indexer(pd.Index(target))
+
+
+def metric_value(metric: str, truth: NDArray[np.intp], probabilities: Matrix) -> float:
+    """A metric of probabilities of shape (rows, classes), for true classes of shape (rows,).
+
+    Log loss is in nats. The Brier score is the mean over rows of the squared differences, summed over classes (Brier
+    1950): from 0 to 2. ROC AUC is the macro average of one class against the rest; with two classes, that of the
+    second. The precision of a class that is never predicted counts as 0.
+    """
+    predicted, labels = probabilities.argmax(axis=1), range(probabilities.shape[1])
+    match metric.split("_"):
+        case ["accuracy"]:
+            value = accuracy_score(truth, predicted)
+        case ["balanced", "accuracy"]:
+            value = balanced_accuracy_score(truth, predicted)
+        case ["roc", "auc", "ovr"] if len(labels) == 2:
+            value = roc_auc_score(truth, probabilities[:, 1])
+        case ["roc", "auc", "ovr"]:
+            value = roc_auc_score(truth, probabilities, multi_class="ovr", labels=labels)
+        case ["log", "loss"]:
+            value = log_loss(truth, probabilities, labels=labels)
+        case ["brier", "score"]:
+            value = brier_score_loss(truth, probabilities, labels=labels, scale_by_half=False)
+        case [kind, average]:
+            value = {"precision": precision_score, "recall": recall_score, "f1": f1_score}[kind](
+                truth, predicted, average=average, zero_division=0
+            )
+    return float(value)
+
+
+def prediction_score(target: pd.Series, predictions: NDArray[Any]) -> float:
+    """The accuracy."""
+    return float(accuracy_score(target, predictions))
+
+
+def changed_predictions(expected: Matrix, actual: Matrix) -> int:
+    """For how many rows another class is the most probable one."""
+    return int((expected.argmax(axis=1) != actual.argmax(axis=1)).sum())
+
+
+# -- results by class
+
+
+@dataclass(frozen=True)
+class ClassMetrics:
+    """How good the model is at one class.
+
+    Attributes:
+        held_out_rows: the held-out rows that have this class.
+        precision: of the rows with this prediction, the share that have the class.
+        recall: of the rows that have the class, the share with this prediction.
+        f1: the harmonic mean of both.
+    """
+
+    held_out_rows: int
+    precision: Estimate
+    recall: Estimate
+    f1: Estimate
+
+
+@dataclass(frozen=True)
+class ClassResults:
+    """What an evaluation finds for each class.
+
+    Attributes:
+        confusion: shape (classes, classes); row: the true class, column: the predicted one.
+        by_class: class → how good the model is at it.
+    """
+
+    confusion: NDArray[np.int64]
+    by_class: Mapping[str, ClassMetrics]
+
+    def named_metrics(self) -> dict[str, float]:
+        return {
+            f"{name}_{label}": getattr(measured, name).value
+            for label, measured in self.by_class.items()
+            for name in ("precision", "recall", "f1")
+        }
+
+    def add_to(self, metadata: ModelMetadata, target: pd.Series) -> ModelMetadata:
+        rows = target.value_counts()
+        by_class = {
+            label: ClassFacts(
+                rows=int(rows[label]),
+                share=float(rows[label] / len(target)),
+                held_out_rows=measured.held_out_rows,
+                precision=measured.precision,
+                recall=measured.recall,
+                f1=measured.f1,
+            )
+            for label, measured in self.by_class.items()
+        }
+        return metadata.model_copy(update={"confusion_matrix": self.confusion.tolist(), "by_class": by_class})
+
+
+def results(truth: NDArray[np.intp], probabilities: Matrix, task: Classification) -> ClassResults:
+    confusion = confusion_matrix(truth, probabilities.argmax(axis=1), labels=range(len(task.classes)))
+    return ClassResults(confusion, dict(zip(task.classes, class_metrics(confusion), strict=True)))
+
+
+def class_metrics(confusion: NDArray[np.int64]) -> list[ClassMetrics]:
+    """How good the model is at each class, by a confusion matrix of shape (classes, classes).
+
+    The intervals of precision and recall are Wilson's (1927), which keep a width even if every prediction is right. F1
+    is 2 s / (1 + s), where s is the share of right predictions among the rows that have the class or are predicted to
+    have it. Its interval is computed from that of s (Lam, Gopal and Qian 2023, "Wilson indirect").
+    """
+    measured = []
+    for right, predicted, actual in zip(np.diag(confusion), confusion.sum(axis=0), confusion.sum(axis=1), strict=True):
+        share = _proportion(right, predicted + actual - right)
+        value, low, high = (2 * bound / (1 + bound) for bound in (share.value, share.low, share.high))
+        f1 = Estimate(value=value, low=low, high=high)
+        measured.append(ClassMetrics(int(actual), _proportion(right, predicted), _proportion(right, actual), f1))
+    return measured
+
+
+def _proportion(hits: int, rows: int) -> Estimate:
+    """A share of some rows, with its 95 % confidence interval; of no rows, 0 with the interval from 0 to 1."""
+    if not rows:
+        return Estimate(value=0.0, low=0.0, high=1.0)
+    interval = binomtest(int(hits), int(rows)).proportion_ci(method="wilson")
+    return Estimate(value=float(hits / rows), low=float(interval.low), high=float(interval.high))
+
+
+# -- leakage
+
+
+def leakage_sample(dataset: Dataset, seed: int) -> Dataset | None:
+    """At most `LEAKAGE_ROWS` rows, of the classes that have enough of them for the folds; None if fewer than two have.
+
+    A common class gets no more rows than its part, so that rare classes keep theirs.
+    """
+    order = np.random.default_rng(seed).permutation(len(dataset))
+    target = dataset.target.iloc[order]
+    chosen = target.groupby(target).cumcount() < LEAKAGE_ROWS // target.nunique()
+    chosen &= target.map(target.value_counts()) >= LEAKAGE_FOLDS
+    sample = dataset.part(np.sort(order[chosen.to_numpy()]))
+    return sample if sample.target.nunique() > 1 else None
+
+
+def leakage_score(column: pd.DataFrame, target: pd.Series, seed: int) -> float:
+    """The balanced accuracy of a decision tree that sees this column only, by cross-validation."""
+    folds = StratifiedKFold(LEAKAGE_FOLDS, shuffle=True, random_state=seed)
+    predicted = cross_val_predict(DecisionTreeClassifier(random_state=seed), column, target, cv=folds)
+    return float(balanced_accuracy_score(target, predicted))

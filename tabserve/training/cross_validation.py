@@ -1,0 +1,81 @@
+"""Cross-validation: how good a config is on rows that it wasn't fitted on, before a model is made of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import joblib
+import numpy as np
+
+from tabserve.model import Matrix
+from tabserve.training.config import EstimatorConfig
+from tabserve.training.dataset import Dataset, RowNumbers
+from tabserve.training.estimators import build
+from tabserve.training.evaluation import score
+from tabserve.training.fitting import fit, useful_threads
+from tabserve.training.pipeline import pipeline_outputs
+from tabserve.training.progress import JointProgress, ReportProgress, ignore_progress
+from tabserve.training.tasks import task_training
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    """Metrics of every fold, and the outputs for each row from the model that wasn't fitted on it.
+
+    Attributes:
+        folds: metric → one value per fold.
+        outputs: shape (rows, outputs).
+    """
+
+    folds: Mapping[str, list[float]]
+    outputs: Matrix
+
+    def mean(self, metric: str) -> float:
+        return float(np.mean(self.folds[metric]))
+
+    def deviation(self, metric: str) -> float:
+        """The sample standard deviation over the folds."""
+        return float(np.std(self.folds[metric], ddof=1))
+
+    def summary(self) -> dict[str, float]:
+        """Mean and deviation of every metric, as `cv_…_mean` and `cv_…_std`."""
+        values: dict[str, float] = {}
+        for name in self.folds:
+            values |= {f"cv_{name}_mean": self.mean(name), f"cv_{name}_std": self.deviation(name)}
+        return values
+
+
+def cross_validate(
+    dataset: Dataset,
+    config: EstimatorConfig,
+    folds: int,
+    seed: int,
+    report_progress: ReportProgress = ignore_progress,
+) -> CrossValidation:
+    """k-fold cross-validation; preprocessing and estimator are fitted inside each fold.
+
+    Raises:
+        DataError: there are too few rows for so many folds.
+    """
+    task = task_training(dataset.task.kind)
+    fold_rows = task.fold_rows(dataset.target, folds, seed)
+    threads = useful_threads(dataset, build(config, seed, dataset.task.kind))
+    parallel_folds = min(folds, threads)
+    progress = JointProgress(folds, report_progress)
+
+    def outputs_of_fold(number: int, inside: RowNumbers, outside: RowNumbers) -> Matrix:
+        threads_of_fold = -(-threads // parallel_folds)
+        pipeline = fit(dataset.part(inside), config, seed, partial(progress, number), threads_of_fold)
+        return pipeline_outputs(pipeline, dataset.features.iloc[outside], dataset.task.kind, threads=1)
+
+    # threads, because the slow parts release the GIL, and each process would need a copy of the rows
+    fold_outputs = joblib.Parallel(parallel_folds, prefer="threads")(
+        joblib.delayed(outputs_of_fold)(number, *rows) for number, rows in enumerate(fold_rows)
+    )
+    values: dict[str, list[float]] = {metric: [] for metric in task.metrics.names}
+    outputs = np.empty((len(dataset), dataset.task.outputs))
+    for (_, outside), own_outputs in zip(fold_rows, fold_outputs, strict=True):
+        outputs[outside] = own_outputs
+        for metric, value in score(dataset.target.iloc[outside], own_outputs, dataset.task).items():
+            values[metric].append(value)
+    return CrossValidation(values, outputs)

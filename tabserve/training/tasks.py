@@ -1,0 +1,174 @@
+"""The tasks that can be trained: the names of their metrics, and what each provides for training.
+
+Training asks `task_training` for everything that differs between classification and other tasks. A new task is a
+module beside `classification`, its metrics in `METRICS`, and a line in `task_training`. Importing this module is
+cheap, because the options of the command need the names of the metrics.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pandera.pandas as pandera
+    from numpy.typing import NDArray
+    from sklearn.pipeline import Pipeline
+
+    from tabserve.model import Matrix, ModelMetadata, Task
+    from tabserve.model.compiled import Link
+    from tabserve.training.dataset import Dataset, RowNumbers
+    from tabserve.training.estimators import EstimatorType
+
+TaskKind = Literal["classification"]
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """The metrics of a task, by name.
+
+    Attributes:
+        names: every metric of a whole model.
+        comparable: those by which models can be compared.
+        default: the one by which they are compared, unless another is chosen.
+        lower_is_better: those of which the lower value is the better one.
+    """
+
+    names: tuple[str, ...]
+    comparable: tuple[str, ...]
+    default: str
+    lower_is_better: frozenset[str]
+
+    def is_better(self, metric: str, value: float, best: float) -> bool:
+        """Whether `value` is better than `best`. An equal value isn't; NaN is worse than any number."""
+        if math.isnan(value) or math.isnan(best):
+            return not math.isnan(value)
+        return value < best if metric in self.lower_is_better else value > best
+
+
+METRICS: Mapping[TaskKind, Metrics] = {
+    "classification": Metrics(
+        names=(
+            "accuracy",
+            "balanced_accuracy",
+            "precision_macro",
+            "recall_macro",
+            "f1_macro",
+            "precision_weighted",
+            "recall_weighted",
+            "f1_weighted",
+            "roc_auc_ovr",
+            "log_loss",
+            "brier_score",
+        ),
+        comparable=(
+            "accuracy", "balanced_accuracy", "f1_macro", "f1_weighted", "roc_auc_ovr", "log_loss", "brier_score",
+        ),
+        default="f1_macro",
+        lower_is_better=frozenset({"log_loss", "brier_score"}),
+    )
+}  # fmt: skip
+
+
+class TaskResults(Protocol):
+    """What an evaluation finds besides `Metrics.names`; each task has its own."""
+
+    def named_metrics(self) -> dict[str, float]:
+        """Its numbers, each under a flat name."""
+
+    def add_to(self, metadata: "ModelMetadata", target: "pd.Series") -> "ModelMetadata":
+        """The metadata with these results. `target` is the target column of the whole table."""
+
+
+class TaskTraining(Protocol):
+    """What a task provides for training. A module of functions can be one.
+
+    Attributes:
+        metrics: its metrics.
+        estimators: name of an estimator, as in an `EstimatorConfig` → what it builds.
+        estimator_step: the name of the estimator in a pipeline.
+        score_link: how the scores of an estimator that adds them up become outputs.
+    """
+
+    @property
+    def metrics(self) -> Metrics: ...
+    @property
+    def estimators(self) -> "Mapping[str, EstimatorType]": ...
+    @property
+    def estimator_step(self) -> str: ...
+    @property
+    def score_link(self) -> "Link": ...
+
+    # -- the table
+
+    def read_target(self, column: "pd.Series") -> "pd.Series":
+        """The target column as the task takes it."""
+
+    def target_checks(self, target: "pd.Series", rows_needed: int) -> "Iterator[pandera.Check]":
+        """What must hold of a target column that can be trained on."""
+
+    def rows_needed(self, estimator: str, folds: int, test_size: float) -> int:
+        """How many rows the training needs; of a classifier, of each class."""
+
+    def model_task(self, target: "pd.Series") -> "Task":
+        """The task of a model that predicts this target column."""
+
+    def dataset_facts(self, task: "Task") -> dict[str, int]:
+        """Facts about the target for `DatasetFacts`."""
+
+    # -- rows
+
+    def strata(self, target: "pd.Series") -> "pd.Series | None":
+        """The group of each row, if a split keeps the shares of groups."""
+
+    def fold_rows(self, target: "pd.Series", folds: int, seed: int) -> "list[tuple[RowNumbers, RowNumbers]]":
+        """For each fold the rows to fit on, and the rows to measure on.
+
+        Raises:
+            DataError: there are too few rows.
+        """
+
+    def resample_groups(self, truth: "NDArray[Any]") -> "Sequence[RowNumbers]":
+        """Groups of rows of which a bootstrap sample takes as many as there are. `truth` is what `true_values`
+        gives."""
+
+    # -- a model
+
+    def scores(self, task: "Task") -> int:
+        """How many scores per row an estimator has that adds them up."""
+
+    def outputs(self, pipeline: "Pipeline", features: "pd.DataFrame") -> "Matrix":
+        """What scikit-learn computes for each row: shape (rows, outputs)."""
+
+    def true_values(self, target: "pd.Series", task: "Task") -> "NDArray[Any]":
+        """The true values as numbers: shape (rows,)."""
+
+    def metric_value(self, metric: str, truth: "NDArray[Any]", outputs: "Matrix") -> float:
+        """A metric of outputs of shape (rows, outputs)."""
+
+    def prediction_score(self, target: "pd.Series", predictions: "NDArray[Any]") -> float:
+        """How good predictions are, by the measure of the permutation importances."""
+
+    def results(self, truth: "NDArray[Any]", outputs: "Matrix", task: "Task") -> TaskResults:
+        """What an evaluation finds besides the metrics."""
+
+    def changed_predictions(self, expected: "Matrix", actual: "Matrix") -> int:
+        """For how many rows these outputs lead to different predictions."""
+
+    # -- leakage
+
+    def leakage_sample(self, dataset: "Dataset", seed: int) -> "Dataset | None":
+        """Rows on which leakage is measured; None if there are too few."""
+
+    def leakage_score(self, column: "pd.DataFrame", target: "pd.Series", seed: int) -> float:
+        """How well one column of numbers alone predicts the target, from 0 to 1."""
+
+
+def task_training(kind: TaskKind) -> TaskTraining:
+    """What the task provides for training. Imports scikit-learn."""
+    match kind:
+        case "classification":
+            from tabserve.training import classification
+
+            return classification
