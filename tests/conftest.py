@@ -1,31 +1,39 @@
-"""Small real things for the tests of single rooms: a trained release, and a source that does what it is told."""
+"""Fixtures that several test modules use: a trained release, workspaces, and stores of every kind."""
 
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tabserve.model.release import Release
-from tests.support.faults import Nursery
 from tests.support.models import Trained
+from tests.support.nursery import Nursery
 from tests.support.servers import tracking_server
 from tests.support.workspaces import Workspace
+
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")
 def trained() -> Trained:
+    """A small forest, fitted on Iris in this process."""
     return Trained()
 
 
 @pytest.fixture(scope="session")
 def release(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Release:
+    """The release of that forest. Must not be changed."""
     return trained.release(tmp_path_factory.mktemp("release") / "release")
 
 
 @pytest.fixture(scope="session")
 def trained_once(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """A workspace, in a folder with a blank in its name, in which one training has run. Not to be changed."""
+    """A workspace with one training, in a folder with a blank in its name. Must not be changed."""
     workspace = Workspace(tmp_path_factory.mktemp("work space"))
     workspace.train("--n-estimators", "10")
     return workspace
@@ -33,19 +41,20 @@ def trained_once(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 @pytest.fixture
 def workspace(trained_once: Workspace, tmp_path: Path) -> Workspace:
-    """A copy of that workspace, in another folder, to be changed at will."""
+    """A copy of that workspace in another folder. May be changed."""
     shutil.copytree(trained_once.folder, tmp_path / "copy")
     return Workspace(tmp_path / "copy")
 
 
 @pytest.fixture
 def empty_workspace(tmp_path: Path) -> Workspace:
+    """A workspace without a training."""
     return Workspace(tmp_path)
 
 
 @pytest.fixture(params=["folder", "database", "server"])
 def anywhere(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Workspace]:
-    """An empty workspace: on a folder, on a SQLite file, and on a tracking server that runs elsewhere."""
+    """A workspace without a training: on a folder, on a SQLite file, and on a tracking server with its own folder."""
     if request.param == "server":
         (tmp_path / "elsewhere").mkdir()
         (tmp_path / "here").mkdir()
@@ -56,10 +65,9 @@ def anywhere(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Workspa
 
 
 @pytest.fixture(scope="session")
-def nurseries() -> "Iterator[list[Nursery]]":
-    """Two processes that fork trainings, for two at a time."""
-
-    made = [Nursery(), Nursery()]
-    yield made
-    for nursery in made:
+def nurseries() -> Iterator[list[Nursery]]:
+    """Two processes that fork trainings, so that two trainings can run at a time."""
+    pair = [Nursery(), Nursery()]
+    yield pair
+    for nursery in pair:
         nursery.close()

@@ -3,13 +3,13 @@
 Standard library only: it runs before anything is installed.
 """
 
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from tabserve.cli import environment, pipeline
-from tabserve.cli.check import check_project
-from tabserve.cli.processes import Command
+from tabserve.cli.processes import Command, StepError, stop
 
 SCRIPTS = pipeline.Steps(
     train=Command("python train_model.py", ("train_model.py",)),
@@ -34,3 +34,18 @@ def main(argv: Sequence[str] | None = None, *, root: Path, program: str) -> int:
             pipeline.run(options, SCRIPTS, root)
 
     return pipeline.exit_status(program, work)
+
+
+def check_project(root: Path) -> None:
+    """Runs every part of the check, `tests.check`, which says at its end what failed.
+
+    Raises:
+        StepError: something failed.
+    """
+    process = subprocess.Popen([sys.executable, "-m", "tests.check"], cwd=root, start_new_session=True)
+    try:
+        status = process.wait()
+    finally:
+        stop(process)
+    if status:
+        raise StepError(status=max(status, 1))

@@ -1,37 +1,33 @@
-"""What a person sees in a browser: the API's page, and MLflow's, in a real Chromium without the internet."""
+"""The API's page and MLflow's pages in a real Chromium that has no internet."""
 
-import contextlib
 import json
-import os
 import re
 import shutil
-import socket
-import subprocess
-import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 from playwright.sync_api import Browser, Locator, Page, Route, expect, sync_playwright
 
 from api_checks.client import Api
+from tests.support.client import status
 from tests.support.models import GENTOO
-from tests.support.project import PENGUINS, PYTHON
-from tests.support.servers import serving
-from tests.support.waiting import status, until
+from tests.support.project import PENGUINS
+from tests.support.servers import mlflow_process, serving
+from tests.support.waiting import LIMIT, until
 from tests.support.workspaces import Workspace
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 CHROMIUM_OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 CHROMIUM_OPTIONS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 PLOTS = ("calibration", "confusion_matrix", "feature_importances", "roc")
-SECONDS = 60
-"""What a page or a server may take on a machine that is busy."""
+MILLISECONDS = LIMIT * 1000
+"""The limit of one step in a browser."""
 
 pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="there is no Chromium here: nobody looked at /docs and at the MLflow UI"
+    CHROMIUM is None, reason="there is no Chromium here: /docs and MLflow's pages were not opened"
 )
 
 
@@ -46,13 +42,18 @@ def browser() -> Iterator[Browser]:
 
 
 class Tab:
-    """A page as someone sees it who was never here before, and to whom only this machine answers."""
+    """A page of a browser without a past, to which only this machine answers.
+
+    Attributes:
+        asked_elsewhere: addresses outside this machine that the page has asked for.
+        errors: what the page has written to the console as an error.
+    """
 
     def __init__(self, page: Page) -> None:
         self.page = page
         self.asked_elsewhere: list[str] = []
         self.errors: list[str] = []
-        page.set_default_timeout(SECONDS * 1000)
+        page.set_default_timeout(MILLISECONDS)
         page.route(re.compile(r"^(?!http://127\.0\.0\.1:)"), self._refuse)
         page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
@@ -72,8 +73,8 @@ def tab(browser: Browser) -> Iterator[Tab]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _patience() -> Iterator[None]:
-    expect.set_options(timeout=SECONDS * 1000)
+def _limit() -> Iterator[None]:
+    expect.set_options(timeout=MILLISECONDS)
     yield
     expect.set_options(timeout=5000)
 
@@ -81,8 +82,9 @@ def _patience() -> Iterator[None]:
 # -- the API's page
 
 
-def test_docs_predict_without_the_internet(api: Api, tab: Tab) -> None:
-    """/docs loads all it needs from its own server, and its example, executed, is answered with the live version."""
+def test_docs_page_predicts_without_the_internet(api: Api, tab: Tab) -> None:
+    """/docs loads everything from its own server, and its example is answered by the live version when it is
+    executed."""
     asked: list[str] = []
     page = tab.page
     page.on("request", lambda request: asked.append(request.url))
@@ -103,14 +105,14 @@ def test_docs_predict_without_the_internet(api: Api, tab: Tab) -> None:
     assert [url for url in asked if not url.startswith(f"{api.url}/")] == []
 
 
-def test_docs_show_the_features_of_any_table(tmp_path: Path, tab: Tab) -> None:
-    """Of a model of another table /docs shows the features by their names, with their categories, and the example,
-    executed, is answered."""
+def test_docs_page_shows_the_features_of_another_table(tmp_path: Path, tab: Tab) -> None:
+    """For a model of another table, /docs shows its features by name with their categories, and its example is answered
+    when it is executed."""
     workspace = Workspace(tmp_path, model_name="penguins")
     table = ["--data", str(PENGUINS), "--target", "species"]
     workspace.train(*table, "--n-estimators", "5", "--folds", "2")
     with serving(workspace) as (url, _):
-        until(lambda: status(f"{url}/readyz") == 200, SECONDS)
+        until(lambda: status(f"{url}/readyz") == 200)
         page = tab.page
         page.goto(f"{url}/docs")
         predict = page.locator(".opblock").filter(has=page.locator('[data-path="/predict"]'))
@@ -132,7 +134,12 @@ def test_docs_show_the_features_of_any_table(tmp_path: Path, tab: Tab) -> None:
 
 
 class Trainings:
-    """A folder in which two models were trained, the newest last."""
+    """A workspace with two trainings.
+
+    Attributes:
+        old, new: their model versions.
+        page: the address of the experiment's page that a training prints.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.workspace = Workspace(folder)
@@ -150,41 +157,11 @@ def trainings(tmp_path_factory: pytest.TempPathFactory) -> Trainings:
     return Trainings(tmp_path_factory.mktemp("trainings"))
 
 
-@contextlib.contextmanager
+@contextmanager
 def mlflow_ui(folder: Path) -> Iterator[str]:
-    """Starts the MLflow UI in `folder` as the README says, and gives its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [PYTHON, "-m", "mlflow", "ui", "--workers", "1", "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--backend-store-uri", "file:./mlruns"]
-    environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
-    environment |= {"MLFLOW_ALLOW_FILE_STORE": "true", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    with (
-        (folder / "ui.log").open("wb") as log,
-        subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log) as server,
-    ):
-        try:
-            wait_until_up(f"http://127.0.0.1:{port}", server, Path(log.name))
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            server.terminate()
-            try:
-                server.wait(timeout=30)
-            except subprocess.TimeoutExpired:
-                server.kill()
-
-
-def wait_until_up(url: str, server: "subprocess.Popen[bytes]", log: Path) -> None:
-    deadline = time.monotonic() + 2 * SECONDS
-    while time.monotonic() < deadline:
-        with contextlib.suppress(requests.RequestException):
-            if requests.get(f"{url}/health", timeout=10).ok:
-                return
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            status = server.wait(timeout=0.1)
-            raise AssertionError(f"the MLflow UI ended with status {status}: {log.read_text()[-1000:]}")
-    raise AssertionError(f"the MLflow UI was not up in time: {log.read_text()[-1000:]}")
+    """The MLflow UI, started in the folder as the README says: its address."""
+    with mlflow_process("ui", folder, "--backend-store-uri", "file:./mlruns") as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
@@ -194,7 +171,7 @@ def ui(trainings: Trainings) -> Iterator[str]:
 
 
 def open_experiment(page: Page, ui: str) -> None:
-    """MLflow greets with its pages for language models: the runs are behind the other half of that switch."""
+    """Opens the experiment from MLflow's first page, which shows language models until one switches to trainings."""
     page.goto(ui)
     page.get_by_role("button", name="Model training", exact=True).click()
     page.get_by_role("link", name="iris-classifier", exact=True).click()
@@ -207,7 +184,7 @@ def open_run(page: Page, ui: str, version: str) -> None:
 
 
 def expect_artifacts(page: Page, version: str) -> None:
-    """On the page of a run: the card, the plots and the importances open and are what they should be."""
+    """On the page of a run, the model card, every plot, and the table of importances open."""
     page.get_by_role("tab", name="Artifacts").click()
     page.get_by_text("model_card.md", exact=True).click()
     expect(page.get_by_role("heading", name=f"iris-classifier {version}")).to_be_visible()
@@ -222,13 +199,13 @@ def expect_artifacts(page: Page, version: str) -> None:
 
 
 def expect_loaded(image: Locator) -> None:
-    """The picture is there and has pixels; a broken one has none."""
+    """The image has pixels; a broken one has none."""
     expect(image).to_be_visible()
     image.page.wait_for_function("image => image.complete && image.naturalWidth > 0", arg=image.element_handle())
 
 
-def test_the_experiment_lists_its_runs_with_their_metrics(ui: str, trainings: Trainings, tab: Tab) -> None:
-    """The experiment's page lists the runs by model version, the newest first, and any metric as a column."""
+def test_experiment_page_lists_the_runs_with_their_metrics(ui: str, trainings: Trainings, tab: Tab) -> None:
+    """The experiment's page lists the runs by model version, the newest first, and shows any metric as a column."""
     page = tab.page
     open_experiment(page, ui)
     runs = page.get_by_role("link", name=re.compile(r"^\d{8}_\d{6}$"))
@@ -243,8 +220,8 @@ def test_the_experiment_lists_its_runs_with_their_metrics(ui: str, trainings: Tr
     expect(cells).to_have_text([str(loss) for loss in losses])
 
 
-def test_the_printed_page_shows_the_metrics(ui: str, trainings: Trainings, tab: Tab) -> None:
-    """The page whose address a training prints lists the runs with metrics and hyperparameters as columns."""
+def test_printed_page_shows_metrics_and_hyperparameters(ui: str, trainings: Trainings, tab: Tab) -> None:
+    """The page whose address a training prints lists the runs, with metrics and hyperparameters as columns."""
     page = tab.page
     page.goto(trainings.page.replace("http://localhost:5000", ui))
     expect(page.get_by_role("link", name=re.compile(r"^\d{8}_\d{6}$"))).to_have_text([trainings.new, trainings.old])
@@ -255,7 +232,7 @@ def test_the_printed_page_shows_the_metrics(ui: str, trainings: Trainings, tab: 
         expect(shown).to_have_text([str(value) for value in values])
 
 
-def test_a_run_is_described_by_its_model_card(ui: str, trainings: Trainings, tab: Tab) -> None:
+def test_run_page_shows_the_model_card(ui: str, trainings: Trainings, tab: Tab) -> None:
     """The run's page has the model card as its description, and the metrics and hyperparameters below it."""
     page = tab.page
     open_run(page, ui, trainings.new)
@@ -271,14 +248,15 @@ def test_a_run_is_described_by_its_model_card(ui: str, trainings: Trainings, tab
     expect(page.get_by_role("row").filter(has_text="n_estimators").last).to_contain_text("20")
 
 
-def test_the_artifacts_of_a_run_open(ui: str, trainings: Trainings, tab: Tab) -> None:
-    """The artifacts' view of a run opens the model card, every plot, and the importances as a table."""
+def test_artifacts_of_a_run_open(ui: str, trainings: Trainings, tab: Tab) -> None:
+    """The artifact view of a run opens the model card, every plot, and the importances as a table."""
     open_run(tab.page, ui, trainings.new)
     expect_artifacts(tab.page, trainings.new)
 
 
-def test_the_newest_version_is_champion(ui: str, trainings: Trainings, tab: Tab) -> None:
-    """The registered model has both versions, tagged with their model versions, and the newest is the champion."""
+def test_model_page_shows_the_newest_version_as_champion(ui: str, trainings: Trainings, tab: Tab) -> None:
+    """The page of the registered model lists both versions with their model versions, and the newest is the
+    champion."""
     page = tab.page
     page.goto(f"{ui}/#/models/iris-classifier")
     row = page.get_by_role("row")
@@ -290,7 +268,7 @@ def test_the_newest_version_is_champion(ui: str, trainings: Trainings, tab: Tab)
     expect(old).not_to_contain_text("@ champion")
 
 
-def test_a_moved_folder_shows_its_artifacts(trainings: Trainings, tab: Tab) -> None:
+def test_artifacts_open_after_the_folder_has_moved(trainings: Trainings, tab: Tab) -> None:
     """In a folder that was moved after the training, the MLflow UI opens the artifacts of the runs from before."""
     home = trainings.workspace.folder
     moved = home.rename(home.with_name("moved elsewhere"))

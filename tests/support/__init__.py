@@ -1,0 +1,1 @@
+"""What several test modules share: fakes, requests, servers, workspaces, and ways to wait. No test lives here."""

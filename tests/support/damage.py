@@ -1,4 +1,4 @@
-"""Releases that are not as they were written."""
+"""Ways to damage a release, or to change what its manifest says."""
 
 import json
 from collections.abc import Callable
@@ -8,7 +8,8 @@ from typing import Any
 from tabserve.model.release import MANIFEST
 
 
-def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+def edit_manifest(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Has the function change the manifest in place, and writes it again."""
     manifest = json.loads((folder / MANIFEST).read_text())
     change(manifest)
     (folder / MANIFEST).write_text(json.dumps(manifest))
@@ -20,6 +21,12 @@ def flip_last_bit(file: Path) -> None:
     file.write_bytes(content)
 
 
-def made_with(folder: Path, version: str | None) -> None:
-    """Says that it was made with this scikit-learn; None: with none that it names."""
-    edit(folder, lambda manifest: manifest["metadata"].update(libraries={"scikit-learn": version} if version else {}))
+def set_scikit_learn(folder: Path, version: str | None) -> None:
+    """Makes the manifest name this version of scikit-learn as the one it was trained with; None: no library at all."""
+    edit_manifest(
+        folder, lambda manifest: manifest["metadata"].update(libraries={"scikit-learn": version} if version else {})
+    )
+
+
+# the names of before
+edit, made_with = edit_manifest, set_scikit_learn

@@ -1,4 +1,4 @@
-"""Requests on and on over many connections, and what became of every one."""
+"""Load on a server: requests without a pause over many connections, and a verdict on each of them."""
 
 import selectors
 import threading
@@ -6,35 +6,36 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from benchmarks.load import Connection
+from tests.support.waiting import LIMIT
 
-PATIENCE = 30
-"""Seconds without any reply after which those that are missing count as lost."""
+Check = Callable[[bytes, bytes], None]
+"""Gets a request and its reply, and raises AssertionError if the reply is wrong."""
 
 
 class Load:
-    """What has come of it so far.
+    """Connections that each send their next request when the one before is answered.
 
     Attributes:
-        open: connections that send on. One ends when the server says that it closes it.
-        answered: requests that got their whole reply, and it was as it should be.
-        lost: what became of every other one.
+        open: connections that go on sending. One ends when the server says that it closes it.
+        answered: requests that got their whole and right reply.
+        lost: for every other request, what happened to it.
     """
 
     def __init__(self, connections: int) -> None:
         self.open, self.answered = connections, 0
         self.lost: list[str] = []
 
-    def run(
-        self, port: int, requests: Sequence[bytes], check: Callable[[bytes, bytes], None], done: threading.Event
-    ) -> None:
+    def run(self, port: int, requests: Sequence[bytes], check: Check, done: threading.Event) -> None:
+        """Sends the requests in turn until `done`. Without any reply for LIMIT seconds, what is under way is lost."""
         with selectors.DefaultSelector() as ready:
             for number in range(self.open):
                 connection, request = Connection(port), requests[number % len(requests)]
+                connection.socket.settimeout(LIMIT)
                 ready.register(connection.socket, selectors.EVENT_READ, (connection, request))
                 connection.socket.sendall(request)
             number = self.open
             while ready.get_map():
-                events = ready.select(PATIENCE)
+                events = ready.select(LIMIT)
                 if not events:
                     self.lost += ["no reply"] * self.open
                     return
@@ -61,17 +62,14 @@ class Load:
 
 
 @contextmanager
-def load(
-    url: str, connections: int, requests: Sequence[bytes], check: Callable[[bytes, bytes], None] = lambda *_: None
-) -> Iterator[Load]:
-    """Sends the requests in turn, over and over, each connection its next one when it is answered, until the block ends
-    and what is under way is answered. `check` gets every request with its reply, and fails by AssertionError."""
-    made, done = Load(connections), threading.Event()
+def load(url: str, connections: int, requests: Sequence[bytes], check: Check = lambda *_: None) -> Iterator[Load]:
+    """Load on the server at this address until the block ends and what is under way is answered."""
+    state, done = Load(connections), threading.Event()
     port = int(url.rpartition(":")[2])
-    thread = threading.Thread(target=made.run, args=(port, requests, check, done))
+    thread = threading.Thread(target=state.run, args=(port, requests, check, done))
     thread.start()
     try:
-        yield made
+        yield state
     finally:
         done.set()
         thread.join()

@@ -1,4 +1,4 @@
-"""A trained model, and rows for it."""
+"""A trained model, the settings that serve it, and rows for it."""
 
 from pathlib import Path
 
@@ -12,21 +12,22 @@ from tabserve.training import EstimatorConfig, compiler, dataset, fitting, prove
 from tabserve.training.dataset import Dataset
 
 ROW = {"sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2}
-
+"""A row of Iris."""
 
 GENTOO = {
     "island": "Biscoe", "bill_length_mm": 46.1, "bill_depth_mm": 13.2, "flipper_length_mm": 211, "body_mass_g": 4500,
     "sex": "female", "year": 2007,
 }  # fmt: skip
-
+"""A row of the penguins."""
 
 SETTINGS = Settings.model_construct(
     **{name: field.default for name, field in Settings.model_fields.items()} | {"follow_seconds": 0.01}
 )
+"""The defaults, except that the registry is polled all the time."""
 
 
 def metadata(schema: Schema, model_version: str = "20260101_000000") -> ModelMetadata:
-    """Metadata of a model of Iris, as short as it may be."""
+    """The least metadata that a release of an Iris model must have."""
     return ModelMetadata(
         model_name="iris-classifier",
         model_version=model_version,
@@ -45,7 +46,7 @@ def metadata(schema: Schema, model_version: str = "20260101_000000") -> ModelMet
 
 
 class Trained:
-    """A fitted pipeline on Iris, or another table, with what a release needs; `release` writes it as any version."""
+    """A pipeline fitted on Iris, or on another table, and what a release of it needs."""
 
     def __init__(self, trees: int = 20, seed: int = 0, table: Dataset | None = None) -> None:
         self.parts = dataset.split(table or dataset.load_iris(), 0.2, seed)
@@ -55,5 +56,6 @@ class Trained:
         self.schema: Schema = schema_inference.infer_schema(self.parts.training)
 
     def release(self, folder: Path, model_version: str = "20260101_000000") -> Release:
+        """Writes the release into the folder, under this model version."""
         about = metadata(self.schema, model_version)
         return compiler.write_release(folder, self.pipeline, self.schema, self.parts.training, about)

@@ -1,17 +1,15 @@
-"""Servers as processes and in threads."""
+"""Servers that a test starts and stops: the API as a process or in a thread, and MLflow's tracking server."""
 
-import contextlib
 import os
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 import uvicorn
 
 from tabserve.cli import addresses
@@ -19,74 +17,86 @@ from tabserve.web import create_app
 from tabserve.web.context import RequestContext
 from tabserve.web.fast_path import FastPath, FastProtocol
 from tabserve.web.refusals import Reply
+from tests.support.client import served_version, shows_deployment, status
 from tests.support.models import SETTINGS
 from tests.support.project import PYTHON
 from tests.support.sources import FakeSource
-from tests.support.waiting import status, until
+from tests.support.waiting import LIMIT, until
 from tests.support.workspaces import Workspace
 
+HOST = "127.0.0.1"
 
-@contextlib.contextmanager
-def tracking_server(folder: Path) -> Iterator[str]:
-    """A real one, on a database and a folder of artifacts of its own; its address."""
-    port = addresses.free_port("127.0.0.1")
-    command = [PYTHON, "-m", "mlflow", "server", "--workers", "1", "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--backend-store-uri", f"sqlite:///{folder}/server.db", "--artifacts-destination", f"{folder}/served"]
-    environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+
+@contextmanager
+def server_process(
+    command: list[str], folder: Path, environment: Mapping[str, str], log: Path, probe: str
+) -> Iterator["subprocess.Popen[str]"]:
+    """A server as a process in this folder, once a GET of `probe` gives 200. Its output goes to `log`.
+
+    Raises:
+        AssertionError: it ended before it answered, with the end of its log.
+    """
     with (
-        (folder / "server.log").open("wb") as log,
-        subprocess.Popen(
-            command,
-            cwd=folder,
-            env=environment | {"MLFLOW_DISABLE_TELEMETRY": "true"},
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        ) as server,
+        log.open("w") as output,
+        subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=output, text=True) as server,
     ):
         try:
-            until(lambda: status(f"http://127.0.0.1:{port}/health") == 200, 60)
-            yield f"http://127.0.0.1:{port}"
+
+            def answers() -> bool:
+                assert server.poll() is None, f"the server ended with {server.returncode}: {log.read_text()[-1000:]}"
+                return status(probe) == 200
+
+            until(answers)
+            yield server
         finally:
             server.terminate()
-
-
-def noticed(url: str, number: str) -> bool:
-    """Whether a server has taken over that this version became live."""
-    moves = requests.get(f"{url}/model/info", timeout=10).json()["journal"]
-    return bool(moves) and moves[0]["to"] == number
+            try:
+                server.wait(LIMIT)
+            except subprocess.TimeoutExpired:
+                server.kill()
+                raise
 
 
 @contextmanager
 def serving(workspace: Workspace, **environment: str) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
-    """The API on a free port; its address and process. What it logs goes to `api.log` in the workspace."""
-    port = addresses.free_port("127.0.0.1")
-    url = f"http://127.0.0.1:{port}"
-    quick = {"TABSERVE_FOLLOW_SECONDS": "0.2", "TABSERVE_PORT": str(port)}
-    with (
-        (workspace.folder / "api.log").open("w") as log,
-        subprocess.Popen(
-            workspace.command("api.py"),
-            cwd=workspace.folder,
-            env=workspace.environment | quick | environment,
-            stdout=log,
-            stderr=log,
-            text=True,
-        ) as process,
-    ):
-        try:
-            until(lambda: status(f"{url}/livez") == 200)
-            yield url, process
-        finally:
-            process.terminate()
+    """The API on a free port: its address and process. It polls the registry often, and logs to `api.log`."""
+    port = addresses.free_port(HOST)
+    url = f"http://{HOST}:{port}"
+    often = {"TABSERVE_FOLLOW_SECONDS": "0.2", "TABSERVE_PORT": str(port)}
+    everything = workspace.environment | often | environment
+    command, log = workspace.command("api.py"), workspace.folder / "api.log"
+    with server_process(command, workspace.folder, everything, log, f"{url}/livez") as server:
+        yield url, server
 
 
-def version(url: str) -> Any:
-    return requests.get(f"{url}/health", timeout=10).json()["model_version"]
+@contextmanager
+def mlflow_process(command: str, folder: Path, *options: str) -> Iterator[str]:
+    """`mlflow server` or `mlflow ui` with one worker, on a free port: its address."""
+    port = addresses.free_port(HOST)
+    url = f"http://{HOST}:{port}"
+    arguments = ["--workers", "1", "--host", HOST, "--port", str(port), *options]
+    # neither our store nor the measuring of coverage is for it
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name != "MLFLOW_TRACKING_URI" and not name.startswith("COVERAGE_")
+    }
+    environment |= {"MLFLOW_ALLOW_FILE_STORE": "true", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    line, log = [PYTHON, "-m", "mlflow", command, *arguments], folder / f"{command}.log"
+    with server_process(line, folder, environment, log, f"{url}/health"):
+        yield url
+
+
+@contextmanager
+def tracking_server(folder: Path) -> Iterator[str]:
+    """MLflow's tracking server on a database and a folder of artifacts of its own: its address."""
+    stores = ["--backend-store-uri", f"sqlite:///{folder}/server.db", "--artifacts-destination", f"{folder}/served"]
+    with mlflow_process("server", folder, *stores) as url:
+        yield url
 
 
 class Server:
-    """A server with the fast path, in a thread, on a port of its own.
+    """The API with its fast path, in a thread, on a free port.
 
     Attributes:
         fast_bodies: the bodies that took the fast path.
@@ -102,8 +112,8 @@ class Server:
             return respond(fast_path, context, body)
 
         monkeypatch.setattr(FastPath, "respond", observed)
-        self.port = addresses.free_port("127.0.0.1")
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.port = addresses.free_port(HOST)
+        self.url = f"http://{HOST}:{self.port}"
         config = uvicorn.Config(
             self.app, port=self.port, http=FastProtocol, loop="uvloop", log_config=None, server_header=False, **options
         )
@@ -111,7 +121,7 @@ class Server:
 
     @contextmanager
     def running(self, ready: int = 200) -> Iterator["Server"]:
-        """Runs until the block ends. The block begins when /readyz has the status `ready`."""
+        """Serves until the block ends. The block begins when /readyz has the status `ready`."""
         thread = threading.Thread(target=self.server.run)
         thread.start()
         try:
@@ -119,10 +129,15 @@ class Server:
             yield self
         finally:
             self.server.should_exit = True
-            thread.join(10)
+            thread.join(LIMIT)
+            assert not thread.is_alive()
 
     def send(self, request: bytes) -> bytes:
         """All that comes back for these bytes until the server closes the connection."""
-        with closing(socket.create_connection(("127.0.0.1", self.port), timeout=10)) as connection:
+        with closing(socket.create_connection((HOST, self.port), timeout=LIMIT)) as connection:
             connection.sendall(request)
             return connection.makefile("rb").read()
+
+
+# the names of before
+version, noticed = served_version, shows_deployment

@@ -1,4 +1,4 @@
-"""A registry in memory."""
+"""A registry in memory, and a service that takes its models from there."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,16 @@ from tabserve.serving.service import Service
 
 
 class FakeSource:
-    """A registry in memory. `live` is what it says is champion; `fail` is raised instead, by the call it stands for."""
+    """A registry in memory, with as many as two versions.
+
+    Attributes:
+        live: the champion's release; None: nothing has been trained.
+        candidate: the challenger's release; None: no version is marked.
+        fail_champion, fail_candidate, fail_fetch: what the call of that name raises instead of answering.
+        cached_releases: what was served before, the newest first.
+        fetched: how often a release was fetched.
+        on_fetch: is called at each fetch, in the thread that fetches.
+    """
 
     def __init__(self, live: Release | None = None) -> None:
         self.live = live
@@ -55,13 +64,19 @@ class FakeSource:
         self.on_fetch()
         if self.fail_fetch:
             raise self.fail_fetch
-        return next(one for one in (self.live, self.candidate) if one and one.checksum == version.checksum)
+        releases = [release for release in (self.live, self.candidate) if release]
+        return next(release for release in releases if release.checksum == version.checksum)
 
 
-def make(source: FakeSource, *observers: Observer, pause: float = 0.01) -> tuple[Service, Metrics]:
+def service_of(source: FakeSource, *observers: Observer, pause: float = 0.01) -> tuple[Service, Metrics]:
+    """A service that polls this source every `pause` seconds once it is started, and the metrics that it keeps."""
     metrics = Metrics()
     return Service(source, metrics, observers, pause), metrics
 
 
 def reloads(metrics: Metrics, result: str) -> float:
+    """How many reloads ended with this result."""
     return metrics.registry.get_sample_value("model_reloads_total", {"result": result}) or 0
+
+
+make = service_of  # the name of before

@@ -1,25 +1,26 @@
-"""A folder in which the project's scripts run as processes."""
+"""A folder in which the project's commands run as processes, and what a test reads and writes there."""
 
 import contextlib
 import os
 import re
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tabserve.registry import RELEASE, Registry, journal, open_registry
 from tabserve.registry.reader import CHECKSUM_TAG, VERSION_TAG
 from tabserve.settings import Settings
 from tabserve.store_uri import absolute_store
+from tests.support import training
 from tests.support.project import PYTHON, ROOT
+from tests.support.waiting import LONG_LIMIT
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
 
 class Workspace:
-    """A folder with artifacts of its own and a store, its own `mlruns` unless a `uri` names another; the project's
-    scripts are run on it as processes."""
+    """A folder for commands, with its own `artifacts` and, unless `uri` names another store, its own `mlruns`."""
 
     def __init__(self, folder: Path, uri: str | None = None, model_name: str = "iris-classifier") -> None:
         self.folder = folder
@@ -29,6 +30,7 @@ class Workspace:
 
     @property
     def environment(self) -> dict[str, str]:
+        """The environment of a command that works on this folder and store."""
         return os.environ | {
             "MLFLOW_TRACKING_URI": self.uri,
             "TABSERVE_ARTIFACTS_DIR": str(self.artifacts),
@@ -36,6 +38,7 @@ class Workspace:
         }
 
     def command(self, script: str) -> list[str]:
+        """The command line of a script, without its arguments."""
         return [PYTHON, str(ROOT / script)]
 
     def run(self, script: str, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
@@ -46,7 +49,7 @@ class Workspace:
             env=self.environment | environment,
             capture_output=True,
             text=True,
-            timeout=240,
+            timeout=LONG_LIMIT,
             check=False,
         )
 
@@ -62,15 +65,15 @@ class Workspace:
         )
 
     def train(self, *options: str) -> str:
-        """Trains and gives back the model version."""
-        done = self.run("train_model.py", *options)
-        assert done.returncode == 0, done.stderr
-        version = re.search(r"^(\d{8}_\d{6}), version", done.stdout, re.MULTILINE)
-        assert version, done.stdout
+        """Trains and returns the model version. It starts no new interpreter, to be fast: `run` tests the command."""
+        ended = training.train(self.folder, self.environment, options)
+        assert ended.status == 0, ended.err
+        version = re.search(r"^(\d{8}_\d{6}), version", ended.out, re.MULTILINE)
+        assert version, ended.out
         return version[1]
 
     def versions(self) -> list[str]:
-        """The model versions whose artifacts are there."""
+        """The model versions in `artifacts`, the oldest first."""
         return sorted(path.name for path in self.artifacts.iterdir() if not path.name.startswith("."))
 
     def store(self) -> Registry:
@@ -84,15 +87,18 @@ class Workspace:
 
 
 def prepare(workspace: Workspace) -> None:
-    """Makes the experiment and the registered model, as a first training would."""
+    """Creates the experiment and the registered model, as a first training does."""
     client = workspace.store().connect()
     client.create_experiment(workspace.model_name)
     client.create_registered_model(workspace.model_name)
 
 
 def register(workspace: Workspace, model_version: str, checksum: str) -> str:
-    """Registers what is in `artifacts/<model_version>/`, with a run that holds it too, as a training would; its number
-    in the registry."""
+    """Registers the folder `artifacts/<model_version>/` as a training does, with a run that holds a copy of it.
+
+    Returns:
+        The registry version.
+    """
     client = workspace.store().connect()
     experiment = client.get_experiment_by_name("iris-classifier")
     assert experiment
@@ -113,11 +119,24 @@ def make_live(workspace: Workspace, number: str) -> None:
     store.connect().set_registered_model_alias(store.model_name, store.alias, number)
 
 
-STEPS = 9
-"""Lines that a training prints while it works."""
-
-
 def runs(workspace: Workspace) -> "list[Run]":
+    """The runs of the experiment in MLflow, of searches too."""
     client = workspace.store().connect()
     experiment = client.get_experiment_by_name("iris-classifier")
     return list(client.search_runs([experiment.experiment_id])) if experiment else []
+
+
+def registry_state(workspace: Workspace) -> dict[str, Any]:
+    """What MLflow's pages and `promote_model.py` show of the registry. Every listed version is fetched and verified."""
+    store = workspace.store()
+    client = store.connect()
+    listed = client.search_model_versions("name = 'iris-classifier'")
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    return {
+        "listed": sorted(int(version.version) for version in listed),
+        "versions": [store.fetch(entry.version).model_version for entry in store.versions()],
+        "champion": [store.champion().registry_version, store.champion().model_version],
+        "journal": [[entry.number, entry.origin, entry.to] for entry in store.journal()],
+        "runs": sorted([run.info.run_name, run.info.status] for run in client.search_runs(experiments)),
+        "models": len(client.search_logged_models(experiments)),
+    }
