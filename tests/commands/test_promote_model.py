@@ -282,7 +282,7 @@ def test_challenger_that_becomes_live_is_no_challenger_any_more(three: Workspace
         (["--registry"], 2, "argument --registry: give it with --prune"),
         (["--rollback", "--url", "x"], 2, "argument --url: give it with --compare"),
         (["--model-name", "other"], 1, "No model has been trained yet"),
-        (["--tracking-uri", "nonsense://host"], 1, "MLflow knows no store 'nonsense:'"),
+        (["--tracking-uri", "nonsense://host"], 1, "MLflow has no store 'nonsense:'"),
     ],
 )
 def test_wrong_command_line_is_refused_in_one_line(
