@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 try:
-    from tabserve.cli.train import StepProgress, next_step, run, uncollected
+    from tabserve.cli.garbage import uncollected
+    from tabserve.cli.train import StepProgress, next_step, run
     from tabserve.cli.train_options import TrainOptions
     from tabserve.cli.train_promotion import promote
     from tabserve.settings import Settings

@@ -30,6 +30,29 @@ NO_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 @dataclass(frozen=True)
+class PipelineOptions:
+    """The options of the pipeline.
+
+    Attributes:
+        host, port: where to serve; None for the settings.
+        data, target: the table to train on, and its target column; None for Iris.
+        drop, id, categorical: columns of the table, as the training has them.
+        exit: stop after the tests.
+        check: check the project instead.
+    """
+
+    host: str | None
+    port: int | None
+    data: Path | None
+    target: str | None
+    drop: list[str]
+    id: list[str]
+    categorical: list[str]
+    exit: bool
+    check: bool = False
+
+
+@dataclass(frozen=True)
 class Steps:
     """The commands that the pipeline runs."""
 
@@ -52,9 +75,7 @@ def main(argv: Sequence[str] | None = None, *, root: Path, program: str) -> int:
     return exit_status(program, lambda: run(options, INSTALLED, root))
 
 
-def parse(
-    argv: Sequence[str] | None, program: str, description: str, *, with_check: bool = False
-) -> argparse.Namespace:
+def parse(argv: Sequence[str] | None, program: str, description: str, *, with_check: bool = False) -> PipelineOptions:
     """The options of the pipeline; `with_check` adds --check."""
     parser = argparse.ArgumentParser(
         prog=program,
@@ -78,7 +99,7 @@ def parse(
     mode.add_argument("--exit", action="store_true", help="stop after the tests; status 0 only if all passed")
     if with_check:
         mode.add_argument("--check", action="store_true", help="check the project itself: lint, types, imports, tests")
-    options = parser.parse_args(argv)
+    options = PipelineOptions(**vars(parser.parse_args(argv)))
     if (options.data is None) != (options.target is None):
         parser.error("--data and --target go together")
     return options
@@ -101,7 +122,7 @@ def exit_status(program: str, work: Callable[[], None]) -> int:
     return 0
 
 
-def run(options: argparse.Namespace, steps: Steps, root: Path) -> None:
+def run(options: PipelineOptions, steps: Steps, root: Path) -> None:
     """Trains, serves and tests in `root`; then returns with `--exit`, or serves until it is interrupted.
 
     Raises:
@@ -120,12 +141,12 @@ def run(options: argparse.Namespace, steps: Steps, root: Path) -> None:
         raise StepError(f"serve: {problem}")
     port = port or addresses.free_port(host)
 
-    table = []
-    if options.data:
+    table: list[str] = []
+    if options.data and options.target:
         os.environ["TABSERVE_MODEL_NAME"] = settings.model_name  # for the server, too
         table = ["--data", str(options.data.absolute()), "--target", options.target]
-    for name in ("drop", "id", "categorical"):
-        table += [f"--{name}", *getattr(options, name)] if getattr(options, name) else []
+    for name, columns in (("drop", options.drop), ("id", options.id), ("categorical", options.categorical)):
+        table += [f"--{name}", *columns] if columns else []
     run_step("train", steps.train, *table, folder=root)
 
     started = time.perf_counter()

@@ -4,11 +4,13 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tabserve import __version__
 from tabserve.cli import addresses
+from tabserve.cli.garbage import uncollected
 from tabserve.errors import SettingsError
 from tabserve.log import configure
 from tabserve.settings import Settings
@@ -17,6 +19,14 @@ if TYPE_CHECKING:
     from tabserve.web import Application
 
 log = logging.getLogger("tabserve.cli.serve")
+
+
+@dataclass(frozen=True)
+class ServeOptions:
+    """Where to listen; None for the settings."""
+
+    host: str | None
+    port: int | None
 
 
 def main(argv: Sequence[str] | None = None, *, root: Path, program: str) -> int:
@@ -32,15 +42,16 @@ def main(argv: Sequence[str] | None = None, *, root: Path, program: str) -> int:
     if problem := addresses.listen_problem(host, port):
         print(f"{program}: {problem}", file=sys.stderr)
         return 1
-    from tabserve.web import serve
+    with uncollected():
+        from tabserve.web import serve
 
-    app = application(settings)
+        app = application(settings)
     with addresses.listening_socket(host, port) as listener:
         serve(app, listener, settings.shutdown_seconds)
     return 0
 
 
-def parse(argv: Sequence[str] | None, program: str) -> argparse.Namespace:
+def parse(argv: Sequence[str] | None, program: str) -> ServeOptions:
     parser = argparse.ArgumentParser(
         prog=program,
         description="Serve the live model over HTTP.",
@@ -52,7 +63,7 @@ def parse(argv: Sequence[str] | None, program: str) -> argparse.Namespace:
         "--port", type=int, help="port to listen on; 0 for any free port (default: the setting TABSERVE_PORT, 8000)"
     )
     parser.add_argument("--version", action="version", version=f"tabserve {__version__}")
-    return parser.parse_args(argv)
+    return ServeOptions(**vars(parser.parse_args(argv)))
 
 
 def load_application(root: Path, program: str) -> "Application":
