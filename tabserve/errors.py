@@ -1,7 +1,7 @@
 """What can go wrong, in words of the domain.
 
 A message is written for the person who reads it: what is wrong, and what to do. Nothing here knows HTTP:
-`tabserve.web.app` alone turns these errors into status codes, and the commands print them as one line on stderr.
+`tabserve.web.refusals` alone turns these errors into status codes, and the commands print them as one line on stderr.
 """
 
 

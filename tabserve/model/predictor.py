@@ -75,7 +75,8 @@ def _engine() -> Any:
 
 
 class Predictor:
-    """Computes what the release's scikit-learn model would, to the last bit. Thread-safe."""
+    """Computes what the release's scikit-learn model would: averaged trees to the last bit, a softmax within
+    `TOLERANCE`. Thread-safe."""
 
     def __init__(self, release: Release) -> None:
         """Reads the model and checks it on its golden rows.

@@ -1,4 +1,4 @@
-"""What is served, and how the service is.
+"""What is served, to which callers, and how healthy the service is.
 
 A `State` never changes; another one replaces it in one step. A reader that takes one reference sees no mixture of two.
 """
@@ -60,7 +60,7 @@ class Challenger:
 
 @dataclass(frozen=True)
 class State:
-    """What is served, and how the service is.
+    """What is served, to which callers, and how healthy the service is.
 
     Attributes:
         status: `healthy`: the registry's champion is served. `degraded`: a model is served, but it isn't the registry's

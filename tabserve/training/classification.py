@@ -30,7 +30,7 @@ from tabserve.errors import DataError
 from tabserve.model import ClassFacts, Classification, Estimate, Matrix, ModelMetadata
 from tabserve.model.compiled import Link
 from tabserve.model.task import listed
-from tabserve.training.columns import as_text, is_measured
+from tabserve.training.columns import as_text, has_fractions
 from tabserve.training.dataset import Dataset, RowNumbers
 from tabserve.training.estimators import EstimatorType
 from tabserve.training.estimators.boosting import BOOSTING
@@ -78,7 +78,7 @@ def target_checks(target: pd.Series, rows_needed: int) -> Iterator[pandera.Check
         only = f"only {counts.index[0]!r}" if len(counts) else "none"
         message = f"the target {name!r} needs at least two classes, and has {only}"
         yield pandera.Check(lambda values: values.nunique() >= 2, error=message)
-    elif len(counts) > MAX_CLASSES or (len(counts) > MAX_NUMERIC_CLASSES and is_measured(target)):
+    elif len(counts) > MAX_CLASSES or (len(counts) > MAX_NUMERIC_CLASSES and has_fractions(target)):
         message = f"the target {name!r} has {len(counts)} different values: are these classes, and not a quantity?"
         yield pandera.Check(lambda values: values.nunique() <= MAX_NUMERIC_CLASSES, error=message)
     else:

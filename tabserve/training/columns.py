@@ -13,7 +13,8 @@ NUMERIC_SHARE = 0.5
 """A column of texts counts as numeric if at least this share of them are numbers."""
 
 FEW, MAX_DISTINCT_SHARE = 20, 0.5
-"""A column of texts counts as free text if more than this share of its rows, and more than a few, differ."""
+"""A column of texts counts as free text if it has more than `FEW` distinct texts, and more than this share of its
+rows."""
 
 
 def as_text(column: pd.Series) -> pd.Series:
@@ -61,8 +62,8 @@ def share_of_numbers(texts: pd.Series) -> float:
     return float(pd.to_numeric(texts, errors="coerce").notna().mean())
 
 
-def is_measured(texts: pd.Series) -> bool:
-    """Whether the texts are numbers, and not all whole."""
+def has_fractions(texts: pd.Series) -> bool:
+    """Whether all texts are numbers, and at least one is not whole."""
     numbers = pd.to_numeric(texts, errors="coerce")
     return bool(numbers.notna().all() and (numbers != numbers.round()).any())
 

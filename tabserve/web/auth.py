@@ -4,4 +4,7 @@ from tabserve.web.context import RequestContext
 
 
 def authenticate(context: RequestContext) -> None:
-    """Decides whether the caller may call. To refuse, raise an exception that `tabserve.web.refusals` translates."""
+    """Returns if the caller may call, else raises `HTTPException(401)` or `HTTPException(403)`.
+
+    `Pipeline.admit` calls it for every request of every transport, before the body is read where that is possible.
+    """

@@ -4,5 +4,7 @@ from tabserve.web.context import RequestContext
 
 
 def limit(context: RequestContext) -> None:
-    """Decides whether the caller may call now. To refuse, raise an exception that `tabserve.web.refusals`
-    translates."""
+    """Returns if the caller may call now, else raises `HTTPException(429)`.
+
+    `Pipeline.admit` calls it after `authenticate`.
+    """

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from starlette.exceptions import HTTPException
+
 from tabserve.errors import InvalidInputError, TabserveError
 from tabserve.inference import predict, predict_batch
 from tabserve.model import Predictor, Schema
@@ -72,7 +74,7 @@ class Pipeline:
         try:
             authenticate(context)
             limit(context)
-        except TabserveError as error:
+        except (HTTPException, TabserveError) as error:
             return refusal(error, context)
         return None
 

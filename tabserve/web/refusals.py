@@ -1,4 +1,8 @@
-"""From an exception to the reply that refuses a request. The only place that knows status codes of errors."""
+"""From an exception to the reply that refuses a request: the only place where an error of the domain gets a status
+code.
+
+`tabserve.web.body` and `tabserve.web.protocol` refuse what never gets as far as a decoder, with 400, 413, 415 and 431.
+"""
 
 import logging
 from typing import NamedTuple

@@ -7,8 +7,8 @@ from typing import Any, NoReturn
 
 import pytest
 from pydantic import TypeAdapter
+from starlette.exceptions import HTTPException
 
-from tabserve.errors import TabserveError
 from tabserve.inference import BatchPrediction, Prediction, Record, predict
 from tabserve.model import Predictor, Release
 from tabserve.monitoring import Metrics
@@ -206,14 +206,14 @@ def test_refused_caller_gets_a_reply(pipeline: Pipeline, monkeypatch: pytest.Mon
     """An exception of the authentication or of the limits becomes the reply to the caller."""
 
     def refuse(_: RequestContext) -> NoReturn:
-        raise TabserveError("not you")
+        raise HTTPException(401, "not you")
 
     assert pipeline.admit(context()) is None
     monkeypatch.setattr(pipeline_module, step, refuse)
     request = context()
     reply = pipeline.admit(request)
     assert reply is not None
-    assert reply.status == 503
+    assert reply.status == 401
     assert content(reply) == {"detail": "not you", "request_id": request.request_id}
 
 
@@ -223,13 +223,13 @@ def test_refused_caller_is_not_predicted_on_the_fast_path(
     """The fast path asks for admission first: the body of a refused caller isn't decoded."""
 
     def refuse(_: RequestContext) -> NoReturn:
-        raise TabserveError("not you")
+        raise HTTPException(401, "not you")
 
     monkeypatch.setattr(pipeline_module, "authenticate", refuse)
     calls = Calls(monkeypatch, ONE_ROW)
     monkeypatch.setattr("tabserve.web.fast_path.ONE_ROW", calls.operation)
     reply = FastPath(pipeline, SETTINGS.max_body_bytes).respond(context(), BODY)
-    assert (reply.status, calls.decoded, recorder.records) == (503, 0, [])
+    assert (reply.status, calls.decoded, recorder.records) == (401, 0, [])
 
 
 # -- observers and the challenger
