@@ -150,7 +150,7 @@ def test_start_without_a_readable_champion_serves_the_last_one(workspace: Worksp
 
 @pytest.mark.parametrize("stop_signal", [signal.SIGTERM, signal.SIGINT])
 def test_stop_answers_the_request_in_flight(workspace: Workspace, stop_signal: signal.Signals) -> None:
-    """A request of which half the body has arrived when the signal comes is answered, and the exit status is 0."""
+    """A request that has sent half its body when the signal comes is answered, and the exit status is 0."""
     with serving(workspace) as (url, process):
         until(lambda: status(f"{url}/readyz") == 200)
         body = b'{"sepal_length":5.1,"sepal_width":3.5,"petal_length":1.4,"petal_width":0.2}'

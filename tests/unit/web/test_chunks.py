@@ -104,7 +104,7 @@ def test_batch_over_the_row_limit_is_refused(requests: JsonRequests, form: Form)
 @settings(max_examples=300, deadline=None)
 @given(data=st.data())
 def test_chunks_accept_nothing_that_the_whole_refuses(requests: JsonRequests, data: st.DataObject) -> None:
-    """Whatever bytes of a good body are replaced, if it is accepted in chunks, it is also accepted as a whole and gives
+    """If a good body in which some bytes are replaced is accepted in chunks, it is also accepted as a whole, and gives
     the same rows."""
     form = data.draw(st.sampled_from([by_columns, by_records]))
     body = bytearray(form(random_rows(data.draw(st.sampled_from([1, 2, 700])))))

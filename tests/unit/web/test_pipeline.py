@@ -305,7 +305,7 @@ def test_champion_that_fails_is_not_replaced(challenged: Service, release: Relea
 
 
 def test_batches_are_predicted_by_the_champion(challenged: Service, release: Release) -> None:
-    """A batch gets the champion's predictions, whoever the caller is."""
+    """A batch gets the champion's predictions, even for a caller whose single rows the challenger predicts."""
     pipeline = Pipeline(challenged, Metrics(), SETTINGS)
     reply = pipeline.respond(JSON_BATCH, context((b"x-caller-key", b"someone")), BATCH)
     assert content(reply)["model_version"] == release.model_version
