@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tabserve.errors import InvalidInputError
 from tabserve.model import Classification, Schema
 from tabserve.web.codecs import JsonRequests, TooManyRowsError, chunks
-from tests.support.bodies import PUT
+from tests.support.bodies import SPLICES
 from tests.support.models import Trained
 
 MAX_ROWS = 5000
@@ -110,7 +110,7 @@ def test_chunks_accept_nothing_that_the_whole_refuses(requests: JsonRequests, da
     body = bytearray(form(random_rows(data.draw(st.sampled_from([1, 2, 700])))))
     for _ in range(data.draw(st.integers(1, 3))):
         start = data.draw(st.integers(0, len(body)))
-        length, replacement = data.draw(st.integers(0, 3)), data.draw(st.sampled_from(PUT))
+        length, replacement = data.draw(st.integers(0, 3)), data.draw(st.sampled_from(SPLICES))
         body[start : start + length] = replacement
     from_chunks = requests._decode_in_chunks(bytes(body))
     if from_chunks is not None:
