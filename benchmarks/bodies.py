@@ -1,4 +1,4 @@
-"""The requests that are sent: random rows over the ranges of Iris, so that hardly any row occurs twice."""
+"""The requests that are sent: random rows over the ranges of Iris, which rarely repeat."""
 
 import json
 

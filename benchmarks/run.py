@@ -4,8 +4,8 @@
     python -m benchmarks.run            twenty minutes, with the peers, whose environments take 4 GB
 
 The server has one core and the load the other. The servers take turns over several cycles, and the result is a ratio
-within one run: absolute numbers change with the machine and the hour, ratios hardly do. The model has 100 trees on
-Iris, and the rows are random, so that hardly any row occurs twice.
+within one run: absolute numbers change with the machine and the hour, ratios change little. The model has 100 trees on
+Iris, and the rows are random and rarely repeat.
 """
 
 import argparse

@@ -108,7 +108,7 @@ def report_servers(workspace: Path, seconds: float, cycles: int) -> tuple[str, d
     all_peers = _peers_table(contests)
     summary = table(
         "The best peer",
-        "How many times the throughput of the fastest peer this project has, by number of connections.",
+        "This project's throughput divided by that of the fastest peer, by number of connections.",
         ["connections", "as documented", "", "with the same compiled engine", ""],
         [
             [str(count), *(cell for engine in ENGINES for cell in _compared(fastest[engine][i], count))]

@@ -7,18 +7,18 @@ import socket
 from collections.abc import Iterator
 
 import pytest
-import requests
 
 from benchmarks.load import HOST, Connection, request
 from tabserve.cli import addresses
 from tabserve.model import Release
 from tabserve.registry import RELEASE
-from tests.support.bodies import BATCH, ROUTE, SHORT_WAY
+from tests.support.bodies import BATCH, FAST, ROUTE
+from tests.support.client import get, health, served_version, shows_deployment, status
 from tests.support.load import load
 from tests.support.models import ROW, Trained
-from tests.support.servers import Server, noticed, serving, version
+from tests.support.servers import Server, serving
 from tests.support.sources import FakeSource
-from tests.support.waiting import status, until
+from tests.support.waiting import LIMIT, patient, until
 from tests.support.workspaces import Workspace, register
 
 LARGE_BATCH = request("/predict/batch", json.dumps({"columns": dict.fromkeys(ROW, [1.0] * 100_000)}).encode())
@@ -43,16 +43,16 @@ def test_stop_under_load_loses_no_request(workspace: Workspace) -> None:
     never finish don't delay the end, and the exit status is 0."""
     with serving(workspace, TABSERVE_SHUTDOWN_SECONDS="3") as (url, process):
         until(lambda: status(f"{url}/readyz") == 200)
-        half_a_head, half_a_body = SHORT_WAY[:40], SHORT_WAY[:-20]
+        half_a_head, half_a_body = FAST[:40], FAST[:-20]
         with stuck_clients(url, half_a_head, half_a_body, ROUTE[:-20], LARGE_BATCH):
             # the large batch is the last of them, so when it is counted, the server has read what all of them sent
             counted = {"/predict/batch": {"200": 1}}
-            until(lambda: counted.items() <= requests.get(f"{url}/metrics", timeout=10).json()["requests"].items())
-            with load(url, 32, [*[SHORT_WAY] * 20, *[ROUTE] * 10, BATCH]) as running:
+            until(lambda: counted.items() <= get(f"{url}/metrics").json()["requests"].items())
+            with load(url, 32, [*[FAST] * 20, *[ROUTE] * 10, BATCH]) as running:
                 until(lambda: running.answered > 2000)
                 assert running.open == 32
                 process.terminate()
-                assert process.wait(10) == 0
+                assert process.wait(patient(30)) == 0
                 until(lambda: running.open == 0)
             assert running.lost == []
 
@@ -64,11 +64,11 @@ def test_request_that_arrives_during_a_stop_is_answered(release: Release, monkey
     with Server(FakeSource(release), monkeypatch).running() as server:
         new, used_fast, used_route, idle, half_a_head = (Connection(server.port) for _ in range(5))
         for connection in (used_fast, used_route, idle):
-            assert b"connection: close" not in connection.exchange(SHORT_WAY)
-        half_a_head.socket.sendall(SHORT_WAY[:40])
+            assert b"connection: close" not in connection.exchange(FAST)
+        half_a_head.socket.sendall(FAST[:40])
         server.server.should_exit = True
         until(lambda: status(server.url) == 0)  # the server has closed its listening socket
-        for connection, request_bytes in ((new, SHORT_WAY), (used_fast, SHORT_WAY), (used_route, ROUTE)):
+        for connection, request_bytes in ((new, FAST), (used_fast, FAST), (used_route, ROUTE)):
             assert b"connection: close\r\n" in connection.exchange(request_bytes)
             assert connection.socket.recv(1) == b""
         assert idle.socket.recv(1) == half_a_head.socket.recv(1) == b""
@@ -93,18 +93,18 @@ def test_server_serves_the_champion_after_a_kill_under_load(
         """Starts a server, which serves the version `served`, moves the alias, and kills the server: at once, or when
         it serves the version `swapped_to`."""
         with serving(workspace) as (url, process):
-            until(lambda: version(url) == served)
-            with load(url, 32, [SHORT_WAY, ROUTE]) as running:
+            until(lambda: served_version(url) == served)
+            with load(url, 32, [FAST, ROUTE]) as running:
                 until(lambda: running.answered > 500)
                 client.set_registered_model_alias("iris-classifier", "champion", registry_version)
                 if swapped_to:
-                    until(lambda: version(url) == swapped_to)
+                    until(lambda: served_version(url) == swapped_to)
                 process.kill()
-                assert process.wait() == -signal.SIGKILL
+                assert process.wait(LIMIT) == -signal.SIGKILL
 
     kill_during_swap(old, "2", swapped_to=None)
     kill_during_swap(new, "1", swapped_to=old)
     with serving(workspace) as (url, _):
-        until(lambda: version(url) == old)
-        assert requests.get(f"{url}/health", timeout=10).json()["status"] == "healthy"
-        until(lambda: noticed(url, "1"))
+        until(lambda: served_version(url) == old)
+        assert health(url)["status"] == "healthy"
+        until(lambda: shows_deployment(url, "1"))

@@ -12,7 +12,7 @@ from tabserve.errors import ReleaseError
 from tabserve.model import Release, release
 from tabserve.model.release import MANIFEST, MODEL
 from tabserve.training import compiler
-from tests.support.damage import edit, flip_last_bit, made_with
+from tests.support.damage import edit_manifest, flip_last_bit, set_scikit_learn
 from tests.support.models import Trained
 
 
@@ -40,19 +40,21 @@ def test_release_is_read_back_as_written(trained: Trained, folder: Path) -> None
         lambda folder: (folder / MODEL).write_bytes((folder / MODEL).read_bytes()[:-100]),
         lambda folder: (folder / MANIFEST).write_text((folder / MANIFEST).read_text()[:-100]),
         lambda folder: (folder / MANIFEST).write_bytes(b"\x80\x04K\x01."),
-        lambda folder: edit(folder, lambda manifest: manifest.update(format=1)),
-        lambda folder: edit(folder, lambda manifest: manifest.pop("golden")),
-        lambda folder: edit(folder, lambda manifest: manifest.update(extra=1)),
-        lambda folder: edit(folder, lambda manifest: manifest.update(metadata={})),
-        lambda folder: edit(folder, lambda manifest: manifest["metadata"].update(feature_importances={"x": 1.0})),
-        lambda folder: edit(folder, lambda manifest: manifest["golden"]["rows"].pop()),
-        lambda folder: edit(folder, lambda manifest: manifest["golden"]["rows"].append([1.0])),
-        lambda folder: edit(folder, lambda manifest: manifest["golden"]["rows"].append(["1", "2", "3", "4"])),
-        lambda folder: edit(folder, lambda manifest: manifest.update(model_version="../../up")),
-        lambda folder: edit(folder, lambda manifest: manifest.update(files={"../model.safetensors": "0"})),
+        lambda folder: edit_manifest(folder, lambda manifest: manifest.update(format=1)),
+        lambda folder: edit_manifest(folder, lambda manifest: manifest.pop("golden")),
+        lambda folder: edit_manifest(folder, lambda manifest: manifest.update(extra=1)),
+        lambda folder: edit_manifest(folder, lambda manifest: manifest.update(metadata={})),
+        lambda folder: edit_manifest(
+            folder, lambda manifest: manifest["metadata"].update(feature_importances={"x": 1.0})
+        ),
+        lambda folder: edit_manifest(folder, lambda manifest: manifest["golden"]["rows"].pop()),
+        lambda folder: edit_manifest(folder, lambda manifest: manifest["golden"]["rows"].append([1.0])),
+        lambda folder: edit_manifest(folder, lambda manifest: manifest["golden"]["rows"].append(["1", "2", "3", "4"])),
+        lambda folder: edit_manifest(folder, lambda manifest: manifest.update(model_version="../../up")),
+        lambda folder: edit_manifest(folder, lambda manifest: manifest.update(files={"../model.safetensors": "0"})),
         lambda folder: (folder / "model.pkl").write_bytes(b"\x80\x04K\x01."),
         lambda folder: (folder / "code").mkdir(),
-        lambda folder: made_with(folder, None),
+        lambda folder: set_scikit_learn(folder, None),
     ],
 )
 def test_damaged_release_is_refused(folder: Path, damage: Callable[[Path], object]) -> None:
@@ -78,12 +80,12 @@ def test_release_of_another_scikit_learn_is_refused(folder: Path) -> None:
     installed = version("scikit-learn")
     major, minor, *_ = installed.split(".")
     for other_version in (f"{major}.{int(minor) + 1}.0", f"{int(major) + 1}.{minor}.0", f"{major}.{minor}0.1", major):
-        made_with(folder, other_version)
+        set_scikit_learn(folder, other_version)
         message = rf"scikit-learn {other_version}, but {installed} is installed: train again"
         with pytest.raises(ReleaseError, match=message):
             release.read(folder)
     for same_minor in (f"{major}.{minor}.99", f"{major}.{minor}.0rc1", f"{major}.{minor}"):
-        made_with(folder, same_minor)
+        set_scikit_learn(folder, same_minor)
         release.read(folder)
 
 
@@ -97,7 +99,7 @@ def test_other_release_than_the_registered_one_is_refused(folder: Path) -> None:
     """A valid release whose checksum isn't the registered one is refused."""
     checksum = release.read(folder).checksum
     assert release.read(folder, checksum).checksum == checksum
-    edit(folder, lambda manifest: manifest.update(model_version="20991231_235959"))
+    edit_manifest(folder, lambda manifest: manifest.update(model_version="20991231_235959"))
     release.read(folder)
     with pytest.raises(ReleaseError, match="altered"):
         release.read(folder, checksum)

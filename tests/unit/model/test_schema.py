@@ -6,7 +6,7 @@ from tabserve.model import Schema
 from tests.support.models import Trained
 
 
-def test_schemas_stay_equal_whatever_they_have_cached(trained: Trained) -> None:
+def test_cached_properties_do_not_change_equality(trained: Trained) -> None:
     """Two schemas with the same fields, as every retraining makes them, are equal and have the same hash, before and
     after their cached properties are computed."""
     schema, same_schema = (Schema.model_validate_json(trained.schema.model_dump_json()) for _ in range(2))

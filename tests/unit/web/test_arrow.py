@@ -137,7 +137,7 @@ def test_body_that_is_not_a_stream_is_refused(client: TestClient) -> None:
 @settings(max_examples=300, deadline=None)
 @given(data=st.data())
 def test_damaged_stream_is_refused_or_gives_finite_rows(trained: Trained, data: st.DataObject) -> None:
-    """Whatever bytes of a stream are changed, it is refused, or decoded to finite rows of the right width."""
+    """A stream in which some bytes are changed is refused, or decoded to finite rows of the right width."""
     body = bytearray(stream(table()))
     for _ in range(data.draw(st.integers(1, 4))):
         body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tabserve.errors import InvalidInputError
 from tabserve.model import Classification, Schema
 from tabserve.web.codecs import JsonRequests, TooManyRowsError, chunks
-from tests.support.bodies import PUT
+from tests.support.bodies import SPLICES
 from tests.support.models import Trained
 
 MAX_ROWS = 5000
@@ -104,13 +104,13 @@ def test_batch_over_the_row_limit_is_refused(requests: JsonRequests, form: Form)
 @settings(max_examples=300, deadline=None)
 @given(data=st.data())
 def test_chunks_accept_nothing_that_the_whole_refuses(requests: JsonRequests, data: st.DataObject) -> None:
-    """Whatever bytes of a good body are replaced, if it is accepted in chunks, it is also accepted as a whole and gives
+    """If a good body in which some bytes are replaced is accepted in chunks, it is also accepted as a whole, and gives
     the same rows."""
     form = data.draw(st.sampled_from([by_columns, by_records]))
     body = bytearray(form(random_rows(data.draw(st.sampled_from([1, 2, 700])))))
     for _ in range(data.draw(st.integers(1, 3))):
         start = data.draw(st.integers(0, len(body)))
-        length, replacement = data.draw(st.integers(0, 3)), data.draw(st.sampled_from(PUT))
+        length, replacement = data.draw(st.integers(0, 3)), data.draw(st.sampled_from(SPLICES))
         body[start : start + length] = replacement
     from_chunks = requests._decode_in_chunks(bytes(body))
     if from_chunks is not None:

@@ -20,7 +20,7 @@ from tabserve.web.fast_path import FastPath
 from tabserve.web.pipeline import JSON_BATCH, ONE_ROW, Operation, Pipeline
 from tabserve.web.refusals import RETRY_SECONDS, Reply
 from tests.support.models import ROW, SETTINGS, Trained
-from tests.support.sources import FakeSource, make
+from tests.support.sources import FakeSource, service_of
 from tests.support.waiting import until
 
 BODY = json.dumps(ROW).encode()
@@ -58,7 +58,7 @@ def recorder() -> Recorder:
 @pytest.fixture
 def pipeline(release: Release, recorder: Recorder) -> Pipeline:
     """A pipeline that serves the release, and a recorder as its observer."""
-    service, metrics = make(FakeSource(release), recorder)
+    service, metrics = service_of(FakeSource(release), recorder)
     service.poll()
     return Pipeline(service, metrics, SETTINGS)
 
@@ -168,7 +168,7 @@ def test_good_row_is_decoded_without_pydantic(pipeline: Pipeline, monkeypatch: p
 @pytest.mark.parametrize("operation", [ONE_ROW, JSON_BATCH])
 def test_without_a_model_the_refusal_says_when_to_retry(recorder: Recorder, operation: Operation) -> None:
     """Without a model the reply is a 503 that says what to do, and its `Retry-After` header says when to try again."""
-    service, metrics = make(FakeSource(), recorder)
+    service, metrics = service_of(FakeSource(), recorder)
     service.poll()
     reply = Pipeline(service, metrics, SETTINGS).respond(operation, context(), BODY)
     assert (reply.status, reply.headers) == (503, ((b"retry-after", b"%d" % RETRY_SECONDS),))
@@ -241,7 +241,7 @@ def test_failing_observer_does_not_fail_the_reply(
 ) -> None:
     """When an observer fails, the caller gets the prediction, the other observers get the record, and the failure is
     counted."""
-    service, metrics = make(FakeSource(release), FailingObserver(), recorder)
+    service, metrics = service_of(FakeSource(release), FailingObserver(), recorder)
     service.poll()
     reply = Pipeline(service, metrics, SETTINGS).respond(operation, context(), body)
     assert reply.status == 200
@@ -305,7 +305,7 @@ def test_champion_that_fails_is_not_replaced(challenged: Service, release: Relea
 
 
 def test_batches_are_predicted_by_the_champion(challenged: Service, release: Release) -> None:
-    """A batch gets the champion's predictions, whoever the caller is."""
+    """A batch gets the champion's predictions, even for a caller whose single rows the challenger predicts."""
     pipeline = Pipeline(challenged, Metrics(), SETTINGS)
     reply = pipeline.respond(JSON_BATCH, context((b"x-caller-key", b"someone")), BATCH)
     assert content(reply)["model_version"] == release.model_version
