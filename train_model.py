@@ -17,7 +17,7 @@ from pathlib import Path
 
 try:
     from tabserve.cli.garbage import uncollected
-    from tabserve.cli.train import StepProgress, next_step, run
+    from tabserve.cli.train import StepProgress, next_step, run_recipe
     from tabserve.cli.train_options import TrainOptions
     from tabserve.cli.train_promotion import promote
     from tabserve.settings import Settings
@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parent
 
 def train(options: TrainOptions, settings: Settings, progress: StepProgress) -> None:
     """The recipe. `progress` prints a line after each step."""
-    with uncollected():  # takes longer than the fit, so --help and a mistyped option don't wait for it
+    with uncollected():  # the imports take longer than the fit, so --help and a wrong option don't wait for them
         from tabserve.cli import train_steps as steps
         from tabserve.model import artifacts
         from tabserve.registry import RELEASE, open_registry
@@ -101,7 +101,7 @@ def train(options: TrainOptions, settings: Settings, progress: StepProgress) -> 
 
 
 def main(argv: Sequence[str] | None = None, *, root: Path = ROOT, program: str = "train_model.py") -> int:
-    return run(train, argv, root=root, program=program)
+    return run_recipe(train, argv, root=root, program=program)
 
 
 if __name__ == "__main__":

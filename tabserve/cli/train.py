@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None, *, root: Path, program: str) -> int:
     return status
 
 
-def run(recipe: Recipe, argv: Sequence[str] | None, *, root: Path, program: str) -> int:
+def run_recipe(recipe: Recipe, argv: Sequence[str] | None, *, root: Path, program: str) -> int:
     """Runs a recipe with the options of the command line. Returns the exit status; an error is a line on stderr."""
     options = parse(argv, root=root, program=program)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

@@ -21,7 +21,7 @@ class TrainOptions:
         root: the folder of `mlruns/`, `artifacts/` and `.env`.
         program: the name under which the command was called, for its messages.
         config: the estimator and the hyperparameters that are set.
-        search: how many sets of hyperparameters to try; None for no search.
+        search: how many sets of hyperparameters to try; 0 for no search.
         table: the file of the table; None for Iris.
         columns: the roles of its columns; None for Iris.
         test_size: the share of the rows that is held out.
@@ -39,7 +39,7 @@ class TrainOptions:
     root: Path
     program: str
     config: EstimatorConfig
-    search: int | None
+    search: int
     table: Path | None
     columns: ColumnOptions | None
     test_size: float
@@ -113,7 +113,7 @@ def _number(text: str) -> float:
 
 HYPERPARAMETER_OPTIONS: Mapping[str, tuple[Callable[[str], Any], str]] = {
     "n_estimators": (whole_number(1), "number of trees of a forest (default: 100)"),
-    "max_iter": (whole_number(1), "trees per class of gradient boosting (100), or steps of a regression (1000)"),
+    "max_iter": (whole_number(1), "trees per class of boosting (100), or steps of a logistic regression (1000)"),
     "max_depth": (whole_number(1), "largest depth of a tree (default: no limit)"),
     "min_samples_split": (whole_number(2), "rows that a node needs to be split (default: 2)"),
     "min_samples_leaf": (whole_number(1), "rows that each leaf needs (default: 1; gradient boosting 20)"),
@@ -127,7 +127,7 @@ HYPERPARAMETER_OPTIONS: Mapping[str, tuple[Callable[[str], Any], str]] = {
     ),
     "learning_rate": (positive, "weight of each tree of gradient boosting (default: 0.1)"),
     "l2_regularization": (positive, "regularization of the leaves of gradient boosting (default: none)"),
-    "C": (positive, "inverse of the regularization of a regression (default: 1)"),
+    "C": (positive, "inverse of the regularization of a logistic regression (default: 1)"),
 }  # fmt: skip
 """Hyperparameter → the type of its value, and what it is."""
 
@@ -185,7 +185,7 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
         help="weights for rare classes (default: none)",
     )  # fmt: skip
     group.add_argument(
-        "--search", type=whole_number(2, 500), metavar="N",
+        "--search", type=whole_number(2, 500), default=0, metavar="N",
         help="try N sets of hyperparameters by cross-validation, and train with the best by --metric; those on the "
         "command line stay as they are",
     )  # fmt: skip

@@ -75,7 +75,7 @@ def search(
     from tabserve.training.tuning import Search  # imports Optuna, which nothing else needs
 
     trials = Search(options.config, options.metric, options.seed, options.task)
-    for number in range(1, options.search + 1 if options.search else 1):
+    for number in range(1, options.search + 1):
         started, step = time.time(), f"trial {number} of {options.search}"
         set_by_hand = options.config.hyperparameters
         config = with_leaf_limit(trials.suggest(), len(training), training.task, set_by_hand)

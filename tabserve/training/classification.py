@@ -67,7 +67,7 @@ LEAKAGE_ROWS, LEAKAGE_FOLDS = 10_000, 3
 
 def read_target(column: pd.Series) -> pd.Series:
     """The classes, as the table writes them."""
-    return as_text(column)
+    return as_text(column).astype(object)
 
 
 def target_checks(target: pd.Series, rows_needed: int) -> Iterator[pandera.Check]:

@@ -41,7 +41,7 @@ def load_table(file: Path, columns: ColumnOptions, rows_needed: int, kind: TaskK
         raise DataError("\n".join(f"{file.name}: {problem}" for problem in problems))
     missing = {str(name): int(count) for name, count in frame.isna().sum().items() if count}
     features = frame.reset_index(drop=True)
-    target = features.pop(columns.target).astype(object)
+    target = features.pop(columns.target)
     unlabelled = len(raw) - len(labelled)
     return Dataset(file.name.split(".")[0], features, target, task.model_task(target), missing, left_out, unlabelled)
 

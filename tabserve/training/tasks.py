@@ -30,9 +30,9 @@ class Metrics:
 
     Attributes:
         names: every metric of a whole model.
-        comparable: those by which models can be compared.
-        default: the one by which they are compared, unless another is chosen.
-        lower_is_better: those of which the lower value is the better one.
+        comparable: the metrics by which models can be compared.
+        default: the metric by which models are compared, unless a person chooses another.
+        lower_is_better: the metrics whose lower value is better.
     """
 
     names: tuple[str, ...]
@@ -86,9 +86,9 @@ class TaskTraining(Protocol):
 
     Attributes:
         metrics: its metrics.
-        estimators: name of an estimator, as in an `EstimatorConfig` → what it builds.
-        estimator_step: the name of the estimator in a pipeline.
-        score_link: how the scores of an estimator that adds them up become outputs.
+        estimators: the name of an estimator in an `EstimatorConfig` → what it builds.
+        estimator_step: the name of the estimator's step in a pipeline.
+        score_link: how scores become outputs, for an estimator that computes a sum per score.
     """
 
     @property
@@ -130,13 +130,13 @@ class TaskTraining(Protocol):
         """
 
     def resample_groups(self, truth: "NDArray[Any]") -> "Sequence[RowNumbers]":
-        """Groups of rows of which a bootstrap sample takes as many as there are. `truth` is what `true_values`
-        gives."""
+        """The groups of rows within which a bootstrap draws, so that each keeps its size. `truth` is the result of
+        `true_values`."""
 
     # -- a model
 
     def scores(self, task: "Task") -> int:
-        """How many scores per row an estimator has that adds them up."""
+        """How many scores an estimator computes for a row, if it computes sums."""
 
     def outputs(self, pipeline: "Pipeline", features: "pd.DataFrame") -> "Matrix":
         """What scikit-learn computes for each row: shape (rows, outputs)."""

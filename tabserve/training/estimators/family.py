@@ -76,14 +76,14 @@ class Family(ABC):
 
     @abstractmethod
     def importances(self, estimator: Any) -> tuple[str, Matrix]:
-        """The importance of each column, as the fitted estimator itself reports it: its kind, and shares of shape
-        (n, columns), of which each row sums to 1, or to 0 if the estimator uses no column. n is 1, or one per tree."""
+        """The kind of importance that the fitted estimator reports, and the importance of each column: shape
+        (n, columns), where n is 1 or the number of trees. Each row sums to 1, or to 0 if no column is used."""
 
     @abstractmethod
     def compile(self, estimator: Any, columns: PreparedColumns, outputs: int) -> Compiled:
         """The fitted estimator as a compiled model with so many outputs.
 
-        An estimator that adds up scores may have fewer scores than outputs: one for a pair of classes. Then the scores
+        An estimator that computes sums may have fewer scores than outputs: for two classes it has one. Then the scores
         are the last outputs, and the first ones are 0.
         """
 

@@ -17,7 +17,7 @@ class LinearFamily(Family):
     extrapolates = True
 
     def describe_fit(self, estimator: Any) -> str:
-        return f"a regression in {int(estimator.n_iter_.max())} steps"
+        return f"a linear model in {int(estimator.n_iter_.max())} steps"
 
     def importances(self, estimator: Any) -> tuple[str, Matrix]:
         """The share of each column in the sum of the absolute coefficients. The columns are scaled."""
