@@ -18,7 +18,7 @@ from tests.support.load import load
 from tests.support.models import ROW, Trained
 from tests.support.servers import Server, noticed, serving, version
 from tests.support.sources import FakeSource
-from tests.support.waiting import status, until
+from tests.support.waiting import LIMIT, patient, status, until
 from tests.support.workspaces import Workspace, register
 
 LARGE_BATCH = request("/predict/batch", json.dumps({"columns": dict.fromkeys(ROW, [1.0] * 100_000)}).encode())
@@ -41,18 +41,18 @@ def stuck_clients(url: str, *beginnings: bytes) -> Iterator[None]:
 def test_stop_under_load_loses_no_request(workspace: Workspace) -> None:
     """After a SIGTERM, every request that was sent on one of 32 busy connections gets its whole reply. Clients that
     never finish don't delay the end, and the exit status is 0."""
-    with serving(workspace, TABSERVE_SHUTDOWN_SECONDS="3") as (url, process):
+    with serving(workspace, TABSERVE_SHUTDOWN_SECONDS=str(patient(5))) as (url, process):
         until(lambda: status(f"{url}/readyz") == 200)
         half_a_head, half_a_body = SHORT_WAY[:40], SHORT_WAY[:-20]
         with stuck_clients(url, half_a_head, half_a_body, ROUTE[:-20], LARGE_BATCH):
             # the large batch is the last of them, so when it is counted, the server has read what all of them sent
             counted = {"/predict/batch": {"200": 1}}
-            until(lambda: counted.items() <= requests.get(f"{url}/metrics", timeout=10).json()["requests"].items())
+            until(lambda: counted.items() <= requests.get(f"{url}/metrics", timeout=LIMIT).json()["requests"].items())
             with load(url, 32, [*[SHORT_WAY] * 20, *[ROUTE] * 10, BATCH]) as running:
                 until(lambda: running.answered > 2000)
                 assert running.open == 32
                 process.terminate()
-                assert process.wait(10) == 0
+                assert process.wait(LIMIT) == 0
                 until(lambda: running.open == 0)
             assert running.lost == []
 
@@ -60,7 +60,7 @@ def test_stop_under_load_loses_no_request(workspace: Workspace) -> None:
 def test_request_that_arrives_during_a_stop_is_answered(release: Release, monkeypatch: pytest.MonkeyPatch) -> None:
     """When a stop begins, a request that arrives soon after on an open connection is answered with `Connection: close`,
     on the fast path and on the route. New connections are refused, and a connection without a request is closed."""
-    monkeypatch.setattr("tabserve.web.protocol.GRACE", 2)
+    monkeypatch.setattr("tabserve.web.protocol.GRACE", patient(4))
     with Server(FakeSource(release), monkeypatch).running() as server:
         new, used_fast, used_route, idle, half_a_head = (Connection(server.port) for _ in range(5))
         for connection in (used_fast, used_route, idle):
@@ -106,5 +106,5 @@ def test_server_serves_the_champion_after_a_kill_under_load(
     kill_during_swap(new, "1", swapped_to=old)
     with serving(workspace) as (url, _):
         until(lambda: version(url) == old)
-        assert requests.get(f"{url}/health", timeout=10).json()["status"] == "healthy"
+        assert requests.get(f"{url}/health", timeout=LIMIT).json()["status"] == "healthy"
         until(lambda: noticed(url, "1"))

@@ -16,7 +16,7 @@ from tabserve.cli import addresses
 from tests.support.models import ROW
 from tests.support.project import PYTHON, ROOT
 from tests.support.servers import serving, version
-from tests.support.waiting import status, until
+from tests.support.waiting import LIMIT, status, until
 from tests.support.workspaces import Workspace
 
 
@@ -24,14 +24,14 @@ def test_server_without_a_model_serves_the_first_one(empty_workspace: Workspace)
     """A server that starts without a model makes no folder and says what to do. It serves the first model as soon as it
     is trained."""
     with serving(empty_workspace) as (url, _):
-        until(lambda: "python train_model.py" in requests.get(f"{url}/health", timeout=10).text)
-        response = requests.post(f"{url}/predict", json=ROW, timeout=10)
+        until(lambda: "python train_model.py" in requests.get(f"{url}/health", timeout=LIMIT).text)
+        response = requests.post(f"{url}/predict", json=ROW, timeout=LIMIT)
         assert response.status_code == 503
         assert "python train_model.py" in response.json()["detail"]
         assert [path.name for path in empty_workspace.folder.iterdir()] == ["api.log"]
         trained = empty_workspace.train("--n-estimators", "5")
         until(lambda: version(url) == trained)
-        assert requests.post(f"{url}/predict", json=ROW, timeout=10).json()["model_version"] == trained
+        assert requests.post(f"{url}/predict", json=ROW, timeout=LIMIT).json()["model_version"] == trained
 
 
 def test_server_of_a_file_store_loads_no_heavy_library(workspace: Workspace) -> None:
@@ -53,7 +53,7 @@ def test_retraining_is_served_without_a_lost_request(workspace: Workspace) -> No
     def predict_until_stopped(url: str) -> None:
         session = requests.Session()
         while not stopped.is_set():
-            response = session.post(f"{url}/predict", json=ROW, timeout=10)
+            response = session.post(f"{url}/predict", json=ROW, timeout=LIMIT)
             replies.append((response.status_code, response.json().get("model_version", "")))
 
     with serving(workspace) as (url, _):
@@ -95,7 +95,7 @@ def test_moved_folder_is_served(workspace: Workspace) -> None:
     moved.artifacts.rename(moved.folder / "away")
     with serving(moved) as (url, _):
         until(lambda: version(url) == only_version)
-        assert requests.post(f"{url}/predict", json=ROW, timeout=10).status_code == 200
+        assert requests.post(f"{url}/predict", json=ROW, timeout=LIMIT).status_code == 200
 
 
 def test_predictions_go_on_while_the_store_is_unreadable(workspace: Workspace) -> None:
@@ -106,10 +106,10 @@ def test_predictions_go_on_while_the_store_is_unreadable(workspace: Workspace) -
         meta = workspace.folder / "mlruns" / "models" / "iris-classifier" / "version-1" / "meta.yaml"
         content = meta.read_text()
         meta.write_text("name: [")
-        until(lambda: requests.get(f"{url}/health", timeout=10).json()["status"] == "degraded")
-        assert requests.post(f"{url}/predict", json=ROW, timeout=10).status_code == 200
+        until(lambda: requests.get(f"{url}/health", timeout=LIMIT).json()["status"] == "degraded")
+        assert requests.post(f"{url}/predict", json=ROW, timeout=LIMIT).status_code == 200
         meta.write_text(content)
-        until(lambda: requests.get(f"{url}/health", timeout=10).json()["status"] == "healthy")
+        until(lambda: requests.get(f"{url}/health", timeout=LIMIT).json()["status"] == "healthy")
     log = (workspace.folder / "api.log").read_text()
     assert log.count("keeping the model") < 5
 
@@ -124,12 +124,12 @@ def test_start_without_a_readable_champion_serves_the_last_one(workspace: Worksp
     meta.write_text("name: [")
     with serving(workspace) as (url, _):
         until(lambda: version(url) == old)
-        assert requests.post(f"{url}/predict", json=ROW, timeout=10).status_code == 200
-        health = requests.get(f"{url}/health", timeout=10).json()
+        assert requests.post(f"{url}/predict", json=ROW, timeout=LIMIT).status_code == 200
+        health = requests.get(f"{url}/health", timeout=LIMIT).json()
         assert health["status"] == "degraded"
         assert f"{old} is served meanwhile" in health["reason"]
         meta.write_text(content)
-        until(lambda: requests.get(f"{url}/health", timeout=10).json()["status"] == "healthy")
+        until(lambda: requests.get(f"{url}/health", timeout=LIMIT).json()["status"] == "healthy")
     new = workspace.train("--n-estimators", "5")
     models = {
         file: file.read_bytes()
@@ -142,7 +142,7 @@ def test_start_without_a_readable_champion_serves_the_last_one(workspace: Worksp
     with serving(workspace) as (url, _):
         until(lambda: version(url) == old)
         # on a slow machine the reason may first be that the registry hasn't answered
-        until(lambda: "refused" in requests.get(f"{url}/health", timeout=10).json()["reason"])
+        until(lambda: "refused" in requests.get(f"{url}/health", timeout=LIMIT).json()["reason"])
         for file, model in models.items():
             file.write_bytes(model)
         until(lambda: version(url) == new)
@@ -156,7 +156,7 @@ def test_stop_answers_the_request_in_flight(workspace: Workspace, stop_signal: s
         body = b'{"sepal_length":5.1,"sepal_width":3.5,"petal_length":1.4,"petal_width":0.2}'
         head = "POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
         host, _, port = url.removeprefix("http://").partition(":")
-        with socket.create_connection((host, int(port)), timeout=30) as connection:
+        with socket.create_connection((host, int(port)), timeout=LIMIT) as connection:
             connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body[:20])
             until(lambda: status(f"{url}/livez") == 200)  # the server has now read the first half
             process.send_signal(stop_signal)
@@ -165,7 +165,7 @@ def test_stop_answers_the_request_in_flight(workspace: Workspace, stop_signal: s
             reply = connection.makefile("rb").read()
         assert reply.startswith(b"HTTP/1.1 200")
         assert b'"label":"setosa"' in reply
-        assert process.wait(30) == 0
+        assert process.wait(LIMIT) == 0
     assert "Traceback" not in (workspace.folder / "api.log").read_text()
 
 
@@ -173,12 +173,12 @@ def test_stop_waits_a_bounded_time_for_a_stuck_client(workspace: Workspace) -> N
     """After TABSERVE_SHUTDOWN_SECONDS the server ends with status 0, even if a client hasn't finished its request."""
     with serving(workspace, TABSERVE_SHUTDOWN_SECONDS="1") as (url, process):
         host, _, port = url.removeprefix("http://").partition(":")
-        with socket.create_connection((host, int(port)), timeout=30) as connection:
+        with socket.create_connection((host, int(port)), timeout=LIMIT) as connection:
             connection.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n")
             connection.sendall(b"Content-Length: 100\r\n\r\n{")
             until(lambda: status(f"{url}/livez") == 200)
             process.terminate()
-            assert process.wait(30) == 0
+            assert process.wait(LIMIT) == 0
 
 
 def test_wrong_settings_end_the_start_with_one_line(empty_workspace: Workspace) -> None:
@@ -203,7 +203,7 @@ def test_wrong_settings_end_the_start_with_one_line(empty_workspace: Workspace) 
 def exchange(url: str, request: bytes) -> bytes:
     """All that the server sends back for these bytes until it closes the connection."""
     host, _, port = url.removeprefix("http://").partition(":")
-    with socket.create_connection((host, int(port)), timeout=30) as connection:
+    with socket.create_connection((host, int(port)), timeout=LIMIT) as connection:
         connection.sendall(request)
         return connection.makefile("rb").read()
 
@@ -231,7 +231,7 @@ def test_headers_over_the_limit_are_refused(workspace: Workspace) -> None:
                 assert reply.startswith(b"HTTP/1.1 431 "), reply[:100]
                 assert json.loads(reply.partition(b"\r\n\r\n")[2])["detail"]
         assert exchange(url, request_line + b"X: " + b"x" * 60_000 + b"\r\n\r\n").startswith(b"HTTP/1.1 200")
-        assert requests.post(f"{url}/predict", data=b" " * 300_000, timeout=10).status_code == 415
+        assert requests.post(f"{url}/predict", data=b" " * 300_000, timeout=LIMIT).status_code == 415
 
 
 def test_uvicorn_serves_the_application(workspace: Workspace) -> None:
