@@ -25,6 +25,8 @@ CHROMIUM_OPTIONS += ["--disable-background-networking", "--disable-component-upd
 PLOTS = ("calibration", "confusion_matrix", "feature_importances", "roc")
 MILLISECONDS = LIMIT * 1000
 """The limit of one step in a browser."""
+DEFAULT_MILLISECONDS = 5000
+"""Playwright's own limit."""
 
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="there is no Chromium here: /docs and MLflow's pages were not opened"
@@ -76,7 +78,7 @@ def tab(browser: Browser) -> Iterator[Tab]:
 def _limit() -> Iterator[None]:
     expect.set_options(timeout=MILLISECONDS)
     yield
-    expect.set_options(timeout=5000)
+    expect.set_options(timeout=DEFAULT_MILLISECONDS)
 
 
 # -- the API's page

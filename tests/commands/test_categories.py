@@ -29,7 +29,7 @@ from tests.support.models import GENTOO, ROW, SETTINGS, Trained
 from tests.support.project import PENGUINS
 from tests.support.servers import serving
 from tests.support.sources import FakeSource
-from tests.support.waiting import status, until
+from tests.support.waiting import LIMIT, status, until
 from tests.support.workspaces import Workspace
 
 STREAM = stream(pa.Table.from_pylist([{"island": "Dream", "sex": None, "year": 2007.0}, GENTOO]))
@@ -286,7 +286,7 @@ def test_table_becomes_a_service_with_one_command(tmp_path: Path) -> None:
         until(lambda: status(f"{url}/readyz") == status(f"{other}/readyz") == 200)
         done = workspace.run("test_api.py", "--no-server", "--url", url)
         assert done.returncode == 0, done.stdout
-        assert "sepal_length" in requests.post(f"{other}/predict", json=GENTOO, timeout=10).text
+        assert "sepal_length" in requests.post(f"{other}/predict", json=GENTOO, timeout=LIMIT).text
 
 
 def test_problems_of_a_table_are_a_line_each(tmp_path: Path) -> None:

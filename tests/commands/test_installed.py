@@ -14,7 +14,7 @@ from tabserve import __version__
 from tabserve.cli import addresses
 from tabserve.cli.main import COMMANDS
 from tests.support.project import PYTHON, ROOT
-from tests.support.waiting import status, until
+from tests.support.waiting import LIMIT, LONG_LIMIT, status, until
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def clean_environment() -> dict[str, str]:
 
 def run(folder: Path, *arguments: "str | Path") -> "subprocess.CompletedProcess[str]":
     done = subprocess.run(
-        arguments, cwd=folder, env=clean_environment(), capture_output=True, text=True, timeout=240, check=False
+        arguments, cwd=folder, env=clean_environment(), capture_output=True, text=True, timeout=LONG_LIMIT, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done
@@ -72,7 +72,7 @@ def serving(folder: Path, command: Path) -> Iterator[str]:
             yield url
         finally:
             process.terminate()
-        assert process.wait(30) == 0
+        assert process.wait(LIMIT) == 0
 
 
 def test_command_has_the_version_of_the_package(command: Path, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from tabserve.registry.client import set_default_store
 from tabserve.registry.reader import CHECKSUM_TAG, VERSION_TAG
 from tests.support.project import PYTHON, ROOT
 from tests.support.servers import noticed, serving, tracking_server, version
-from tests.support.waiting import until
+from tests.support.waiting import LIMIT, until
 from tests.support.workspaces import Workspace
 
 
@@ -141,7 +141,7 @@ def test_version_becomes_live_with_its_reason(three: Workspace, command: Command
         assert "in place of 3: passed review" in shown
         until(lambda: version(url) == three.versions()[0])
         until(lambda: noticed(url, "1"))
-        newest, before, *_ = requests.get(f"{url}/model/info", timeout=10).json()["journal"]
+        newest, before, *_ = requests.get(f"{url}/model/info", timeout=LIMIT).json()["journal"]
         assert (newest["from"], newest["why"], newest["who"]) == ("3", "passed review", journal.whoami())
         assert before["why"] == "train_model.py --promote always"
     tags = three.store().connect().get_model_version(three.model_name, "1").tags
@@ -208,7 +208,7 @@ def test_move_by_hand_is_shown_by_a_server_and_recorded_by_a_command(three: Work
         until(lambda: version(url) == three.versions()[0])
         client.set_registered_model_alias(three.model_name, "champion", "2")
         until(lambda: noticed(url, "2"))
-        (newest, *_) = requests.get(f"{url}/model/info", timeout=10).json()["journal"]
+        (newest, *_) = requests.get(f"{url}/model/info", timeout=LIMIT).json()["journal"]
         assert (newest["from"], newest["who"], newest["recorded"]) == ("3", BY_HAND, False)
         client.set_registered_model_alias(three.model_name, "challenger", "1")
         for _ in range(2):
@@ -219,7 +219,7 @@ def test_move_by_hand_is_shown_by_a_server_and_recorded_by_a_command(three: Work
             assert BY_HAND in command()[1]
         assert len(three.store().journal()) == 3
         assert command("--no-challenger")[0] == 0
-        until(lambda: requests.get(f"{url}/model/info", timeout=10).json()["journal"][0]["recorded"])
+        until(lambda: requests.get(f"{url}/model/info", timeout=LIMIT).json()["journal"][0]["recorded"])
     by_hand = three.store().journal()[3:5]
     assert [(move.alias, move.origin, move.to) for move in by_hand] == [
         ("challenger", None, "1"),
@@ -319,8 +319,8 @@ def test_candidate_answers_recorded_predictions_again(three: Workspace, command:
         )  # fmt: skip
         names = three.store().fetch(three.store().champion()).schema.feature_names
         columns = dict(zip(names, rows.T.tolist(), strict=True))
-        assert requests.post(f"{url}/predict/batch", json={"columns": columns}, timeout=10).status_code == 200
-        answered = requests.get(f"{url}/predictions/history?limit=1000", timeout=10).json()["predictions"]
+        assert requests.post(f"{url}/predict/batch", json={"columns": columns}, timeout=LIMIT).status_code == 200
+        answered = requests.get(f"{url}/predictions/history?limit=1000", timeout=LIMIT).json()["predictions"]
         shown = command("--compare", "4", "--url", url)[1]
         whole = command("--compare", "4", "--all", "--url", url)[1]
     versions = {listed.version.registry_version: listed.version for listed in three.store().versions()}
@@ -413,7 +413,7 @@ def test_prune_with_registry_removes_versions_from_mlflow(six: Workspace, comman
         assert command("--rollback")[0] == 0
         assert command("--rollback")[0] == 0
         until(lambda: version(url) == before[2])
-        assert requests.get(f"{url}/health", timeout=10).json()["status"] == "healthy"
+        assert requests.get(f"{url}/health", timeout=LIMIT).json()["status"] == "healthy"
     assert live(six) == "3"
 
 
@@ -451,11 +451,11 @@ def test_whole_life_of_a_model(anywhere: Workspace) -> None:
         promote(versions[2], "--why", "it wasn't that")
         until(lambda: version(url) == versions[2])
         promote("--challenger", versions[1])
-        until(lambda: requests.get(f"{url}/model/info", timeout=10).json()["challenger"] is not None)
+        until(lambda: requests.get(f"{url}/model/info", timeout=LIMIT).json()["challenger"] is not None)
         promote("--prune", "--keep", "1", "--registry")
         versions.append(anywhere.train("--n-estimators", "8"))
         until(lambda: version(url) == versions[3])
-        assert requests.get(f"{url}/health", timeout=10).json()["status"] == "healthy"
+        assert requests.get(f"{url}/health", timeout=LIMIT).json()["status"] == "healthy"
     left = [listed.version.model_version for listed in anywhere.store().versions()]
     assert left == [versions[3], versions[2], versions[1]]
     assert anywhere.versions() == versions[1:]

@@ -15,6 +15,7 @@ import requests
 import run_pipeline
 from tabserve.cli import addresses, environment
 from tests.support.project import PENGUINS, PYTHON, ROOT
+from tests.support.waiting import LIMIT
 from tests.support.workspaces import Workspace
 
 
@@ -55,9 +56,9 @@ def test_pipeline_serves_until_it_is_stopped(workspace: Workspace, number: signa
         for path in ("", "/docs", "/health", "/metrics", "/predictions/history", "/model/info"):
             assert f"http://localhost:{port}{path}\n" in output
         assert "mlflow ui --workers 1 --backend-store-uri file:./mlruns" in output
-        assert requests.get(f"http://localhost:{port}/health", timeout=10).json()["status"] == "healthy"
+        assert requests.get(f"http://localhost:{port}/health", timeout=LIMIT).json()["status"] == "healthy"
         process.send_signal(number)
-        assert process.wait(30) == 0
+        assert process.wait(LIMIT) == 0
     assert not children(str(workspace.folder))
 
 

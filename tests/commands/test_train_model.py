@@ -22,6 +22,7 @@ from tabserve.settings import Settings
 from tabserve.training import METRICS, dataset
 from tabserve.training.estimators import catalog
 from tests.support.project import PYTHON, ROOT
+from tests.support.signals import train_with_signal
 from tests.support.workspaces import Workspace, runs
 
 PLOTS = ("confusion_matrix", "roc", "calibration", "feature_importances")
@@ -307,16 +308,9 @@ def test_half_written_dataset_is_repaired(workspace: Workspace) -> None:
 
 def test_interrupted_training_publishes_nothing(workspace: Workspace) -> None:
     """Ctrl-C ends a training with status 130 and one line. Its run is KILLED, and nothing of it is in the artifacts."""
-    process = workspace.start("train_model.py", "--n-estimators", "10")
-    with process:
-        assert process.stdout is not None
-        for _ in range(4):
-            process.stdout.readline()
-        process.send_signal(signal.SIGINT)
-        rest = process.stdout.read()
-    assert process.returncode == 130
-    assert rest.splitlines()[-1] == "train_model.py: interrupted; nothing was published"
-    assert "Traceback" not in rest
+    done = train_with_signal(workspace, signal.SIGINT, after=4)
+    assert done.returncode == 130
+    assert done.stderr == "train_model.py: interrupted; nothing was published\n"
     assert sorted(run.info.status for run in runs(workspace)) == ["FINISHED", "KILLED"]
     assert len(workspace.versions()) == 1
 

@@ -8,10 +8,8 @@ servers have transactions, so there a training is killed after some of its steps
 """
 
 import random
-import re
 import shutil
 import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -20,8 +18,8 @@ import pytest
 from tests.support.invariants import KEPT_NAMES, check_next_training, check_readable, in_parallel
 from tests.support.nursery import Nursery
 from tests.support.operations import Point, one_per_kind
-from tests.support.project import PYTHON, ROOT
-from tests.support.waiting import LONG_LIMIT, patient
+from tests.support.signals import count_steps, train_with_signal
+from tests.support.waiting import patient
 from tests.support.workspaces import Workspace, runs
 
 
@@ -99,45 +97,6 @@ def test_kill_at_a_random_moment_keeps_the_champion(nurseries: list[Nursery], tm
     in_parallel(nurseries, range(10), kill)
 
 
-STEP = r" *\d+\.\d\d s  "
-"""How the line begins that a training prints after each step."""
-
-KILLED_AFTER_STEP = f"""
-import os, re, signal, sys
-import train_model
-
-class Output:
-    steps = int(sys.argv.pop(1))
-
-    def write(self, text):
-        sys.__stdout__.write(text)
-        self.steps -= bool(re.match({STEP!r}, text))
-        if not self.steps:
-            self.flush()
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def flush(self):
-        sys.__stdout__.flush()
-
-sys.stdout = Output()
-sys.exit(train_model.main(["--n-estimators", "5"]))
-"""
-"""A training that kills itself after so many steps, because on a busy machine a kill from outside may come late."""
-
-
-def kill_after(workspace: Workspace, steps: int) -> None:
-    done = subprocess.run(
-        [PYTHON, "-c", KILLED_AFTER_STEP, str(steps)],
-        cwd=workspace.folder,
-        env=workspace.environment | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=LONG_LIMIT,
-        check=False,
-    )
-    assert done.returncode == -signal.SIGKILL, done.stderr
-
-
 @pytest.mark.parametrize("anywhere", ["database", "server"], indirect=True)
 def test_kill_after_a_step_publishes_all_or_nothing(anywhere: Workspace) -> None:
     """On a database and on a server, a training that is killed after a step publishes nothing, and after its last step
@@ -145,19 +104,20 @@ def test_kill_after_a_step_publishes_all_or_nothing(anywhere: Workspace) -> None
     training of another machine, whose run has the name of a killed one, is left alone."""
     done = anywhere.run("train_model.py", "--n-estimators", "5")
     assert done.returncode == 0, done.stderr
-    last = len(re.findall(f"^{STEP}", done.stdout, re.MULTILINE))
+    last = count_steps(done.stdout)
     assert last > 4
     live = anywhere.store().champion().model_version
     for steps in (last, 2, last - 2, last - 1):
         published = anywhere.versions()
-        kill_after(anywhere, steps)
+        killed = train_with_signal(anywhere, signal.SIGKILL, after=steps)
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
         check_readable(anywhere, live)
         assert len(anywhere.versions()) == len(published) + (steps == last)
         live = anywhere.store().champion().model_version
-    (killed,) = [run for run in runs(anywhere) if run.info.status == "RUNNING"]
+    (running,) = [run for run in runs(anywhere) if run.info.status == "RUNNING"]
     tags = {"draft": "another"}
     client = anywhere.store().connect()
-    elsewhere = client.create_run(killed.info.experiment_id, run_name=killed.info.run_name, tags=tags)
+    elsewhere = client.create_run(running.info.experiment_id, run_name=running.info.run_name, tags=tags)
     newest = anywhere.train("--n-estimators", "5")
     assert anywhere.store().champion().model_version == newest
     states = {run.info.run_id: run.info.status for run in runs(anywhere)}

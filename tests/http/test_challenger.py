@@ -13,7 +13,7 @@ from tabserve.web.app import create_app
 from tests.support.models import ROW, SETTINGS, Trained
 from tests.support.servers import serving, version
 from tests.support.sources import FakeSource
-from tests.support.waiting import until
+from tests.support.waiting import LIMIT, until
 from tests.support.workspaces import Workspace
 
 
@@ -69,7 +69,7 @@ def test_challenger_is_marked_and_unmarked_while_a_server_runs(workspace: Worksp
         until(lambda: version(url) == old)
 
         def challenger(path: str = "/model/info") -> dict[str, Any]:
-            return requests.get(f"{url}{path}", timeout=10).json()["challenger"] or {}
+            return requests.get(f"{url}{path}", timeout=LIMIT).json()["challenger"] or {}
 
         assert challenger() == {}
         marked = workspace.run("promote_model.py", "--challenger", new)
@@ -80,18 +80,18 @@ def test_challenger_is_marked_and_unmarked_while_a_server_runs(workspace: Worksp
         for content_type in ("application/json", "application/json; charset=utf-8"):  # the fast path, and the route
             for number in range(40):
                 headers = {"X-Caller-Key": f"caller {number}", "Content-Type": content_type}
-                reply = requests.post(f"{url}/predict", json=row, headers=headers, timeout=10).json()
+                reply = requests.post(f"{url}/predict", json=row, headers=headers, timeout=LIMIT).json()
                 answers.setdefault(f"caller {number}", set()).add(reply["model_version"])
         assert all(len(versions) == 1 for versions in answers.values())
         assert set().union(*answers.values()) == {old, new}
-        assert requests.post(f"{url}/predict", json=row, timeout=10).json()["model_version"] == old
+        assert requests.post(f"{url}/predict", json=row, timeout=LIMIT).json()["model_version"] == old
         until(lambda: sum(challenger()["compared"]["rows"].values()) == 81)
         assert challenger()["model_version"] == new
         assert challenger("/metrics")["compared"] == challenger()["compared"]
-        text = requests.get(f"{url}/metrics/prometheus", timeout=10).text
+        text = requests.get(f"{url}/metrics/prometheus", timeout=LIMIT).text
         pair = f'challenger="{new}",champion="{old}"'
         assert f"model_shadow_probability_distance_count{{{pair}}} 81.0" in text
         unmarked = workspace.run("promote_model.py", "--no-challenger")
         assert unmarked.returncode == 0, unmarked.stderr
         until(lambda: challenger() == {})
-        assert requests.get(f"{url}/health", timeout=10).json()["status"] == "healthy"
+        assert requests.get(f"{url}/health", timeout=LIMIT).json()["status"] == "healthy"

@@ -23,7 +23,7 @@ from tests.support.arrow import stream
 from tests.support.models import ROW, SETTINGS
 from tests.support.servers import Server
 from tests.support.sources import FakeSource
-from tests.support.waiting import until
+from tests.support.waiting import LIMIT, patient, until
 
 OWN = {"prediction_id", "timestamp", "request_id"}
 """The keys that differ between two replies to the same body."""
@@ -66,8 +66,8 @@ def test_fast_path_and_route_give_the_same_reply(server: Server) -> None:
     bodies = [*valid, *(json.dumps(content).encode() for content in ODD), *RAW]
     headers = {"Content-Type": "application/json"}
     for body in bodies:
-        fast = requests.post(f"{server.url}/predict", data=body, headers=headers, timeout=10)
-        route = requests.post(f"{server.url}/predict?by=route", data=body, headers=headers, timeout=10)
+        fast = requests.post(f"{server.url}/predict", data=body, headers=headers, timeout=LIMIT)
+        route = requests.post(f"{server.url}/predict?by=route", data=body, headers=headers, timeout=LIMIT)
         assert fast.status_code == route.status_code == (200 if body in valid else 422), body
         assert common(fast.json()) == common(route.json()), body
         assert set(fast.headers) == set(route.headers), body
@@ -98,10 +98,10 @@ def test_unusual_requests_take_the_route(server: Server, request_bytes: bytes, s
 def test_a_request_in_two_packets_is_answered(server: Server, cut: int) -> None:
     """A request that is cut in its head or in its body is answered."""
     whole = post(BODY)
-    with closing(socket.create_connection(("127.0.0.1", server.port), timeout=10)) as connection:
+    with closing(socket.create_connection(("127.0.0.1", server.port), timeout=LIMIT)) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.sendall(whole[:cut])
-        assert requests.get(f"{server.url}/livez", timeout=10).status_code == 200  # the first packet has been read
+        assert requests.get(f"{server.url}/livez", timeout=LIMIT).status_code == 200  # the first packet has been read
         connection.sendall(whole[cut:])
         assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
 
@@ -110,7 +110,7 @@ def test_a_body_in_tiny_chunks_is_answered(server: Server) -> None:
     """A body of one-byte chunks is answered on the fast path. Too many trailers after it are refused."""
     head = post(BODY).partition(b"Content-Length")[0] + b"Transfer-Encoding: chunked\r\n\r\n"
     chunked = head + b"".join(b"1\r\n%c\r\n" % byte for byte in BODY) + b"0\r\n"
-    with closing(socket.create_connection(("127.0.0.1", server.port), timeout=10)) as connection:
+    with closing(socket.create_connection(("127.0.0.1", server.port), timeout=LIMIT)) as connection:
         connection.sendall(chunked + b"X-Request-ID: of-a-trailer\r\n\r\n")
         reply = connection.recv(65536)
         assert reply.startswith(b"HTTP/1.1 200 ")
@@ -124,7 +124,7 @@ def test_a_body_in_tiny_chunks_is_answered(server: Server) -> None:
 def test_first_of_two_content_types_counts(server: Server) -> None:
     """Of two Content-Type headers both ways take the first."""
     twice = post(BODY).replace(b"Content-Type", b"Content-Type: text/plain\r\nContent-Type")
-    with closing(socket.create_connection(("127.0.0.1", server.port), timeout=10)) as connection:
+    with closing(socket.create_connection(("127.0.0.1", server.port), timeout=LIMIT)) as connection:
         connection.sendall(twice)
         assert connection.recv(65536).startswith(b"HTTP/1.1 415 ")
 
@@ -147,24 +147,25 @@ def test_pipelined_requests_are_answered_in_order(server: Server) -> None:
 
 def test_idle_connection_is_closed_but_slow_request_is_not(release: Release, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection is closed when no request begins for a while after a reply, but not while a request has begun."""
+    keep_alive = patient(2)
     with (
-        Server(FakeSource(release), monkeypatch, timeout_keep_alive=1).running() as server,
-        closing(socket.create_connection(("127.0.0.1", server.port), timeout=10)) as slow,
-        closing(socket.create_connection(("127.0.0.1", server.port), timeout=10)) as idle,
+        Server(FakeSource(release), monkeypatch, timeout_keep_alive=keep_alive).running() as server,
+        closing(socket.create_connection(("127.0.0.1", server.port), timeout=LIMIT)) as slow,
+        closing(socket.create_connection(("127.0.0.1", server.port), timeout=LIMIT)) as idle,
     ):
         for connection in (slow, idle):
             connection.sendall(post(BODY))
             assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
         slow.sendall(post(BODY)[:20])
-        idle.settimeout(0.5)
+        idle.settimeout(keep_alive / 4)
         with pytest.raises(TimeoutError):
             idle.recv(1)  # still open
-        idle.settimeout(10)
+        idle.settimeout(LIMIT)
         idle.sendall(post(BODY))
         assert idle.recv(65536).startswith(b"HTTP/1.1 200 ")
         answered = time.monotonic()
         assert idle.recv(65536) == b""
-        assert time.monotonic() - answered > 0.9
+        assert time.monotonic() - answered > 0.9 * keep_alive
         slow.sendall(post(BODY)[20:])
         assert slow.recv(65536).startswith(b"HTTP/1.1 200 ")
         assert slow.recv(65536) == b""
@@ -175,19 +176,21 @@ def test_a_body_over_the_limit_is_refused(server: Server) -> None:
     """A body over the limit is refused, with an announced length or in chunks."""
     body = b" " * SETTINGS.max_body_bytes + BODY
     for data in (body, iter([body])):
-        reply = requests.post(f"{server.url}/predict", data, headers={"Content-Type": "application/json"}, timeout=10)
+        reply = requests.post(
+            f"{server.url}/predict", data, headers={"Content-Type": "application/json"}, timeout=LIMIT
+        )
         assert reply.status_code == 413
     assert server.fast_bodies == []
 
 
 def test_fast_path_predictions_are_recorded_and_counted(server: Server) -> None:
     """History, counters and request id are the same as on the route."""
-    reply = requests.post(f"{server.url}/predict", json=ROW, headers={"X-Request-ID": "mine"}, timeout=10)
+    reply = requests.post(f"{server.url}/predict", json=ROW, headers={"X-Request-ID": "mine"}, timeout=LIMIT)
     assert reply.headers["x-request-id"] == "mine"
     assert len(server.fast_bodies) == 1
-    (entry,) = requests.get(f"{server.url}/predictions/history", timeout=10).json()["predictions"]
+    (entry,) = requests.get(f"{server.url}/predictions/history", timeout=LIMIT).json()["predictions"]
     assert entry == reply.json() | {"inputs": ROW, "latency_ms": entry["latency_ms"]}
-    metrics = requests.get(f"{server.url}/metrics", timeout=10).json()
+    metrics = requests.get(f"{server.url}/metrics", timeout=LIMIT).json()
     assert metrics["predictions_total"] == metrics["requests"]["/predict"]["200"] == 1
     assert 0 < metrics["latency_ms"]["p50"] < 10_000
 
@@ -198,11 +201,11 @@ def test_internal_error_on_the_fast_path_is_a_500(
     """If the fast path fails, the caller gets a 500 with the request id that the log has, and nothing is counted as
     predicted."""
     monkeypatch.setattr(Prediction, "reply", lambda _: 1 // 0)
-    reply = requests.post(f"{server.url}/predict", json=ROW, timeout=10)
+    reply = requests.post(f"{server.url}/predict", json=ROW, timeout=LIMIT)
     assert (reply.status_code, reply.headers["content-type"]) == (500, "application/json")
     (logged,) = [record for record in caplog.records if record.exc_info]
     assert vars(logged)["request_id"] == reply.json()["request_id"] == reply.headers["x-request-id"]
-    metrics = requests.get(f"{server.url}/metrics", timeout=10).json()
+    metrics = requests.get(f"{server.url}/metrics", timeout=LIMIT).json()
     assert (metrics["predictions_total"], metrics["requests"]["/predict"]) == (0, {"500": 1})
 
 
@@ -210,8 +213,8 @@ def test_refusals_on_the_fast_path_say_when_to_retry(monkeypatch: pytest.MonkeyP
     """Without a model the fast path gives a 503 with `Retry-After` and the reason, as the route does."""
     source = FakeSource()
     with Server(source, monkeypatch).running(ready=503) as server:
-        fast = requests.post(f"{server.url}/predict", json=ROW, timeout=10)
-        route = requests.post(f"{server.url}/predict?by=route", json=ROW, timeout=10)
+        fast = requests.post(f"{server.url}/predict", json=ROW, timeout=LIMIT)
+        route = requests.post(f"{server.url}/predict?by=route", json=ROW, timeout=LIMIT)
         assert fast.status_code == route.status_code == 503
         assert fast.headers["retry-after"] == route.headers["retry-after"]
         assert common(fast.json()) == common(route.json())
@@ -258,7 +261,7 @@ def test_batch_transport_and_route_give_the_same_reply(server: Server, monkeypat
         types = [ARROW, ARROW] if is_stream else ["application/json", "application/json; charset=utf-8"]
         url = f"{server.url}/predict/batch"
         replies = [
-            requests.post(url, body, headers={"Content-Type": media_type, "X-Request-ID": "mine"}, timeout=10)
+            requests.post(url, body, headers={"Content-Type": media_type, "X-Request-ID": "mine"}, timeout=LIMIT)
             for media_type in types
         ]
         for reply in replies:
@@ -268,7 +271,7 @@ def test_batch_transport_and_route_give_the_same_reply(server: Server, monkeypat
         assert set(replies[0].headers) == set(replies[1].headers)
     streams = sum(body[:4] == b"\xff\xff\xff\xff" for body in batches)
     assert len(fast) == len(batches) + streams
-    counted = requests.get(f"{server.url}/metrics", timeout=10).json()
+    counted = requests.get(f"{server.url}/metrics", timeout=LIMIT).json()
     good = 2 * (len(GOOD_BATCHES) + len(UNUSUAL_BATCHES))
     assert counted["requests"]["/predict/batch"] == {"200": good, "422": 2 * len(BAD_BATCHES)}
     assert counted["predictions_total"] == 2 * good
@@ -277,18 +280,18 @@ def test_batch_transport_and_route_give_the_same_reply(server: Server, monkeypat
 def test_batch_in_chunks_is_answered(server: Server) -> None:
     """A batch without an announced length is answered, and one that grows over the limit is refused."""
     url, headers = f"{server.url}/predict/batch", {"Content-Type": "application/json"}
-    assert requests.post(url, iter([GOOD_BATCHES[0]]), headers=headers, timeout=10).status_code == 200
+    assert requests.post(url, iter([GOOD_BATCHES[0]]), headers=headers, timeout=LIMIT).status_code == 200
     large = iter([b" " * SETTINGS.max_batch_bytes, GOOD_BATCHES[0]])
-    assert requests.post(url, large, headers=headers, timeout=60).status_code == 413
+    assert requests.post(url, large, headers=headers, timeout=LIMIT).status_code == 413
 
 
 def test_batch_whose_connection_breaks_counts_as_a_400(server: Server) -> None:
     """A connection that breaks inside a batch counts as a 400, and nothing is predicted."""
     head = b"POST /predict/batch HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n"
-    with closing(socket.create_connection(("127.0.0.1", server.port), timeout=10)) as connection:
+    with closing(socket.create_connection(("127.0.0.1", server.port), timeout=LIMIT)) as connection:
         connection.sendall(head + b'{"columns"')
-    until(lambda: "/predict/batch" in requests.get(f"{server.url}/metrics", timeout=10).json()["requests"])
-    counted = requests.get(f"{server.url}/metrics", timeout=10).json()
+    until(lambda: "/predict/batch" in requests.get(f"{server.url}/metrics", timeout=LIMIT).json()["requests"])
+    counted = requests.get(f"{server.url}/metrics", timeout=LIMIT).json()
     assert counted["requests"]["/predict/batch"] == {"400": 1}
     assert counted["predictions_total"] == 0
 
@@ -296,6 +299,6 @@ def test_batch_whose_connection_breaks_counts_as_a_400(server: Server) -> None:
 def test_internal_error_in_a_batch_is_a_500(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """If a batch fails, the caller gets a 500, and nothing is counted as predicted."""
     monkeypatch.setattr(ClassOutcomes, "columns", lambda _: 1 // 0)
-    reply = requests.post(f"{server.url}/predict/batch", json=COLUMNS, timeout=10)
+    reply = requests.post(f"{server.url}/predict/batch", json=COLUMNS, timeout=LIMIT)
     assert (reply.status_code, set(reply.json())) == (500, {"detail", "request_id"})
-    assert requests.get(f"{server.url}/metrics", timeout=10).json()["predictions_total"] == 0
+    assert requests.get(f"{server.url}/metrics", timeout=LIMIT).json()["predictions_total"] == 0

@@ -30,6 +30,7 @@ from tests.support.models import SETTINGS
 from tests.support.project import PYTHON, ROOT
 from tests.support.records import prediction
 from tests.support.sources import FakeSource
+from tests.support.waiting import LIMIT
 
 README = ROOT / "README.md"
 REFERENCE = ROOT / "docs" / "reference"
@@ -370,7 +371,7 @@ def run_script(script: str, *arguments: str, **environment: str) -> "subprocess.
         env=os.environ | {"COLUMNS": "200"} | environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=LIMIT,
         check=False,
     )
 

@@ -12,7 +12,7 @@ import requests
 
 from tests.support.project import PENGUINS, PYTHON, ROOT
 from tests.support.servers import serving
-from tests.support.waiting import status, until
+from tests.support.waiting import LIMIT, LONG_LIMIT, status, until
 from tests.support.workspaces import Workspace
 
 EXAMPLES = ROOT / "examples"
@@ -29,7 +29,7 @@ def url(trained_once: Workspace) -> Iterator[str]:
 
 def run_example(name: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
     command = [PYTHON, str(EXAMPLES / name), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=LONG_LIMIT, check=False)
 
 
 def iris_rows(count: int) -> pa.Table:
@@ -71,7 +71,7 @@ def test_parquet_batch_scores_every_row_in_order(url: str, tmp_path: Path) -> No
     pq.write_table(rows.append_column("not_a_feature", pa.array(["x"] * 25)), source)
     done = run_example("parquet_batch.py", str(source), str(target), "--url", url, "--rows", "10")
     assert done.returncode == 0, done.stderr
-    reply = requests.post(f"{url}/predict/batch", json={"columns": rows.to_pydict()}, timeout=30).json()
+    reply = requests.post(f"{url}/predict/batch", json={"columns": rows.to_pydict()}, timeout=LIMIT).json()
     predictions = pq.read_table(target)
     for column in ("prediction", "label", "confidence", "prediction_proba"):
         assert predictions[column].to_pylist() == reply[column]
@@ -119,7 +119,7 @@ def test_parquet_batch_scores_categories_and_missing_values(tmp_path: Path) -> N
 def retrain(workspace: Workspace, *options: str) -> "subprocess.CompletedProcess[str]":
     environment = workspace.environment | {"PYTHON": PYTHON, "RETRAIN_LOG": str(workspace.folder / "retrain.log")}
     command = ["sh", str(EXAMPLES / "retrain.sh"), *options]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LONG_LIMIT, check=False)
 
 
 def test_retraining_by_cron_is_quiet_and_logged(workspace: Workspace) -> None:

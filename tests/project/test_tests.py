@@ -33,6 +33,26 @@ def test_no_module_imports_a_test_module() -> None:
         assert not [part for part in parts if part.startswith("test_") or part == "conftest"], path
 
 
+def test_every_limit_of_a_wait_scales() -> None:
+    """No test sleeps, and no call has a number of seconds as its limit: limits come from `tests.support.waiting`."""
+    for path in TEST_MODULES:
+        for call in (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)):
+            name = call.func.attr if isinstance(call.func, ast.Attribute) else ""
+            limits = [keyword.value for keyword in call.keywords if keyword.arg == "timeout"]
+            limits += call.args[:1] if name in ("wait", "join", "settimeout") else []
+            seconds = [limit.value for limit in limits if isinstance(limit, ast.Constant)]
+            assert not [value for value in seconds if isinstance(value, int | float) and value >= 1], (
+                path,
+                call.lineno,
+            )
+            assert name != "sleep" or is_zero(call), (path, call.lineno)
+
+
+def is_zero(call: ast.Call) -> bool:
+    """Whether the call is `sleep(0)`, which only lets other tasks run."""
+    return ast.unparse(call.args[0]) == "0"
+
+
 def test_every_test_module_is_in_one_part_of_the_check() -> None:
     """The parts of the check name folders, and each test module is in exactly one of them."""
     places = [ROOT / argument for part in PARTS if part.is_tests for argument in part.arguments if argument[0] != "-"]

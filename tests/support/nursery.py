@@ -15,9 +15,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import train_model
-from tabserve.model import artifacts
-from tabserve.reporting import plots
-from tabserve.training import cross_validation, evaluation, fitting
 from tests.support.forks import Ended, ForkServer
 from tests.support.operations import Operations, Point
 from tests.support.project import ROOT
@@ -105,6 +102,11 @@ def _enter(folder: Path) -> None:
 
 def _remember_what_is_computed() -> None:
     """Patches trainings so that each computes and draws only once, and waits for no second; files are still written."""
+    # only the process that forks needs these, and every run of pytest imports this module
+    from tabserve.model import artifacts
+    from tabserve.reporting import plots
+    from tabserve.training import cross_validation, evaluation, fitting
+
     save, drawings = plots.save, dict[str, bytes]()
 
     def save_again(file: Path, *what: Any) -> None:

@@ -11,7 +11,7 @@ from tabserve.model import Classification, Release, Schema
 from tabserve.monitoring import Metrics, ShadowComparison
 from tabserve.serving import Challenger, Service
 from tests.support.sources import FakeSource, reloads
-from tests.support.waiting import until
+from tests.support.waiting import LIMIT, until
 
 
 def poll(service: Service) -> None:
@@ -85,13 +85,13 @@ def test_challenger_that_takes_long_to_load_delays_no_champion(source: FakeSourc
     def hang() -> None:
         if threading.current_thread().name == "poll-challenger":
             loading.set()
-            assert go_on.wait(60)
+            assert go_on.wait(LIMIT)
 
     source.on_fetch = hang
     service = Service(source, Metrics(), (), 0.01)
     service.start()
     try:
-        assert loading.wait(60)
+        assert loading.wait(LIMIT)
         source.live = renamed(release, "20260109_000000")
         until(lambda: service.state().model().predictor.model_version == "20260109_000000")
         go_on.set()
@@ -141,7 +141,7 @@ def test_comparison_follows_the_registry(service: Service, source: FakeSource, r
     assert (service.state().challenger, service._challenger.shadow) == (None, None)
     for shadow in (old_shadow, new_shadow):
         assert shadow
-        shadow._thread.join(60)
+        shadow._thread.join(LIMIT)
         assert not shadow._thread.is_alive()
 
 

@@ -15,7 +15,7 @@ from tabserve.serving import Service
 from tabserve.serving.loader import MAX_PAUSE, growing_pause
 from tests.support.models import ROW, Trained
 from tests.support.sources import FakeSource, make, reloads
-from tests.support.waiting import until
+from tests.support.waiting import LIMIT, until
 
 
 def served(service: Service) -> str:
@@ -112,12 +112,12 @@ def test_old_model_answers_while_the_new_one_loads(release: Release, other: Rele
 
     def hang() -> None:
         loading.set()
-        assert go_on.wait(60)
+        assert go_on.wait(LIMIT)
 
     source.live, source.on_fetch = other, hang
     thread = threading.Thread(target=service.poll)
     thread.start()
-    assert loading.wait(60)
+    assert loading.wait(LIMIT)
     assert predict(service.state().model().predictor, ROW, 0).model_version == release.model_version
     go_on.set()
     thread.join()
@@ -220,7 +220,7 @@ def test_model_that_lost_its_alias_does_not_come_back_at_a_start(
     service, _ = make(source, pause=60)
     service.start()
     until(lambda: "has been trained" in (service.state().reason or ""))
-    service._first_answer.join(60)
+    service._first_answer.join(LIMIT)
     assert service.state().champion is None
     service.stop()
 
@@ -271,7 +271,7 @@ def test_registry_that_does_not_answer_delays_no_start(
     go_on = threading.Event()
 
     def hang() -> None:
-        assert go_on.wait(60)
+        assert go_on.wait(LIMIT)
 
     source.on_fetch = hang
     service, _ = make(source)

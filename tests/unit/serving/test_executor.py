@@ -9,6 +9,7 @@ import pytest
 
 from tabserve.serving import BatchExecutor
 from tabserve.serving.threads import NICENESS
+from tests.support.waiting import LIMIT
 
 
 def niceness() -> int:
@@ -50,7 +51,7 @@ def test_closing_drops_what_waits_and_finishes_what_runs() -> None:
 
     def work() -> str:
         running.set()
-        assert go_on.wait(60)
+        assert go_on.wait(LIMIT)
         return "done"
 
     async def main() -> None:
