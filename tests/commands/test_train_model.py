@@ -344,7 +344,7 @@ def test_foreign_file_among_the_datasets_is_ignored(workspace: Workspace) -> Non
         (["--folds", "60"], "use fewer folds"),
         (["--test-size", "0.001"], "can't split 150 rows"),
         (["--tracking-uri", "file:/proc/nowhere/mlruns"], "/proc/nowhere"),
-        (["--tracking-uri", "nonsense://host"], "--tracking-uri: MLflow knows no store 'nonsense:'"),
+        (["--tracking-uri", "nonsense://host"], "--tracking-uri: MLflow has no store 'nonsense:'"),
         (["--model-name", "../../precious"], "--model-name: "),
     ],
 )
