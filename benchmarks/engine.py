@@ -26,7 +26,7 @@ from tabserve.training import (
     provenance,
     schema_inference,
     task_training,
-)  # fmt: skip
+)
 
 Engine = Callable[[Matrix], Matrix]
 """Rows → the outputs of the model."""
