@@ -9,6 +9,7 @@ import pytest
 from pydantic import TypeAdapter
 from starlette.exceptions import HTTPException
 
+from tabserve.errors import TabserveError
 from tabserve.inference import BatchPrediction, Prediction, Record, predict
 from tabserve.model import Predictor, Release
 from tabserve.monitoring import Metrics
@@ -202,18 +203,34 @@ def test_unexpected_exception_becomes_a_logged_500(
 
 
 @pytest.mark.parametrize("step", ["authenticate", "limit"])
-def test_refused_caller_gets_a_reply(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
-    """An exception of the authentication or of the limits becomes the reply to the caller."""
+@pytest.mark.parametrize(
+    ("error", "status", "headers"),
+    [
+        (TabserveError("not you"), 503, ((b"retry-after", b"%d" % RETRY_SECONDS),)),
+        (HTTPException(401, "not you", {"WWW-Authenticate": "Bearer"}), 401, ((b"www-authenticate", b"Bearer"),)),
+        (HTTPException(429, "not you", {"Retry-After": "60"}), 429, ((b"retry-after", b"60"),)),
+    ],
+)
+def test_refused_caller_gets_a_reply(
+    pipeline: Pipeline,
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+    error: Exception,
+    status: int,
+    headers: tuple[tuple[bytes, bytes], ...],
+) -> None:
+    """An exception of the authentication or of the limits becomes the reply to the caller, with its status and its
+    headers."""
 
     def refuse(_: RequestContext) -> NoReturn:
-        raise HTTPException(401, "not you")
+        raise error
 
     assert pipeline.admit(context()) is None
     monkeypatch.setattr(pipeline_module, step, refuse)
     request = context()
     reply = pipeline.admit(request)
     assert reply is not None
-    assert reply.status == 401
+    assert (reply.status, reply.headers) == (status, headers)
     assert content(reply) == {"detail": "not you", "request_id": request.request_id}
 
 
