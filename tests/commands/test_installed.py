@@ -13,8 +13,9 @@ import pytest
 from tabserve import __version__
 from tabserve.cli import addresses
 from tabserve.cli.main import COMMANDS
+from tests.support.client import status
 from tests.support.project import PYTHON, ROOT
-from tests.support.waiting import LIMIT, LONG_LIMIT, status, until
+from tests.support.waiting import LIMIT, LONG_LIMIT, until
 
 
 @pytest.fixture(scope="module")

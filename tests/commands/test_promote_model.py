@@ -19,8 +19,9 @@ from tabserve.monitoring import compare_probabilities
 from tabserve.registry import journal
 from tabserve.registry.client import set_default_store
 from tabserve.registry.reader import CHECKSUM_TAG, VERSION_TAG
+from tests.support.client import served_version, shows_deployment
 from tests.support.project import PYTHON, ROOT
-from tests.support.servers import noticed, serving, tracking_server, version
+from tests.support.servers import serving, tracking_server
 from tests.support.waiting import LIMIT, until
 from tests.support.workspaces import Workspace
 
@@ -135,12 +136,12 @@ def test_version_becomes_live_with_its_reason(three: Workspace, command: Command
     """A version is named by its number or its model version. A running server follows. Its /model/info, the journal and
     the version's tag in MLflow say when it became live, by whom, in place of which version, and why."""
     with serving(three) as (url, _):
-        until(lambda: version(url) == three.versions()[2])
+        until(lambda: served_version(url) == three.versions()[2])
         code, shown = command("1", "--why", "passed\nreview")
         assert (code, live(three)) == (0, "1")
         assert "in place of 3: passed review" in shown
-        until(lambda: version(url) == three.versions()[0])
-        until(lambda: noticed(url, "1"))
+        until(lambda: served_version(url) == three.versions()[0])
+        until(lambda: shows_deployment(url, "1"))
         newest, before, *_ = requests.get(f"{url}/model/info", timeout=LIMIT).json()["journal"]
         assert (newest["from"], newest["why"], newest["who"]) == ("3", "passed review", journal.whoami())
         assert before["why"] == "train_model.py --promote always"
@@ -203,11 +204,11 @@ def test_move_by_hand_is_shown_by_a_server_and_recorded_by_a_command(three: Work
     The next command that deploys records all such moves as one, once, and the server shows that entry."""
     client = three.store().connect()
     with serving(three) as (url, _):
-        until(lambda: version(url) == three.versions()[2])
+        until(lambda: served_version(url) == three.versions()[2])
         client.set_registered_model_alias(three.model_name, "champion", "1")
-        until(lambda: version(url) == three.versions()[0])
+        until(lambda: served_version(url) == three.versions()[0])
         client.set_registered_model_alias(three.model_name, "champion", "2")
-        until(lambda: noticed(url, "2"))
+        until(lambda: shows_deployment(url, "2"))
         (newest, *_) = requests.get(f"{url}/model/info", timeout=LIMIT).json()["journal"]
         assert (newest["from"], newest["who"], newest["recorded"]) == ("3", BY_HAND, False)
         client.set_registered_model_alias(three.model_name, "challenger", "1")
@@ -312,7 +313,7 @@ def test_candidate_answers_recorded_predictions_again(three: Workspace, command:
     three.train("--n-estimators", "2", "--seed", "3", "--promote", "never")
     rows = np.random.default_rng(0).uniform([4, 2, 1, 0], [8, 4.5, 7, 2.5], (200, 4))
     with serving(three) as (url, _):
-        until(lambda: version(url) == three.versions()[2])
+        until(lambda: served_version(url) == three.versions()[2])
         code, shown = command("--compare", "4", "--url", url)
         assert (code, shown.splitlines()[-1]) == (
             1, f"promote_model.py: {url} has no predictions of these features yet: there is nothing to compare on",
@@ -397,7 +398,7 @@ def test_prune_with_registry_removes_versions_from_mlflow(six: Workspace, comman
     training, a rollback and a running server work as before."""
     before = six.versions()
     with serving(six) as (url, _):
-        until(lambda: version(url) == before[4])
+        until(lambda: served_version(url) == before[4])
         code, shown = command("--prune", "--keep", "2", "--registry")
         assert code == 0
         assert [listed.version.registry_version for listed in six.store().versions()] == ["6", "5", "3", "2"]
@@ -408,11 +409,11 @@ def test_prune_with_registry_removes_versions_from_mlflow(six: Workspace, comman
         subprocess.run(gc, shell=True, check=True, env=six.environment | path, cwd=six.folder, capture_output=True)
         assert runs - len(list((six.folder / "mlruns").glob("*/*/artifacts"))) == 2 + 2
         seventh = six.train("--n-estimators", "5")
-        until(lambda: version(url) == seventh)
+        until(lambda: served_version(url) == seventh)
         assert live(six) == "7"
         assert command("--rollback")[0] == 0
         assert command("--rollback")[0] == 0
-        until(lambda: version(url) == before[2])
+        until(lambda: served_version(url) == before[2])
         assert requests.get(f"{url}/health", timeout=LIMIT).json()["status"] == "healthy"
     assert live(six) == "3"
 
@@ -445,16 +446,16 @@ def test_whole_life_of_a_model(anywhere: Workspace) -> None:
 
     versions = [anywhere.train("--n-estimators", trees) for trees in ("5", "6", "7")]
     with serving(elsewhere) as (url, _):
-        until(lambda: version(url) == versions[2])
+        until(lambda: served_version(url) == versions[2])
         promote("--rollback")
-        until(lambda: version(url) == versions[1])
+        until(lambda: served_version(url) == versions[1])
         promote(versions[2], "--why", "it wasn't that")
-        until(lambda: version(url) == versions[2])
+        until(lambda: served_version(url) == versions[2])
         promote("--challenger", versions[1])
         until(lambda: requests.get(f"{url}/model/info", timeout=LIMIT).json()["challenger"] is not None)
         promote("--prune", "--keep", "1", "--registry")
         versions.append(anywhere.train("--n-estimators", "8"))
-        until(lambda: version(url) == versions[3])
+        until(lambda: served_version(url) == versions[3])
         assert requests.get(f"{url}/health", timeout=LIMIT).json()["status"] == "healthy"
     left = [listed.version.model_version for listed in anywhere.store().versions()]
     assert left == [versions[3], versions[2], versions[1]]

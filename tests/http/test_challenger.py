@@ -10,8 +10,9 @@ from starlette.testclient import TestClient
 
 from tabserve.model import Predictor, Release
 from tabserve.web.app import create_app
+from tests.support.client import served_version
 from tests.support.models import ROW, SETTINGS, Trained
-from tests.support.servers import serving, version
+from tests.support.servers import serving
 from tests.support.sources import FakeSource
 from tests.support.waiting import LIMIT, until
 from tests.support.workspaces import Workspace
@@ -66,7 +67,7 @@ def test_challenger_is_marked_and_unmarked_while_a_server_runs(workspace: Worksp
     (old,) = workspace.versions()
     new = workspace.train("--n-estimators", "3", "--promote", "never")
     with serving(workspace, TABSERVE_CHALLENGER_SHARE="0.5") as (url, _):
-        until(lambda: version(url) == old)
+        until(lambda: served_version(url) == old)
 
         def challenger(path: str = "/model/info") -> dict[str, Any]:
             return requests.get(f"{url}{path}", timeout=LIMIT).json()["challenger"] or {}

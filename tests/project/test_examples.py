@@ -10,9 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 import requests
 
+from tests.support.client import status
 from tests.support.project import PENGUINS, PYTHON, ROOT
 from tests.support.servers import serving
-from tests.support.waiting import LIMIT, LONG_LIMIT, status, until
+from tests.support.waiting import LIMIT, LONG_LIMIT, until
 from tests.support.workspaces import Workspace
 
 EXAMPLES = ROOT / "examples"

@@ -19,6 +19,3 @@ BATCH = request(
 
 SPLICES = [b"", *(bytes([byte]) for byte in b'[]{}",:0e-. n'), b"\\u0041", b"],", b"[1]", b"},{"]
 """What a test puts into a valid body, at any place, to see whether two parsers still agree."""
-
-# the names of before
-SHORT_WAY, PUT = FAST, SPLICES

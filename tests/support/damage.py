@@ -26,7 +26,3 @@ def set_scikit_learn(folder: Path, version: str | None) -> None:
     edit_manifest(
         folder, lambda manifest: manifest["metadata"].update(libraries={"scikit-learn": version} if version else {})
     )
-
-
-# the names of before
-edit, made_with = edit_manifest, set_scikit_learn

@@ -17,7 +17,7 @@ from tabserve.web import create_app
 from tabserve.web.context import RequestContext
 from tabserve.web.fast_path import FastPath, FastProtocol
 from tabserve.web.refusals import Reply
-from tests.support.client import served_version, shows_deployment, status
+from tests.support.client import status
 from tests.support.models import SETTINGS
 from tests.support.project import PYTHON
 from tests.support.sources import FakeSource
@@ -137,7 +137,3 @@ class Server:
         with closing(socket.create_connection((HOST, self.port), timeout=LIMIT)) as connection:
             connection.sendall(request)
             return connection.makefile("rb").read()
-
-
-# the names of before
-version, noticed = served_version, shows_deployment

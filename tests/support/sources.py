@@ -77,6 +77,3 @@ def service_of(source: FakeSource, *observers: Observer, pause: float = 0.01) ->
 def reloads(metrics: Metrics, result: str) -> float:
     """How many reloads ended with this result."""
     return metrics.registry.get_sample_value("model_reloads_total", {"result": result}) or 0
-
-
-make = service_of  # the name of before

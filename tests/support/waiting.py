@@ -9,7 +9,6 @@ import math
 import os
 import time
 from collections.abc import Callable
-from typing import Any
 
 SETTING = "TABSERVE_TEST_PATIENCE"
 _PASSED_ON = "TEST_PATIENCE"
@@ -59,12 +58,3 @@ def until(condition: Callable[[], bool], seconds: float = 120) -> None:
         assert time.monotonic() < deadline, f"the condition was still false after {limit:.0f} s"
         time.sleep(pause)  # longer each time, to leave the processor to what is waited for
         pause = min(1.5 * pause, LONGEST_PAUSE)
-
-
-def __getattr__(name: str) -> Any:
-    """`status` is in `client`; some test modules still import it from here."""
-    if name == "status":
-        from tests.support.client import status
-
-        return status
-    raise AttributeError(name)

@@ -14,7 +14,7 @@ from tabserve.model import RegisteredVersion, Release
 from tabserve.serving import Service
 from tabserve.serving.loader import MAX_PAUSE, growing_pause
 from tests.support.models import ROW, Trained
-from tests.support.sources import FakeSource, make, reloads
+from tests.support.sources import FakeSource, reloads, service_of
 from tests.support.waiting import LIMIT, until
 
 
@@ -36,7 +36,7 @@ def other(trained: Trained, tmp_path: Path) -> Release:
 
 def test_service_without_a_model_says_what_to_do() -> None:
     """With nothing registered the service is unhealthy, and refuses to predict in the same words."""
-    service, _ = make(FakeSource())
+    service, _ = service_of(FakeSource())
     service.poll()
     assert service.state().status == "unhealthy"
     assert service.state().reason == "No model has been trained yet. Train one."
@@ -48,7 +48,7 @@ def test_service_without_a_model_says_what_to_do() -> None:
 def test_first_model_is_served_without_any_call(release: Release) -> None:
     """A model that is registered while the service runs is served by itself."""
     source = FakeSource()
-    service, _ = make(source)
+    service, _ = service_of(source)
     service.start()
     try:
         until(lambda: "No model" in (service.state().reason or ""))
@@ -63,7 +63,7 @@ def test_state_never_contradicts_itself(release: Release) -> None:
     """A thread that reads the state all the time sees the first model replace `unhealthy` with a reason by `healthy`
     without one, and nothing between."""
     source = FakeSource()
-    service, _ = make(source)
+    service, _ = service_of(source)
     seen = set()
     done = threading.Event()
 
@@ -92,7 +92,7 @@ def test_state_never_contradicts_itself(release: Release) -> None:
 def test_new_champion_is_loaded_once(release: Release, other: Release) -> None:
     """A new champion is loaded once and served; as long as it stays the champion, nothing is fetched again."""
     source = FakeSource(release)
-    service, metrics = make(source)
+    service, metrics = service_of(source)
     service.poll()
     service.poll()
     assert source.fetched == 1
@@ -106,7 +106,7 @@ def test_new_champion_is_loaded_once(release: Release, other: Release) -> None:
 def test_old_model_answers_while_the_new_one_loads(release: Release, other: Release) -> None:
     """A request that took its model before a swap finishes with it, and requests during the loading are answered."""
     source = FakeSource(release)
-    service, _ = make(source)
+    service, _ = service_of(source)
     service.poll()
     before, loading, go_on = service.state().model(), threading.Event(), threading.Event()
 
@@ -139,7 +139,7 @@ def test_failure_leaves_the_old_model(
     """Whatever fails, the old model is served, the state is degraded with the reason, and the service recovers by
     itself."""
     source = FakeSource(release)
-    service, metrics = make(source)
+    service, metrics = service_of(source)
     service.poll()
     source.live = other
     setattr(source, where, error)
@@ -161,7 +161,7 @@ def test_failure_leaves_the_old_model(
 def test_lasting_failure_is_logged_once(release: Release, caplog: pytest.LogCaptureFixture) -> None:
     """However many polls fail for the same reason, the log has one line, with the version that is served meanwhile."""
     source = FakeSource(release)
-    service, _ = make(source)
+    service, _ = service_of(source)
     service.poll()
     source.fail_champion = TrackingError("the store is away")
     for _ in range(3):
@@ -180,13 +180,13 @@ def test_cold_start_serves_what_was_served_before(
     """If the store is away at a start, or the champion is damaged, the version that was served last is served again,
     with the reason, until the champion can be served. A version that is damaged too is passed over."""
     source = FakeSource(release)
-    make(source)[0].poll()
+    service_of(source)[0].poll()
     source.live = other
     source.cached_releases = {
         RegisteredVersion(other.model_version, "9", "run", "x"): dataclasses.replace(other, model=b"broken")
     } | source.cached_releases
     setattr(source, where, error)
-    service, _ = make(source)
+    service, _ = service_of(source)
     service.poll()
     assert served(service) == release.model_version
     assert service.state().status == "degraded"
@@ -200,9 +200,9 @@ def test_cold_start_serves_what_was_served_before(
 def test_fallback_is_never_called_healthy(release: Release, other: Release, monkeypatch: pytest.MonkeyPatch) -> None:
     """An earlier version that is served at a start is degraded from the first moment on."""
     source = FakeSource(release)
-    make(source)[0].poll()
+    service_of(source)[0].poll()
     source.live, source.fail_fetch = other, ReleaseError("it is damaged")
-    service, metrics = make(source)
+    service, metrics = service_of(source)
     seen = []
     monkeypatch.setattr(metrics, "serving", lambda *_: seen.append(service.state().status))
     service.poll()
@@ -215,9 +215,9 @@ def test_model_that_lost_its_alias_does_not_come_back_at_a_start(
     """If the registry answers that there is no champion, nothing is served, whatever was served before."""
     monkeypatch.setattr("tabserve.serving.service.FIRST_ANSWER_SECONDS", 0.05)
     source = FakeSource(release)
-    make(source)[0].poll()
+    service_of(source)[0].poll()
     source.live = None
-    service, _ = make(source, pause=60)
+    service, _ = service_of(source, pause=60)
     service.start()
     until(lambda: "has been trained" in (service.state().reason or ""))
     service._first_answer.join(LIMIT)
@@ -230,9 +230,9 @@ def test_fallback_yields_to_an_answer_that_comes_while_it_loads(
 ) -> None:
     """If the registry answers that there is no champion just while an earlier version is loaded, nothing is served."""
     source = FakeSource(release)
-    make(source)[0].poll()
+    service_of(source)[0].poll()
     source.live = None
-    service, _ = make(source)
+    service, _ = service_of(source)
     cached = source.cached
 
     def answer_meanwhile(version: RegisteredVersion) -> Release:
@@ -252,7 +252,7 @@ def test_remembered_version_that_fails_does_not_end_the_polling(
     source.cached_releases = {RegisteredVersion("x", "1", "run", "x"): release}
     monkeypatch.setattr(source, "cached", lambda _: 1 // 0)
     source.fail_champion = TrackingError("the store is away")
-    service, _ = make(source)
+    service, _ = service_of(source)
     service.poll()
     assert service.state().status == "unhealthy"
     source.fail_champion = None
@@ -266,7 +266,7 @@ def test_registry_that_does_not_answer_delays_no_start(
     """While the registry stalls, the version that was served last is served; the registry's answer replaces it."""
     monkeypatch.setattr("tabserve.serving.service.FIRST_ANSWER_SECONDS", 0.01)
     source = FakeSource(release)
-    make(source)[0].poll()
+    service_of(source)[0].poll()
     source.live = other
     go_on = threading.Event()
 
@@ -274,7 +274,7 @@ def test_registry_that_does_not_answer_delays_no_start(
         assert go_on.wait(LIMIT)
 
     source.on_fetch = hang
-    service, _ = make(source)
+    service, _ = service_of(source)
     service.start()
     until(lambda: service.state().champion is not None)
     assert served(service) == release.model_version
@@ -289,7 +289,7 @@ def test_refused_release_is_retried_after_a_pause(release: Release, other: Relea
     """A refused release waits a growing pause before it is tried again, also if the registry fails meanwhile, and
     delays no sound one."""
     source = FakeSource(release)
-    service, metrics = make(source, pause=30)
+    service, metrics = service_of(source, pause=30)
     service.poll()
     source.live = dataclasses.replace(other, model=b"broken")
     for _ in range(10):
@@ -319,7 +319,7 @@ def test_pauses_grow_up_to_a_limit_and_vary() -> None:
 def test_model_stays_when_the_alias_is_taken_away(release: Release) -> None:
     """If no version has the alias any more, the model is served as before, and the state is degraded."""
     source = FakeSource(release)
-    service, _ = make(source)
+    service, _ = service_of(source)
     service.poll()
     source.live = None
     service.poll()

@@ -8,7 +8,7 @@ import pytest
 from tabserve.errors import TrackingError
 from tabserve.model import BY_HAND, Deployment, Release
 from tabserve.serving import deployments
-from tests.support.sources import FakeSource, make
+from tests.support.sources import FakeSource, service_of
 
 FIRST = Deployment(1, "2026-11-24T00:00:00+00:00", "me@here", "champion", None, "1", "first")
 UNRECORDED = Deployment(2, "2026-11-24T01:00:00+00:00", BY_HAND, "champion", "1", "2", "moved by hand", recorded=False)
@@ -47,7 +47,7 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[tuple[object, ...]]:
 def test_journal_is_read_once_per_deployment(source: FakeSource, monkeypatch: pytest.MonkeyPatch) -> None:
     """As long as no alias moves, the journal isn't read again; it is when a challenger is marked."""
     journal = Journal(source, monkeypatch, [FIRST])
-    service, _ = make(source)
+    service, _ = service_of(source)
     for _ in range(3):
         service.poll()
     assert (journal.reads, service.deployments()) == (1, (FIRST,))
@@ -63,7 +63,7 @@ def test_alias_moved_by_hand_is_reported_once(
     """A deployment that nobody has recorded is shown and logged once as a warning with what moved and what will happen.
     The journal is read again until it is recorded."""
     journal = Journal(source, monkeypatch, [FIRST, UNRECORDED])
-    service, _ = make(source)
+    service, _ = service_of(source)
     for _ in range(3):
         service.poll()
     assert service.deployments() == (FIRST, UNRECORDED)
@@ -87,7 +87,7 @@ def test_second_move_by_hand_is_reported_too(
         3, "2026-11-24T02:00:00+00:00", BY_HAND, "challenger", None, "2", "moved by hand", recorded=False
     )
     journal = Journal(source, monkeypatch, [FIRST, UNRECORDED])
-    service, _ = make(source)
+    service, _ = service_of(source)
     service.poll()
     journal.answers = [[FIRST, back, marked]]
     service.poll()
@@ -104,7 +104,7 @@ def test_command_that_is_just_recording_is_not_reported(
     """A command moves the alias first and then records it: a poll between the two waits, reads again, and warns of
     nothing."""
     journal = Journal(source, monkeypatch, [FIRST, UNRECORDED], [FIRST, RECORDED])
-    service, _ = make(source)
+    service, _ = service_of(source)
     service.poll()
     assert (journal.reads, service.deployments(), warnings(caplog)) == (2, (FIRST, RECORDED), [])
 
@@ -118,7 +118,7 @@ def test_service_is_healthy_without_its_journal(
     def refuse() -> list[Deployment]:
         raise error
 
-    service, _ = make(source)
+    service, _ = service_of(source)
     with monkeypatch.context() as patch, caplog.at_level(logging.WARNING, "tabserve"):
         patch.setattr(source, "deployments", refuse)
         for _ in range(3):

@@ -6,7 +6,7 @@ import pytest
 from tabserve.inference import BatchPrediction, Prediction, Record, predict, predict_batch
 from tabserve.model import Release, Rows
 from tests.support.models import ROW
-from tests.support.sources import FakeSource, make
+from tests.support.sources import FakeSource, service_of
 
 
 class Failing:
@@ -32,7 +32,7 @@ def test_failing_observer_is_counted_and_stops_nobody(release: Release, caplog: 
     """If one observer fails, the others get the record, the failure is logged with the observer's name and counted, and
     nothing is raised."""
     listening = Listening()
-    service, metrics = make(FakeSource(release), Failing(), listening)
+    service, metrics = service_of(FakeSource(release), Failing(), listening)
     service.poll()
     predictor = service.state().model().predictor
     records: list[Record] = [predict(predictor, ROW, 0), predict_batch(predictor, Rows(np.ones((2, 4))), 0)]
