@@ -82,6 +82,7 @@ class FastProtocol(BoundedProtocol):
             and self.parser.get_method() == b"POST"
             and self.parser.get_http_version() == "1.1"
             and self.parser.should_keep_alive()
+            and not self.parser.should_upgrade()
             and (self.cycle is None or self.cycle.response_complete)
             and not (self.expect_100_continue or self.flow.write_paused or self.root_path or self._stopping)
             and not self.transport.is_closing()

@@ -5,9 +5,9 @@ that offers an upgrade, as Java's HTTP client does with h2c on its first request
 connection at once, and resets requests that are on their way (measured: one on each of 32 busy connections).
 """
 
-import re
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MAX_HEAD_BYTES = 64 * 1024
@@ -15,9 +15,6 @@ MAX_HEAD_BYTES = 64 * 1024
 
 GRACE = 0.5
 """After a stop begins, a request that is on its way may still arrive for this many seconds."""
-
-_UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
-_IGNORED = b"\r\nIgnored:"
 
 _TOO_LARGE = b'{"detail":"The headers are larger than 65536 bytes"}'
 
@@ -33,18 +30,45 @@ class BoundedProtocol(HttpToolsProtocol):
         super().__init__(*arguments, **options)
         self._in_head, self._head_bytes, self._trailer_bytes, self._received = True, 0, 0, 0
         self._stopping = False
+        self._declined_head = b""
 
     def data_received(self, data: bytes) -> None:
         self._received = len(data)
         if self._in_head:
             self._head_bytes += len(data)
-            if b"\r\nupgrade:" in data.lower():
-                # RFC 9110, 7.8: a server may ignore the offer. The replacement has the same length, because the parser
-                # counts
-                data = _UPGRADE.sub(_IGNORED, data)
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        self._parse(data)
         if self._in_head and self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             self._refuse()
+
+    def _parse(self, data: bytes | memoryview) -> None:
+        """Gives data to the parser. After the head of a request that offers an upgrade, the parser stops and skips the
+        body. A server may decline the offer (RFC 9110, 7.8), so it gets the head again, without the offer."""
+        try:
+            while data:
+                try:
+                    self.parser.feed_data(data)
+                    return
+                except httptools.HttpParserUpgrade as stop:
+                    if not self._declined_head:
+                        self._unsupported_upgrade_warning()
+                        return
+                    data = memoryview(data)[stop.args[0] :]  # no copy, because there may be many such requests in it
+                    head, self._declined_head = self._declined_head, b""
+                    self.parser.feed_data(head)
+        except httptools.HttpParserError:
+            self.logger.warning("Invalid HTTP request received.")
+            self.send_400_response("Invalid HTTP request received.")
+
+    def declines_upgrade(self) -> bool:
+        """Whether the head that is complete now offers an upgrade. Then it is parsed again without the offer."""
+        method = self.parser.get_method()
+        if not self.parser.should_upgrade() or method == b"CONNECT":
+            return False
+        lines = [b"%b: %b\r\n" % line for line in self.headers if line[0] != b"upgrade"]
+        version = self.parser.get_http_version().encode()
+        self._declined_head = b"%b %b HTTP/%b\r\n%b\r\n" % (method, self.url, version, b"".join(lines))
+        return True
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._in_head:  # uvicorn's code, copied to save a call per header
@@ -58,6 +82,8 @@ class BoundedProtocol(HttpToolsProtocol):
                 raise ValueError("the trailers are too large")
 
     def on_message_complete(self) -> None:
+        if self._declined_head:
+            return
         super().on_message_complete()
         self.expect_head()
 
@@ -66,6 +92,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head, self._head_bytes, self._trailer_bytes = True, 0, 0
 
     def on_headers_complete(self) -> None:
+        if self.declines_upgrade():
+            return
         self.check_head()
         super().on_headers_complete()
         if self._stopping:
