@@ -5,31 +5,47 @@ connection. ASGI would add a task, messages, wrappers and routing, which decide 
 already knows where it goes, and its reply is computed without waiting. Everything else takes the route: other content
 types, bodies that are too large, pipelined requests, HTTP/1.0. Under another server than `tabserve.web.server` every
 request takes the route.
+
+A head that was parsed once needs no parser when the same bytes come again, and the callers of a service send the same
+few heads all the time.
 """
 
 import asyncio
 import time
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 
 from tabserve.web.codecs import JSON
-from tabserve.web.context import RequestContext, header
+from tabserve.web.context import Headers, RequestContext, header
 from tabserve.web.middleware import BEGAN
 from tabserve.web.pipeline import ONE_ROW, Pipeline
 from tabserve.web.protocol import BoundedProtocol
 from tabserve.web.refusals import Reply
 
 PATH = "/predict"
+_URL, _JSON = PATH.encode(), JSON.encode()
+
+MAX_KNOWN_HEADS, MAX_KNOWN_HEAD_BYTES = 256, 2048
+"""How many heads are known at a time, and how long one may be."""
 
 LIFESPAN_KEY = "fast_path"
 """Where the application's lifespan puts its `FastPath` for the protocol."""
 
 
+class KnownHead(NamedTuple):
+    """What the parser made of a head that took the fast path."""
+
+    headers: Headers
+    body_bytes: int
+
+
 class FastPath:
-    """What the connections of one server share: the pipeline, the body limit, and the replies that wait to be sent."""
+    """What the connections of one server share: the pipeline, the body limit, the heads that are known, and the replies
+    that wait to be sent."""
 
     def __init__(self, pipeline: Pipeline, max_body_bytes: int) -> None:
         self.pipeline, self.max_body_bytes = pipeline, max_body_bytes
+        self.known_heads: dict[bytes, KnownHead] = {}
         self._waiting: list[tuple[asyncio.Transport, bytes]] = []
 
     def respond(self, context: RequestContext, body: bytes) -> Reply:
@@ -37,6 +53,13 @@ class FastPath:
         reply = self.pipeline.admit(context) or self.pipeline.respond(ONE_ROW, context, body)
         self.pipeline.finish(context, PATH, reply.status)
         return reply
+
+    def remember(self, head: bytes, known: KnownHead) -> None:
+        """The next time these bytes come, they need no parser. The other heads are forgotten if there are too many."""
+        if len(head) <= MAX_KNOWN_HEAD_BYTES:
+            if len(self.known_heads) >= MAX_KNOWN_HEADS:
+                self.known_heads.clear()
+            self.known_heads[head] = known
 
     def send(self, transport: asyncio.Transport, reply: bytes) -> None:
         """Sends a reply after all requests that arrived together are answered. A packet that wakes its receiver takes
@@ -63,12 +86,30 @@ class FastProtocol(BoundedProtocol):
         super().__init__(*arguments, app_state=app_state, **options)
         self._fast_path: FastPath | None = app_state.get(LIFESPAN_KEY)
         self._held: bytearray | None = None
+        self._packet = b""  # what the parser is given, if it begins with the head of a request
         self._began = 0.0
         self._default_headers: object = None
         self._head = b""
         self._is_idle = False
         self._idle_since = 0.0
         self._idle_timer: asyncio.TimerHandle | None = None
+
+    def data_received(self, data: bytes) -> None:
+        # while the connection is idle, the parser is between two requests, and doesn't notice if one passes it by
+        if self._is_idle and self._fast_path:
+            length = data.find(b"\r\n\r\n") + 4
+            known = self._fast_path.known_heads.get(data[:length])
+            if (
+                known
+                and len(data) == length + known.body_bytes
+                and not (self._stopping or self.flow.write_paused or self.transport.is_closing())
+            ):
+                self._began = time.perf_counter()
+                self._answer(self._fast_path, known.headers, data[length:])
+                return
+        self._packet = data if self._is_idle else b""
+        super().data_received(data)
+        self._packet = b""
 
     def on_message_begin(self) -> None:
         # uvicorn would make the ASGI scope here, which the fast path doesn't need
@@ -77,7 +118,7 @@ class FastProtocol(BoundedProtocol):
 
     def on_headers_complete(self) -> None:
         if (
-            self.url == PATH.encode()
+            self.url == _URL
             and self._fast_path
             and self.parser.get_method() == b"POST"
             and self.parser.get_http_version() == "1.1"
@@ -86,7 +127,7 @@ class FastProtocol(BoundedProtocol):
             and (self.cycle is None or self.cycle.response_complete)
             and not (self.expect_100_continue or self.flow.write_paused or self.root_path or self._stopping)
             and not self.transport.is_closing()
-            and header(self.headers, b"content-type") == JSON.encode()
+            and header(self.headers, b"content-type") == _JSON
         ):
             self.check_head()
             self._held, self._began = bytearray(), time.perf_counter()
@@ -105,13 +146,12 @@ class FastProtocol(BoundedProtocol):
         if self._held is None or self._fast_path is None:
             super().on_message_complete()
             return
-        context = RequestContext("POST", PATH, self.headers, self._began)
-        reply = self._fast_path.respond(context, bytes(self._held))
-        self._held = None
+        body, self._held = bytes(self._held), None
         self.expect_head()
-        self._fast_path.send(self.transport, self._encoded(reply, context.request_id))
-        self.server_state.total_requests += 1
-        self._start_idle_timer()
+        self._answer(self._fast_path, self.headers, body)
+        head, separator, rest = self._packet.partition(b"\r\n\r\n")
+        if separator and rest == body:  # it was this request and nothing else, with its body as it is, not in chunks
+            self._fast_path.remember(head + separator, KnownHead(self.headers, len(body)))
 
     def shutdown(self) -> None:
         self._hand_over()
@@ -122,6 +162,13 @@ class FastProtocol(BoundedProtocol):
         if self._idle_timer:
             self._idle_timer.cancel()
         super().connection_lost(exc)
+
+    def _answer(self, fast_path: FastPath, headers: Headers, body: bytes) -> None:
+        context = RequestContext("POST", PATH, headers, self._began)
+        reply = fast_path.respond(context, body)
+        fast_path.send(self.transport, self._encoded(reply, context.request_id))
+        self.server_state.total_requests += 1
+        self._start_idle_timer()
 
     def _hand_over(self) -> None:
         """Sends a held request on the route, with what has arrived of its body."""
@@ -160,7 +207,7 @@ class FastProtocol(BoundedProtocol):
         default_headers = self.server_state.default_headers
         if default_headers is not self._default_headers:  # uvicorn makes a new list each second, for the date
             self._default_headers = default_headers
-            self._head = b"".join(b"%b: %b\r\n" % line for line in [*default_headers, (b"content-type", JSON.encode())])
+            self._head = b"".join(b"%b: %b\r\n" % line for line in [*default_headers, (b"content-type", _JSON)])
         status, more = b"200 OK", b""
         if reply.status != 200:
             status = b"%d %b" % (reply.status, HTTPStatus(reply.status).phrase.encode())
