@@ -81,7 +81,7 @@ def server_of(name: str, folder: Path) -> Server:
 
 
 def under_load(checkouts: dict[str, Path], seconds: float, cycles: int) -> str:
-    """Throughput and median latency of single predictions and of batches, after in ratio to before."""
+    """Throughput, median latency and processor time of single predictions and of batches, after in ratio to before."""
     sent = singles(rows(5000))
     measurements: dict[str, Callable[[int], Load]] = {
         f"/predict, {count} connection{'s' * (count > 1)}": partial(
@@ -93,7 +93,7 @@ def under_load(checkouts: dict[str, Path], seconds: float, cycles: int) -> str:
         for form, body in bodies.batches(rows(count)).items():
             name = f"/predict/batch, {count:,} rows, {form}"
             measurements[name] = partial(run, connections=connections, seconds=seconds, requests=[body])
-    ratios: dict[str, list[tuple[float, float, float]]] = {name: [] for name in measurements}
+    ratios: dict[str, list[tuple[float, float, float, float]]] = {name: [] for name in measurements}
     with ExitStack() as stack:
         servers = {name: stack.enter_context(server_of(name, folder).running()) for name, folder in checkouts.items()}
         for server in servers.values():
@@ -102,15 +102,27 @@ def under_load(checkouts: dict[str, Path], seconds: float, cycles: int) -> str:
                 measure(server.port)  # a first round for the caches, which doesn't count
         for cycle, (name, measure) in itertools.product(range(cycles), measurements.items()):
             order = (BEFORE, AFTER) if cycle % 2 else (AFTER, BEFORE)
-            loads = {side: measure(servers[side].port) for side in order}
-            before, after = loads[BEFORE], loads[AFTER]
-            ratios[name].append((after.throughput / before.throughput, after.p50 / before.p50, after.throughput))
+            loads = {side: timed(servers[side], measure) for side in order}
+            (before, cpu_before), (after, cpu_after) = loads[BEFORE], loads[AFTER]
+            ratios[name].append(
+                (after.throughput / before.throughput, after.p50 / before.p50, cpu_after / cpu_before, after.throughput)
+            )
     lines = []
     for name, turns in ratios.items():
-        throughput, latency, absolute = zip(*turns, strict=True)
-        lines.append([name, spread(throughput), spread(latency), f"{sorted(absolute)[len(absolute) // 2]:,.0f}"])
-    head = ["request", "throughput, after to before", "p50, after to before", "requests/s, after"]
+        *compared, absolute = zip(*turns, strict=True)
+        lines.append([name, *map(spread, compared), f"{sorted(absolute)[len(absolute) // 2]:,.0f}"])
+    head = [
+        "request", "throughput, after to before", "p50, after to before", "processor time a request, after to before",
+        "requests/s, after",
+    ]  # fmt: skip
     return table("Under load", "The two servers take turns on one core.", head, lines)
+
+
+def timed(server: Server, measure: Callable[[int], Load]) -> tuple[Load, float]:
+    """A load, and the processor time of the server's core over its throughput."""
+    busy = server.cpu_seconds()
+    load = measure(server.port)
+    return load, (server.cpu_seconds() - busy) / load.throughput
 
 
 def starts(checkouts: dict[str, Path], cycles: int) -> str:
