@@ -4,6 +4,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from tabserve.model.task import Label, LabelType
+
 
 class Reply(BaseModel):
     """Base of the documented replies."""
@@ -24,7 +26,7 @@ class PredictReply(Reply):
     confidence: float = Field(description="the probability of `prediction`, which is the largest", examples=[1.0])
     model_version: str = Field(description="the model that predicted", examples=["20241201_143022"])
     timestamp: str = Field(description="ISO 8601, UTC", examples=["2024-12-01T14:31:07.123456+00:00"])
-    label: str = Field(description="name of the class", examples=["setosa"])
+    label: Label = Field(description="the class, in the type that the table has for it", examples=["setosa"])
     prediction_id: str = Field(examples=["0b5c1a6e3f9d4c7f8a2b1c3d4e5f6071"])
     warnings: list[InputWarning] = Field(description="values outside the range seen in training")
 
@@ -40,7 +42,7 @@ class BatchReply(Reply):
     model_version: str
     timestamp: str
     prediction: list[int]
-    label: list[str]
+    label: list[Label]
     confidence: list[float]
     prediction_proba: list[list[float]]
     warnings: list[BatchWarning]
@@ -193,6 +195,7 @@ class ModelReply(Reply):
     trained_at: str
     target: str
     classes: list[str]
+    label_type: LabelType = Field(description="the type of `label` in a reply: that of the table's classes")
     features: list[ModelFeature]
     parameters: dict[str, Any]
     metrics: dict[str, float]

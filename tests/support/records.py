@@ -19,5 +19,5 @@ def batch(rows: int, second: int) -> BatchPrediction:
     feature = Number(name="x", minimum=0, maximum=1e9, mean=1, lowest=-1e9, highest=1e9)
     schema = Schema(target="kind", features=(feature,), task=Classification(classes=("a", "b")))
     zeros, column = np.zeros(rows, dtype=np.intp), np.arange(float(rows))
-    outcomes = ClassOutcomes(schema.task.classes, zeros, np.ones((rows, 2)), column)
+    outcomes = ClassOutcomes(schema.task.labels, zeros, np.ones((rows, 2)), column)
     return BatchPrediction(f"b{second}", time, "20260101_000000", schema, Rows(column[:, None]), outcomes, 0.1)
