@@ -2,19 +2,20 @@
 
 Everything in this package that differs between kinds of prediction stands here. A task turns the numbers that the
 compiled model gives for a row into an outcome, and an outcome knows the keys under which a reply shows it. Other
-packages have one place each for their part of a task and choose it by `Task.kind`. Classification is the only task so
-far.
+packages have one place each for their part of a task and choose it by `Task.kind`. The tasks are classification, which
+is here, and `tabserve.model.regression`.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from tabserve.model.arrays import Matrix, Vector
+from tabserve.model.regression import NumberOutcome, NumberOutcomes, Regression
 
 
 class ClassOutcome(NamedTuple):
@@ -87,6 +88,10 @@ class ClassOutcomes:
             self.confidence[rows].copy(),
         )
 
+    def head(self) -> dict[str, object]:
+        """What a batch reply says once."""
+        return {}
+
     def columns(self) -> Mapping[str, Column]:
         """The columns of a batch reply, by key."""
         return {
@@ -122,6 +127,11 @@ class Classification(BaseModel):
         """How many numbers the model gives per row."""
         return len(self.classes)
 
+    @property
+    def output_scale(self) -> float:
+        """The size of outputs by which a difference from scikit-learn is judged."""
+        return 1.0
+
     def decide(self, outputs: list[float]) -> ClassOutcome:
         """The most probable class of one row; of equal probabilities the first, as in scikit-learn."""
         confidence = max(outputs)
@@ -133,18 +143,20 @@ class Classification(BaseModel):
         prediction = outputs.argmax(axis=1)
         return ClassOutcomes(self.classes, prediction, outputs, outputs[np.arange(len(outputs)), prediction])
 
-    def difference_from(self, other: "Classification") -> str | None:
+    def difference_from(self, other: "Task") -> str | None:
         """How another task differs, in words; None if models of both can be compared row by row."""
+        if not isinstance(other, Classification):
+            return "a number to predict; the champion predicts classes"
         if self.classes == other.classes:
             return None
         return f"other classes ({listed(other.classes)}) than the champion ({listed(self.classes)})"
 
 
-Task = Classification
+Task = Annotated[Classification | Regression, Field(discriminator="kind")]
 """Every kind of task."""
 
-Outcome = ClassOutcome
-Outcomes = ClassOutcomes
+Outcome = ClassOutcome | NumberOutcome
+Outcomes = ClassOutcomes | NumberOutcomes
 """The decision for one row, and the decisions for many."""
 
 

@@ -31,6 +31,7 @@ from tabserve.model import ClassFacts, Classification, Estimate, Matrix, ModelMe
 from tabserve.model.compiled import Link
 from tabserve.model.task import listed
 from tabserve.training.columns import as_text, has_fractions
+from tabserve.training.config import CRITERIA, EstimatorConfig
 from tabserve.training.dataset import Dataset, RowNumbers
 from tabserve.training.estimators import EstimatorType
 from tabserve.training.estimators.boosting import BOOSTING
@@ -48,8 +49,6 @@ estimators: Mapping[str, EstimatorType] = {
 }
 
 estimator_step = "classifier"
-
-score_link: Link = "softmax"
 
 MAX_CLASSES, MAX_NUMERIC_CLASSES = 100, 20
 """A target column with more values is a quantity; the second holds if the values are numbers, and not all whole."""
@@ -79,13 +78,34 @@ def target_checks(target: pd.Series, rows_needed: int) -> Iterator[pandera.Check
         message = f"the target {name!r} needs at least two classes, and has {only}"
         yield pandera.Check(lambda values: values.nunique() >= 2, error=message)
     elif len(counts) > MAX_CLASSES or (len(counts) > MAX_NUMERIC_CLASSES and has_fractions(target)):
-        message = f"the target {name!r} has {len(counts)} different values: are these classes, and not a quantity?"
+        message = (
+            f"the target {name!r} has {len(counts)} different values, and at most {MAX_CLASSES} classes are possible, "
+            f"{MAX_NUMERIC_CLASSES} if they are numbers with fractions: for a number to predict --task regression"
+        )
         yield pandera.Check(lambda values: values.nunique() <= MAX_NUMERIC_CLASSES, error=message)
     else:
         rare = counts[counts < rows_needed]
         shown = listed([f"{label!r} has {count}" for label, count in rare.items()])
         message = f"each class of {name!r} needs {rows_needed} rows; {shown}: use fewer --folds, or remove these rows"
         yield pandera.Check(lambda values: bool((values.value_counts() >= rows_needed).all()), error=message)
+
+
+def config_problem(config: EstimatorConfig, target: pd.Series) -> str | None:
+    """Estimators, criteria and losses for numbers are refused."""
+    advice = f"{target.name!r} has classes: leave it out, or predict a number with --task regression"
+    criterion = config.hyperparameters.get("criterion")
+    if config.estimator not in estimators:
+        return f"--estimator {config.estimator} predicts a number; {advice}"
+    if criterion is not None and criterion not in CRITERIA["classification"]:
+        return f"--criterion {criterion} is for numbers; {advice}"
+    return f"--loss is for numbers; {advice}" if "loss" in config.hyperparameters else None
+
+
+def metric_problem(metric: str, target: pd.Series) -> str | None:
+    """Metrics of numbers are refused."""
+    if metric in metrics.comparable:
+        return None
+    return f"--metric {metric} is for numbers, and {target.name!r} has classes: use {', '.join(metrics.comparable)}"
 
 
 def rows_needed(estimator: str, folds: int, test_size: float) -> int:
@@ -98,6 +118,11 @@ def rows_needed(estimator: str, folds: int, test_size: float) -> int:
 def model_task(target: pd.Series) -> Classification:
     """The classes by name. scikit-learn gives the probabilities in the same order."""
     return Classification(classes=tuple(sorted(map(str, target.unique()))))
+
+
+def calibrated(task: Classification, _target: pd.Series, _outputs: Matrix, _coverage: float) -> Classification:
+    """Classes have no intervals."""
+    return task
 
 
 def dataset_facts(task: Classification) -> dict[str, int]:
@@ -130,6 +155,10 @@ def resample_groups(truth: NDArray[np.intp]) -> Sequence[RowNumbers]:
 
 
 # -- a model
+
+
+def score_link(_estimator: object) -> Link:
+    return "softmax"
 
 
 def scores(task: Classification) -> int:
