@@ -1,7 +1,7 @@
 """How often the intervals of a number hold the true value: 200 random splits of four tables.
 
-    python -m benchmarks.intervals            prints the mean coverage and width on the held-out rows
-    python -m benchmarks.intervals --splits 20
+python -m benchmarks.intervals            prints the mean coverage and width on the held-out rows
+python -m benchmarks.intervals --splits 20
 """
 
 import argparse

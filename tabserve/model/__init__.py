@@ -16,5 +16,6 @@ from tabserve.model.versions import BY_HAND, Deployment, RegisteredVersion
 __all__ = [
     "BY_HAND", "UNKNOWN", "Category", "ClassFacts", "ClassOutcome", "ClassOutcomes", "Classification",
     "DatasetFacts", "Deployment", "Estimate", "Feature", "InputWarning", "Labels", "Matrix", "ModelMetadata", "Number",
-    "NumberOutcome", "NumberOutcomes", "Outcome", "Outcomes", "Predictor", "RegisteredVersion", "Regression", "Release", "Rows", "Schema", "Task", "Value", "Vector",
+    "NumberOutcome", "NumberOutcomes", "Outcome", "Outcomes", "Predictor", "RegisteredVersion", "Regression", "Release",
+    "Rows", "Schema", "Task", "Value", "Vector",
 ]  # fmt: skip

@@ -3,6 +3,7 @@
 The outputs of the model are of shape (rows, 1): the numbers themselves.
 """
 
+import itertools
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -99,7 +100,7 @@ class Regression(BaseModel):
         if len(self.interval_radii) != len(self.interval_bounds) + 1 or min(self.interval_radii) < 0:
             raise ValueError("each group of predictions needs half a width that isn't negative")
         for numbers in (self.target_deciles, self.interval_bounds):
-            if any(one >= other for one, other in zip(numbers, numbers[1:], strict=False)):
+            if any(one >= other for one, other in itertools.pairwise(numbers)):
                 raise ValueError("deciles and bounds must ascend")
         return self
 

@@ -12,8 +12,8 @@ from tabserve.errors import DataError
 from tabserve.model import Vector
 
 GROUPS, ROWS_OUTSIDE = 10, 10
-"""Errors are measured in up to so many groups of predictions, each so large that about so many of its rows are outside of
-their intervals."""
+"""Errors are measured in up to so many groups of predictions, each so large that about so many of its rows are outside
+of their intervals."""
 
 
 def conformal_quantile(scores: Vector, coverage: float) -> float:

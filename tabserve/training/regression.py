@@ -67,7 +67,7 @@ def target_checks(target: pd.Series, rows_needed: int) -> Iterator[pandera.Check
     if not is_float_dtype(target.dtype):
         texts = target[pd.to_numeric(target, errors="coerce").isna()]
         message = (
-            f"--task regression: the target {name!r} holds {len(texts)} texts, the first {str(texts.iloc[0])[:40]!r} in "
+            f"--task regression: the target {name!r} has {len(texts)} texts, the first {str(texts.iloc[0])[:40]!r} in "
             f"row {int(texts.index[0]) + 1}: repair them, or --task classification"
         )
         yield pandera.Check(lambda _: False, error=message)
@@ -94,10 +94,10 @@ def config_problem(config: EstimatorConfig, target: pd.Series) -> str | None:
         return f"--class-weight is for classes; {advice}"
     if criterion is not None and criterion not in CRITERIA["regression"]:
         return f"--criterion {criterion} is for classes; {advice}"
-    if loss == "gamma" and target.min() <= 0:
-        return f"--loss gamma needs a target above 0, and {target.name!r} has {target.min():g}: use another --loss"
-    if loss == "poisson" and target.min() < 0:
-        return f"--loss poisson needs a target of at least 0, and {target.name!r} has {target.min():g}: use another --loss"
+    least = float(target.min())
+    if (loss == "gamma" and least <= 0) or (loss == "poisson" and least < 0):
+        bound = "above 0" if loss == "gamma" else "of at least 0"
+        return f"--loss {loss} needs a target {bound}, and {target.name!r} has {least:g}: use another --loss"
     return None
 
 

@@ -1,8 +1,8 @@
 """The tasks that can be trained: the names of their metrics, and what each provides for training.
 
-Training asks `task_training` for everything that differs between classification and regression. Another task would be a
-module beside these two, its metrics in `METRICS`, and a line in `task_training`. Importing this module is cheap, because
-the options of the command need the names of the metrics.
+Training asks `task_training` for everything that differs between classification and regression. Another task would be
+a module beside these two, its metrics in `METRICS`, and a line in `task_training`. Importing this module is cheap,
+because the options of the command need the names of the metrics.
 """
 
 import math
@@ -83,6 +83,12 @@ METRICS: Mapping[TaskKind, Metrics] = {
         lower_is_better=frozenset({"mae", "rmse", "median_absolute_error", "mape"}),
     ),
 }  # fmt: skip
+
+
+def metric_text(value: float, sign: str = "") -> str:
+    """A metric, or a difference of two, with four digits behind the point; with five digits in all if it is very large
+    or very small, as the errors of numbers may be. `sign` is "+" to show it always."""
+    return f"{value:{sign}.4f}" if value == 0 or 1e-4 <= abs(value) < 1e5 else f"{value:{sign}.5g}"
 
 
 class TaskResults(Protocol):
