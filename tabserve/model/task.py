@@ -2,20 +2,21 @@
 
 Everything in this package that differs between kinds of prediction stands here. A task turns the numbers that the
 compiled model gives for a row into an outcome, and an outcome knows the keys under which a reply shows it. Other
-packages have one place each for their part of a task and choose it by `Task.kind`. Classification is the only task so
-far.
+packages have one place each for their part of a task and choose it by `Task.kind`. The tasks are classification, which
+is here, and `tabserve.model.regression`.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, NamedTuple, Self
+from typing import Annotated, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tabserve.model.arrays import Matrix, Vector
+from tabserve.model.regression import NumberOutcome, NumberOutcomes, Regression
 
 LabelType = Literal["text", "number", "boolean"]
 """The type that a table has for its classes."""
@@ -94,6 +95,10 @@ class ClassOutcomes:
             self.confidence[rows].copy(),
         )
 
+    def head(self) -> dict[str, object]:
+        """What a batch reply says once."""
+        return {}
+
     def columns(self) -> Mapping[str, Column]:
         """The columns of a batch reply, by key."""
         return {
@@ -152,6 +157,11 @@ class Classification(BaseModel):
         """How many numbers the model gives per row."""
         return len(self.classes)
 
+    @property
+    def output_scale(self) -> float:
+        """The size of outputs by which a difference from scikit-learn is judged."""
+        return 1.0
+
     def decide(self, outputs: list[float]) -> ClassOutcome:
         """The most probable class of one row; of equal probabilities the first, as in scikit-learn."""
         confidence = max(outputs)
@@ -163,18 +173,20 @@ class Classification(BaseModel):
         prediction = outputs.argmax(axis=1)
         return ClassOutcomes(self.labels, prediction, outputs, outputs[np.arange(len(outputs)), prediction])
 
-    def difference_from(self, other: "Classification") -> str | None:
+    def difference_from(self, other: "Task") -> str | None:
         """How another task differs, in words; None if models of both can be compared row by row."""
+        if not isinstance(other, Classification):
+            return "a number to predict; the champion predicts classes"
         if self.labels == other.labels:
             return None
         return f"other classes ({listed(other.classes)}) than the champion ({listed(self.classes)})"
 
 
-Task = Classification
+Task = Annotated[Classification | Regression, Field(discriminator="kind")]
 """Every kind of task."""
 
-Outcome = ClassOutcome
-Outcomes = ClassOutcomes
+Outcome = ClassOutcome | NumberOutcome
+Outcomes = ClassOutcomes | NumberOutcomes
 """The decision for one row, and the decisions for many."""
 
 

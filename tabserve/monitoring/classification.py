@@ -3,18 +3,16 @@
 Knows outcomes and probabilities. Doesn't know requests, or which of two models is live.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
 
-from tabserve.model import ClassOutcome, ClassOutcomes, Matrix, Vector
+from tabserve.model import ClassOutcome, ClassOutcomes, Matrix
 from tabserve.model.task import Label
-from tabserve.monitoring.histogram import Histogram, rounded
+from tabserve.monitoring.difference import Difference, Differences
+from tabserve.monitoring.histogram import Histogram
 
 CONFIDENCE_BUCKETS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 
@@ -87,79 +85,26 @@ def _total(by_version: Mapping[str, ClassCounts]) -> ClassCounts:
     return total
 
 
-@dataclass(frozen=True)
-class Difference:
-    """How two classifiers differ on the same rows.
-
-    Attributes:
-        changed: shape (rows,), whether the predicted class is another one.
-        distance: shape (rows,), the total variation distance of the probabilities, which is half the sum of the
-            absolute differences: 0 if they are equal, 1 if they have nothing in common (Levin, Peres: Markov Chains and
-            Mixing Times, 2017, proposition 4.2).
-    """
-
-    changed: NDArray[np.bool_]
-    distance: Vector
-
-
 def compare_probabilities(probabilities: Matrix, other_probabilities: Matrix) -> Difference:
-    """Compares the outputs of two classifiers, each of shape (rows, classes) with the classes in the same order."""
+    """Compares the outputs of two classifiers, each of shape (rows, classes) with the classes in the same order.
+
+    The prediction is another one if the class is. The distance is the total variation distance of the probabilities,
+    which is half the sum of the absolute differences: 0 if they are equal, 1 if they have nothing in common (Levin,
+    Peres: Markov Chains and Mixing Times, 2017, proposition 4.2).
+    """
     changed = probabilities.argmax(axis=1) != other_probabilities.argmax(axis=1)
     distance = np.abs(probabilities - other_probabilities).sum(axis=1) / 2
     return Difference(changed, np.minimum(distance, 1.0))  # rounding may put a sum just above 1
 
 
-class ClassDifferences:
-    """Rows that two classifiers predicted, by how the two differ. Not thread-safe.
+class ClassDifferences(Differences):
+    """Rows that two classifiers predicted; see `compare_probabilities`."""
 
-    Attributes:
-        rows: `agreed`, the rows for which both predicted the same class, and `differed`, the others.
-        distance: of every row, see `Difference`.
-        largest: the largest distance.
-    """
-
-    def __init__(self) -> None:
-        self.rows: Counter[str] = Counter(agreed=0, differed=0)
-        self.distance = Histogram(DISTANCE_BUCKETS)
-        self.largest = 0.0
-
-    @classmethod
-    def of(cls, outcomes: Sequence[ClassOutcome], other_outputs: Matrix) -> "ClassDifferences":
-        """The differences between the decisions of one model and the outputs of the other for the same rows."""
-        found = compare_probabilities(np.array([outcome.prediction_proba for outcome in outcomes]), other_outputs)
-        differences = cls()
-        differed = int(found.changed.sum())
-        differences.rows.update(agreed=len(found.changed) - differed, differed=differed)
-        differences.distance = Histogram.of(DISTANCE_BUCKETS, found.distance)
-        differences.largest = float(found.distance.max(initial=0.0))
-        return differences
-
-    def merge(self, other: "ClassDifferences") -> None:
-        self.rows.update(other.rows)
-        self.distance.merge(other.distance)
-        self.largest = max(self.largest, other.largest)
-
-    def summary(self) -> dict[str, Any]:
-        """The differences for `/metrics` and `/model/info`, by key. What has no rows yet is null."""
-        rows = self.rows.total()
-        p95 = self.distance.quantile(0.95)
-        return {
-            "agreement": self.rows["agreed"] / rows if rows else None,
-            "probability_distance": {
-                "mean": rounded(self.distance.mean, 6),
-                "p95": rounded(None if p95 is None else min(p95, self.largest), 6),
-                "largest": rounded(self.largest, 6) if rows else None,
-            },
-        }
+    buckets = DISTANCE_BUCKETS
+    key = "probability_distance"
+    metric = "model_shadow_probability_distance"
+    description = "Total variation distance of the two models' probabilities"
 
     @staticmethod
-    def collect(by_pair: Iterable[tuple[list[str], "ClassDifferences"]]) -> Sequence[Metric]:
-        """The differences for Prometheus. `by_pair`: the versions of the champion and the challenger, and theirs."""
-        distances = HistogramMetricFamily(
-            "model_shadow_probability_distance",
-            "Total variation distance of the two models' probabilities",
-            labels=["champion", "challenger"],
-        )
-        for pair, differences in by_pair:
-            distances.add_metric(pair, differences.distance.cumulative(), differences.distance.sum)
-        return (distances,)
+    def compare(outcomes: Sequence[ClassOutcome], other_outputs: Matrix) -> Difference:
+        return compare_probabilities(np.array([outcome.prediction_proba for outcome in outcomes]), other_outputs)

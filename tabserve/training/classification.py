@@ -33,6 +33,7 @@ from tabserve.model import ClassFacts, Classification, Estimate, Matrix, ModelMe
 from tabserve.model.compiled import Link
 from tabserve.model.task import LabelType, listed
 from tabserve.training.columns import as_text, has_fractions
+from tabserve.training.config import CRITERIA, EstimatorConfig
 from tabserve.training.dataset import Dataset, RowNumbers
 from tabserve.training.estimators import EstimatorType
 from tabserve.training.estimators.boosting import BOOSTING
@@ -50,8 +51,6 @@ estimators: Mapping[str, EstimatorType] = {
 }
 
 estimator_step = "classifier"
-
-score_link: Link = "softmax"
 
 WHOLE_NUMBER, FRACTION = re.compile(r"-?[1-9]\d{0,17}|0"), re.compile(r"-?(0|[1-9]\d{0,14})\.\d{1,15}")
 """Classes that are numbers, as a table writes them. A code such as 007 is none."""
@@ -92,13 +91,34 @@ def target_checks(target: pd.Series, rows_needed: int) -> Iterator[pandera.Check
         message = f"the target {name!r} needs at least two classes, and has {only}"
         yield pandera.Check(lambda values: values.nunique() >= 2, error=message)
     elif len(counts) > MAX_CLASSES or (len(counts) > MAX_NUMERIC_CLASSES and has_fractions(target)):
-        message = f"the target {name!r} has {len(counts)} different values: are these classes, and not a quantity?"
+        message = (
+            f"the target {name!r} has {len(counts)} different values, and at most {MAX_CLASSES} classes are possible, "
+            f"{MAX_NUMERIC_CLASSES} if they are numbers with fractions: for a number to predict --task regression"
+        )
         yield pandera.Check(lambda values: values.nunique() <= MAX_NUMERIC_CLASSES, error=message)
     else:
         rare = counts[counts < rows_needed]
         shown = listed([f"{label!r} has {count}" for label, count in rare.items()])
         message = f"each class of {name!r} needs {rows_needed} rows; {shown}: use fewer --folds, or remove these rows"
         yield pandera.Check(lambda values: bool((values.value_counts() >= rows_needed).all()), error=message)
+
+
+def config_problem(config: EstimatorConfig, target: pd.Series) -> str | None:
+    """Estimators, criteria and losses for numbers are refused."""
+    advice = f"{target.name!r} has classes: leave it out, or predict a number with --task regression"
+    criterion = config.hyperparameters.get("criterion")
+    if config.estimator not in estimators:
+        return f"--estimator {config.estimator} predicts a number; {advice}"
+    if criterion is not None and criterion not in CRITERIA["classification"]:
+        return f"--criterion {criterion} is for numbers; {advice}"
+    return f"--loss is for numbers; {advice}" if "loss" in config.hyperparameters else None
+
+
+def metric_problem(metric: str, target: pd.Series) -> str | None:
+    """Metrics of numbers are refused."""
+    if metric in metrics.comparable:
+        return None
+    return f"--metric {metric} is for numbers, and {target.name!r} has classes: use {', '.join(metrics.comparable)}"
 
 
 def rows_needed(estimator: str, folds: int, test_size: float) -> int:
@@ -117,6 +137,11 @@ def model_task(target: pd.Series) -> Classification:
     elif is_numeric_dtype(target.dtype) or all(map(FRACTION.fullmatch, classes)):
         label_type = "number"
     return Classification(classes=classes, label_type=label_type)
+
+
+def calibrated(task: Classification, _target: pd.Series, _outputs: Matrix, _coverage: float) -> Classification:
+    """Classes have no intervals."""
+    return task
 
 
 def dataset_facts(task: Classification) -> dict[str, int]:
@@ -149,6 +174,10 @@ def resample_groups(truth: NDArray[np.intp]) -> Sequence[RowNumbers]:
 
 
 # -- a model
+
+
+def score_link(_estimator: object) -> Link:
+    return "softmax"
 
 
 def scores(task: Classification) -> int:
