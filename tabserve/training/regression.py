@@ -122,7 +122,7 @@ def model_task(target: pd.Series) -> Regression:
         target_minimum=float(values.min()),
         target_maximum=float(values.max()),
         target_spread=float(values.std()),
-        target_deciles=tuple(np.unique(np.quantile(values, np.arange(1, 10) / 10)).tolist()),
+        target_deciles=tuple(np.unique(np.quantile(values, np.arange(1, 10) / 10, method="inverted_cdf")).tolist()),
     )
 
 

@@ -181,8 +181,7 @@ class MetricsReply(Reply):
     predictions_by_class: dict[str, int]
     predictions_by_version: dict[str, int]
     predictions_by_range: dict[str, dict[str, int]] = Field(
-        description="of numbers: model version → upper bound of a range → rows; the bounds are the deciles of the target "
-        "in training"
+        description="of numbers: model version → upper bound of a range → rows; the bounds are deciles of the target"
     )
     mean_confidence: float | None
     mean_prediction: float | None = Field(description="of numbers")
