@@ -122,7 +122,7 @@ class ServedModel:
         return {name: values[name] for name in self.names}
 
     @property
-    def reply_types(self) -> dict[str, type]:
+    def reply_types(self) -> dict[str, set[type]]:
         """The keys of a reply of /predict."""
         return ANSWER_TYPES[self.task] | RECORD_TYPES
 

@@ -12,13 +12,23 @@ LARGEST_ERROR = 16 * 1024
 """Bytes of the largest error."""
 
 
-ANSWER_TYPES: dict[str, dict[str, type]] = {
-    "classification": {"prediction": int, "prediction_proba": list, "confidence": float, "label": str},
-    "regression": {"prediction": float, "interval": list, "coverage": float},
+ANSWER_TYPES: dict[str, dict[str, set[type]]] = {
+    "classification": {
+        "prediction": {int},
+        "prediction_proba": {list},
+        "confidence": {float},
+        "label": {str, int, float, bool},
+    },
+    "regression": {"prediction": {float}, "interval": {list}, "coverage": {float}},
 }
 """Task → the keys of a reply of /predict that are its answer. The same row gets the same values."""
 
-RECORD_TYPES: dict[str, type] = {"model_version": str, "timestamp": str, "prediction_id": str, "warnings": list}
+RECORD_TYPES: dict[str, set[type]] = {
+    "model_version": {str},
+    "timestamp": {str},
+    "prediction_id": {str},
+    "warnings": {list},
+}
 """The other keys of a reply of /predict."""
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
 
 from tabserve.model import ClassOutcome, ClassOutcomes, Matrix
+from tabserve.model.task import Label
 from tabserve.monitoring.difference import Difference, Differences
 from tabserve.monitoring.histogram import Histogram
 
@@ -29,15 +30,15 @@ class ClassCounts:
     __slots__ = ("confidence", "labels")
 
     def __init__(self) -> None:
-        self.labels: dict[str, int] = {}
+        self.labels: dict[Label, int] = {}
         self.confidence = Histogram(CONFIDENCE_BUCKETS)
 
     @classmethod
     def of(cls, outcomes: ClassOutcomes) -> "ClassCounts":
         """The counts of a batch."""
         counts = cls()
-        rows = np.bincount(outcomes.prediction, minlength=len(outcomes.classes)).tolist()
-        counts.labels = {label: count for label, count in zip(outcomes.classes, rows, strict=True) if count}
+        rows = np.bincount(outcomes.prediction, minlength=len(outcomes.labels)).tolist()
+        counts.labels = {label: count for label, count in zip(outcomes.labels, rows, strict=True) if count}
         counts.confidence = Histogram.of(CONFIDENCE_BUCKETS, outcomes.confidence)
         return counts
 
@@ -59,7 +60,8 @@ class ClassCounts:
     def summary(by_version: Mapping[str, "ClassCounts"]) -> dict[str, Any]:
         """The counts of all model versions for `/metrics`, by key."""
         total = _total(by_version)
-        return {"predictions_by_class": total.labels, "mean_confidence": total.confidence.mean}
+        by_class = {str(label): count for label, count in total.labels.items()}
+        return {"predictions_by_class": by_class, "mean_confidence": total.confidence.mean}
 
     @staticmethod
     def collect(by_version: Mapping[str, "ClassCounts"]) -> Sequence[Metric]:
@@ -67,7 +69,7 @@ class ClassCounts:
         predictions = CounterMetricFamily("model_predictions", "Rows predicted", labels=["model_version", "label"])
         for version, counts in by_version.items():
             for label, count in counts.labels.items():
-                predictions.add_metric([version, label], count)
+                predictions.add_metric([version, str(label)], count)
         confidence = HistogramMetricFamily(
             "model_prediction_confidence", "Largest probability of each predicted row", labels=[]
         )

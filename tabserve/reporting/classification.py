@@ -43,9 +43,11 @@ def plots(result: TrainingResult, metadata: ModelMetadata) -> Iterator[tuple[str
     draw = partial(draw_confusion, confusion=np.array(metadata.confusion_matrix), classes=classes)
     yield "confusion_matrix", draw
     probabilities = result.evaluation.outputs
-    yield "roc", partial(draw_roc, target=split.held_out.target, probabilities=probabilities, classes=classes)
+    target = split.held_out.target.astype("str")
+    yield "roc", partial(draw_roc, target=target, probabilities=probabilities, classes=classes)
     probabilities = result.validation.outputs
-    draw = partial(draw_calibration, target=split.training.target, probabilities=probabilities, classes=classes)
+    target = split.training.target.astype("str")
+    draw = partial(draw_calibration, target=target, probabilities=probabilities, classes=classes)
     yield "calibration", draw
 
 
@@ -68,7 +70,7 @@ def draw_confusion(axes: Axes, confusion: NDArray[np.int64], classes: list[str])
 
 
 def draw_roc(axes: Axes, target: pd.Series, probabilities: Matrix, classes: list[str]) -> None:
-    """`target`: shape (rows,), the true classes; `probabilities`: shape (rows, classes)."""
+    """`target`: shape (rows,), the names of the true classes; `probabilities`: shape (rows, classes)."""
     axes.plot([0, 1], [0, 1], color="0.7", linestyle="--", linewidth=1, label="chance")
     for number, name in enumerate(classes):
         false_rate, true_rate, _ = roc_curve(target == name, probabilities[:, number])
@@ -85,7 +87,7 @@ def draw_roc(axes: Axes, target: pd.Series, probabilities: Matrix, classes: list
 
 
 def draw_calibration(axes: Axes, target: pd.Series, probabilities: Matrix, classes: list[str]) -> None:
-    """`target`: shape (rows,), the true classes; `probabilities`: shape (rows, classes)."""
+    """`target`: shape (rows,), the names of the true classes; `probabilities`: shape (rows, classes)."""
     for number, name in enumerate(classes):
         colour, own = _colour(number), probabilities[:, number]
         observed, predicted = calibration_curve(target == name, own, n_bins=CALIBRATION_BINS)

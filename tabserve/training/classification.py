@@ -1,5 +1,6 @@
 """Classification, for training: all that is true of classes and probabilities only. The module is a `TaskTraining`."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pandera.pandas as pandera
 from numpy.typing import NDArray
+from pandas.api.types import is_bool_dtype, is_numeric_dtype
 from scipy.stats import binomtest
 from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
@@ -29,7 +31,7 @@ from sklearn.tree import DecisionTreeClassifier
 from tabserve.errors import DataError
 from tabserve.model import ClassFacts, Classification, Estimate, Matrix, ModelMetadata
 from tabserve.model.compiled import Link
-from tabserve.model.task import listed
+from tabserve.model.task import LabelType, listed
 from tabserve.training.columns import as_text, has_fractions
 from tabserve.training.config import CRITERIA, EstimatorConfig
 from tabserve.training.dataset import Dataset, RowNumbers
@@ -50,6 +52,9 @@ estimators: Mapping[str, EstimatorType] = {
 
 estimator_step = "classifier"
 
+WHOLE_NUMBER, FRACTION = re.compile(r"-?[1-9]\d{0,17}|0"), re.compile(r"-?(0|[1-9]\d{0,14})\.\d{1,15}")
+"""Classes that are numbers, as a table writes them. A code such as 007 is none."""
+
 MAX_CLASSES, MAX_NUMERIC_CLASSES = 100, 20
 """A target column with more values is a quantity; the second holds if the values are numbers, and not all whole."""
 
@@ -65,8 +70,16 @@ LEAKAGE_ROWS, LEAKAGE_FOLDS = 10_000, 3
 
 
 def read_target(column: pd.Series) -> pd.Series:
-    """The classes, as the table writes them."""
-    return as_text(column).astype(object)
+    """The classes: whole numbers and booleans as such, all others as the table writes them."""
+    texts = as_text(column)
+    present = set(texts.dropna())
+    if texts.isna().any() or not present:
+        return texts.astype(object)
+    if present in ({"True", "False"}, {"true", "false"}):
+        return texts.str.lower() == "true"
+    if all(map(WHOLE_NUMBER.fullmatch, present)):
+        return texts.astype("int64")
+    return texts.astype(object)
 
 
 def target_checks(target: pd.Series, rows_needed: int) -> Iterator[pandera.Check]:
@@ -117,7 +130,13 @@ def rows_needed(estimator: str, folds: int, test_size: float) -> int:
 
 def model_task(target: pd.Series) -> Classification:
     """The classes by name. scikit-learn gives the probabilities in the same order."""
-    return Classification(classes=tuple(sorted(map(str, target.unique()))))
+    classes = tuple(map(str, sorted(target.unique().tolist())))
+    label_type: LabelType = "text"
+    if is_bool_dtype(target.dtype):
+        label_type = "boolean"
+    elif is_numeric_dtype(target.dtype) or all(map(FRACTION.fullmatch, classes)):
+        label_type = "number"
+    return Classification(classes=classes, label_type=label_type)
 
 
 def calibrated(task: Classification, _target: pd.Series, _outputs: Matrix, _coverage: float) -> Classification:
@@ -173,7 +192,8 @@ def outputs(pipeline: Pipeline, features: pd.DataFrame) -> Matrix:
 
 def true_values(target: pd.Series, task: Classification) -> NDArray[np.intp]:
     """The number of the true class of each row. To compare texts takes ten times as long."""
-    return pd.Index(list(task.classes)).get_indexer(pd.Index(target))
+    classes = task.classes if target.dtype == object else task.labels
+    return pd.Index(list(classes)).get_indexer(pd.Index(target))
 
 
 def metric_value(metric: str, truth: NDArray[np.intp], probabilities: Matrix) -> float:
@@ -254,7 +274,7 @@ class ClassResults:
         }
 
     def add_to(self, metadata: ModelMetadata, target: pd.Series) -> ModelMetadata:
-        rows = target.value_counts()
+        rows = target.astype("str").value_counts()
         by_class = {
             label: ClassFacts(
                 rows=int(rows[label]),

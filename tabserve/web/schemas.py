@@ -5,6 +5,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
+from tabserve.model.task import Label, LabelType
+
 
 class Reply(BaseModel):
     """Base of the documented replies."""
@@ -32,7 +34,7 @@ class PredictedClass(PredictedRow):
         description="one probability per class; they sum to 1", examples=[[1.0, 0.0, 0.0]]
     )
     confidence: float = Field(description="the probability of `prediction`, which is the largest", examples=[1.0])
-    label: str = Field(description="name of the class", examples=["setosa"])
+    label: Label = Field(description="the class, in the type that the table has for it", examples=["setosa"])
 
 
 class PredictedNumber(PredictedRow):
@@ -64,7 +66,7 @@ class PredictedRows(Reply):
 
 class PredictedClasses(PredictedRows):
     prediction: list[int]
-    label: list[str]
+    label: list[Label]
     confidence: list[float]
     prediction_proba: list[list[float]]
 
@@ -249,6 +251,7 @@ class ModelReply(Reply):
     trained_at: str
     target: str
     classes: list[str] = Field(default=[], description="of a classification, in the order of the probabilities")
+    label_type: LabelType = Field(default="text", description="of a classification: the type of `label` in a reply")
     target_minimum: float = Field(default=0.0, description="of a number: the smallest one in training")
     target_maximum: float = Field(default=0.0, description="of a number: the largest one in training")
     target_spread: float = Field(default=0.0, description="of a number: the standard deviation in training")

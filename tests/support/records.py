@@ -20,5 +20,5 @@ def batch(rows: int, second: int) -> BatchPrediction:
     task = Classification(classes=("a", "b"))
     schema = Schema(target="kind", features=(feature,), task=task)
     zeros, column = np.zeros(rows, dtype=np.intp), np.arange(float(rows))
-    outcomes = ClassOutcomes(task.classes, zeros, np.ones((rows, 2)), column)
+    outcomes = ClassOutcomes(task.labels, zeros, np.ones((rows, 2)), column)
     return BatchPrediction(f"b{second}", time, "20260101_000000", schema, Rows(column[:, None]), outcomes, 0.1)
