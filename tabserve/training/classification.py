@@ -204,14 +204,14 @@ def true_values(target: pd.Series, task: Classification) -> NDArray[np.intp]:
     return pd.Index(list(classes)).get_indexer(pd.Index(target))
 
 
-def metric_value(metric: str, truth: NDArray[np.intp], probabilities: Matrix) -> float:
+def metric_value(metric: str, truth: NDArray[np.intp], probabilities: Matrix, task: Classification) -> float:
     """A metric of probabilities of shape (rows, classes), for true classes of shape (rows,).
 
     Log loss is in nats. The Brier score is the mean over rows of the squared differences, summed over classes (Brier
     1950): from 0 to 2. ROC AUC is the macro average of one class against the rest; with two classes, that of the
     second. The precision of a class that is never predicted counts as 0.
     """
-    predicted, labels = probabilities.argmax(axis=1), range(probabilities.shape[1])
+    predicted, labels = task.predictions(probabilities), range(probabilities.shape[1])
     match metric.split("_"):
         case ["accuracy"]:
             value = accuracy_score(truth, predicted)
@@ -237,9 +237,9 @@ def prediction_score(target: pd.Series, predictions: NDArray[Any]) -> float:
     return float(accuracy_score(target, predictions))
 
 
-def changed_predictions(expected: Matrix, actual: Matrix) -> int:
-    """For how many rows another class is the most probable one."""
-    return int((expected.argmax(axis=1) != actual.argmax(axis=1)).sum())
+def changed_predictions(expected: Matrix, actual: Matrix, task: Classification) -> int:
+    """For how many rows another class is predicted."""
+    return int((task.predictions(expected) != task.predictions(actual)).sum())
 
 
 # -- results by class
@@ -303,7 +303,7 @@ class ClassResults:
 
 
 def results(truth: NDArray[np.intp], probabilities: Matrix, task: Classification) -> ClassResults:
-    prediction = probabilities.argmax(axis=1)
+    prediction = task.predictions(probabilities)
     confusion = confusion_matrix(truth, prediction, labels=range(len(task.classes)))
     members = task.members(probabilities, prediction)
     return ClassResults(

@@ -199,7 +199,7 @@ def true_values(target: pd.Series, _task: Regression) -> Vector:
     return values
 
 
-def metric_value(metric: str, truth: Vector, outputs: Matrix) -> float:
+def metric_value(metric: str, truth: Vector, outputs: Matrix, _task: Regression) -> float:
     """A metric of predictions of shape (rows, 1), for true values of shape (rows,).
 
     All are in the unit of the target, but R² and the mean absolute percentage error, which is a share (0.1 is 10 %). R²
@@ -232,7 +232,7 @@ def prediction_score(target: pd.Series, predictions: Vector) -> float:
     return _r2(target.to_numpy(), predictions)
 
 
-def changed_predictions(_expected: Matrix, _actual: Matrix) -> int:
+def changed_predictions(_expected: Matrix, _actual: Matrix, _task: Regression) -> int:
     """A number that differs by less than the tolerance is the same prediction."""
     return 0
 
