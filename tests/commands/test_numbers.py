@@ -41,7 +41,7 @@ def test_number_is_chosen_and_its_reason_is_told(tmp_path: Path) -> None:
     assert "different whole numbers: --task classification predicts classes\n" in done.stdout
     assert "equal to scikit-learn on 2000 rows" in done.stdout
     assert all(f"\n  {metric} " in done.stdout for metric in ("mae", "rmse", "r2", "median_absolute_error", "mape"))
-    assert "% of the held-out rows; mean width " in done.stdout
+    assert "%) of the held-out rows; mean width " in done.stdout
 
 
 def test_everything_of_a_number_is_kept(houses: Workspace) -> None:
@@ -60,7 +60,10 @@ def test_everything_of_a_number_is_kept(houses: Workspace) -> None:
     assert {path.stem for path in (folder / "plots").iterdir()} == PLOTS
     card = (folder / "model_card.md").read_text()
     assert f"MAE {run.data.metrics['test_mae']:.4f} on 80 held-out rows" in card
-    assert "Intervals that shall hold 90% of the true numbers hold " in card
+    held = release.metadata.interval_coverage
+    assert held
+    assert held.low < held.value < held.high
+    assert f"90% of the true numbers hold {held.value:.1%} ({held.low:.1%} to {held.high:.1%}) of the held-out" in card
     limit = f"It can't predict a number outside of {task.target_minimum:g} to {task.target_maximum:g}"
     assert limit in card
     assert any(one.startswith(limit) for one in release.metadata.limits)
