@@ -10,7 +10,6 @@ import pandas as pd
 import pandera.pandas as pandera
 from numpy.typing import NDArray
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
-from scipy.stats import binomtest
 from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import (
@@ -40,6 +39,7 @@ from tabserve.training.estimators import EstimatorType
 from tabserve.training.estimators.boosting import BOOSTING
 from tabserve.training.estimators.forest import FOREST
 from tabserve.training.estimators.linear import LINEAR
+from tabserve.training.proportion import proportion
 from tabserve.training.tasks import METRICS
 
 metrics = METRICS["classification"]
@@ -323,19 +323,11 @@ def class_metrics(confusion: NDArray[np.int64]) -> list[ClassMetrics]:
     """
     measured = []
     for right, predicted, actual in zip(np.diag(confusion), confusion.sum(axis=0), confusion.sum(axis=1), strict=True):
-        share = _proportion(right, predicted + actual - right)
+        share = proportion(right, predicted + actual - right)
         value, low, high = (2 * bound / (1 + bound) for bound in (share.value, share.low, share.high))
         f1 = Estimate(value=value, low=low, high=high)
-        measured.append(ClassMetrics(int(actual), _proportion(right, predicted), _proportion(right, actual), f1))
+        measured.append(ClassMetrics(int(actual), proportion(right, predicted), proportion(right, actual), f1))
     return measured
-
-
-def _proportion(hits: int, rows: int) -> Estimate:
-    """A share of some rows, with its 95 % confidence interval; of no rows, 0 with the interval from 0 to 1."""
-    if not rows:
-        return Estimate(value=0.0, low=0.0, high=1.0)
-    interval = binomtest(int(hits), int(rows)).proportion_ci(method="wilson")
-    return Estimate(value=float(hits / rows), low=float(interval.low), high=float(interval.high))
 
 
 # -- leakage

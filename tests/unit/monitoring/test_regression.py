@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tabserve.model import Regression
 from tabserve.monitoring import Metrics, compare_outputs
 from tabserve.monitoring.regression import NumberCounts, NumberDifferences
-from tests.support.records import prediction
+from tests.support.records import NUMBER, prediction
 
-TASK = Regression(target_minimum=0, target_maximum=9, target_spread=2.0, target_deciles=(1.0, 2.0, 4.0))
+TASK = NUMBER
 OTHER = TASK.model_copy(update={"target_deciles": (10.0,)})
 NUMBERS = np.array([[-3.0], [1.0], [1.5], [100.0]])
 
