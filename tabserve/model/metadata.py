@@ -50,6 +50,23 @@ class DatasetFacts(Frozen):
     sha256: str
 
 
+class ColumnFacts(Frozen):
+    """A column of the table that isn't the target: what the training made of it.
+
+    Attributes:
+        read_as: its kind, and after a colon how its texts were read, or why it isn't used.
+        becomes: what the model gets of it.
+        lost: what the model doesn't get; empty if that is nothing.
+        undo: the option of the training that keeps what is lost.
+    """
+
+    name: str
+    read_as: str
+    becomes: str
+    lost: str = ""
+    undo: str = ""
+
+
 class ModelMetadata(Frozen):
     """What people and tools need to know of a model.
 
@@ -58,10 +75,11 @@ class ModelMetadata(Frozen):
         trained_at: ISO 8601, UTC.
         parameters: hyperparameters, and the options that decide which rows were held out.
         metrics: every metric by its flat name, such as `test_accuracy`.
-        feature_importances: feature → importance, as the model itself reports it; they sum to 1, or all are 0.
+        feature_importances: model feature → importance, as the model itself reports it; they sum to 1, or all are 0.
         confusion_matrix: a row per true class, a column per predicted class.
         by_class: class → its rows, and how good the model is at it.
         left_out: column of the table that is no feature → the reason.
+        columns: what was made of each column of the table, in its order.
         limits: what the model is not good for, in sentences.
         libraries: library → version that trained the model.
     """
@@ -78,6 +96,7 @@ class ModelMetadata(Frozen):
     confusion_matrix: list[list[int]] = []
     by_class: dict[str, ClassFacts] = {}
     left_out: dict[str, str] = {}
+    columns: list[ColumnFacts] = []
     limits: list[str] = []
     libraries: dict[str, str]
     git_commit: str

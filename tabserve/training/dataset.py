@@ -1,8 +1,10 @@
 """A labelled table in memory: features and target; and its split into training rows and held-out rows."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -11,11 +13,26 @@ from sklearn.datasets import load_iris as sklearn_iris
 from sklearn.model_selection import train_test_split
 
 from tabserve.errors import DataError
-from tabserve.model import DatasetFacts, Task
+from tabserve.model import ColumnFacts, DatasetFacts, Task
+from tabserve.model.dates import PartName, part_column
 from tabserve.training.tasks import task_training
 
 HASHED_ROWS = 100_000
 """How many rows are hashed at a time. The whole table as text would take as much memory as the table."""
+
+@dataclass(frozen=True)
+class DateColumn:
+    """A column of dates.
+
+    Attributes:
+        first, last: its range, in UTC if it has zones.
+        parts: the parts that vary, each a column of `Dataset.features` under the name that `part_column` gives it.
+    """
+
+    first: datetime
+    last: datetime
+    parts: tuple[PartName, ...]
+
 
 RowNumbers = NDArray[np.intp]
 """Shape (rows,): the places of some rows in a table."""
@@ -27,12 +44,17 @@ class Dataset:
 
     Attributes:
         name: its name in messages and in the metadata.
-        features: shape (rows, features), a column per feature: float64 for numbers, str for categories.
+        features: shape (rows, columns), a column per feature: float64 for numbers, str for categories, 1.0 and 0.0 for
+            booleans; of a date a column of float64 for each of its parts.
         target: shape (rows,), what the model shall predict.
         task: the task of a model of the whole table; a part of the table has the same task.
-        missing: feature → how many rows of the whole table lack it, if any do. Their value is NaN.
+        missing: column of `features` → how many rows of the whole table lack it, if any do. Their value is NaN.
         left_out: column that is no feature → the reason.
         unlabelled: how many rows were left out because they have no target value.
+        booleans: feature of booleans → how the table writes them, if it is a table of texts.
+        dates: feature of dates → its range and parts.
+        columns: what was made of each column of the table but the target.
+        order: shape (rows,), the times of the rows, if the latest rows are to be held out.
     """
 
     name: str
@@ -42,13 +64,24 @@ class Dataset:
     missing: Mapping[str, int] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)
     unlabelled: int = 0
+    booleans: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    dates: Mapping[str, DateColumn] = field(default_factory=dict)
+    columns: Sequence[ColumnFacts] = ()
+    order: pd.Series | None = None
 
     def __len__(self) -> int:
         return len(self.target)
 
     def part(self, rows: RowNumbers) -> "Dataset":
         """These rows, in this order."""
-        return replace(self, features=self.features.iloc[rows], target=self.target.iloc[rows])
+        order = None if self.order is None else self.order.iloc[rows]
+        return replace(self, features=self.features.iloc[rows], target=self.target.iloc[rows], order=order)
+
+    @cached_property
+    def feature_of(self) -> Mapping[str, str]:
+        """Column of `features` → the name of the feature, which differs for parts of dates."""
+        dates = {part_column(name, part): name for name, date in self.dates.items() for part in date.parts}
+        return {name: dates.get(name, name) for name in map(str, self.features.columns)}
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -79,7 +112,7 @@ class Split:
             rows=len(self.whole),
             training_rows=len(self.training),
             held_out_rows=len(self.held_out),
-            features=len(self.whole.features.columns),
+            features=len(set(self.whole.feature_of.values())),
             sha256=self.whole.digest,
             **task_training(self.whole.task.kind).dataset_facts(self.whole.task),
         )

@@ -11,9 +11,10 @@ from pandas.api.types import is_numeric_dtype
 from pandera.errors import SchemaErrors
 
 from tabserve.errors import DataError
-from tabserve.training.columns import MAX_TEXT, NUMERIC_SHARE, as_inferred, as_text, share_of_numbers, why_useless
+from tabserve.training.columns import MAX_TEXT, NUMERIC_SHARE, share_of_numbers
 from tabserve.training.config import ColumnOptions
 from tabserve.training.dataset import Dataset
+from tabserve.training.features import choose_features, order_of
 from tabserve.training.table_file import read_table
 from tabserve.training.tasks import TaskKind, TaskTraining, task_training
 
@@ -33,35 +34,37 @@ def load_table(file: Path, columns: ColumnOptions, rows_needed: int, kind: TaskK
     problems = list(_name_problems(raw, columns))
     raw = raw.loc[:, ~raw.columns.duplicated()]
     labelled = raw[raw[columns.target].notna()] if columns.target in raw else raw
-    frame, left_out = _choose_features(labelled, columns)
+    chosen = choose_features(labelled, columns)
+    problems += chosen.problems
+    frame = pd.DataFrame(chosen.columns, index=labelled.index)
     if columns.target in raw:
         frame[columns.target] = task.read_target(labelled[columns.target])
     problems += _value_problems(frame, columns, rows_needed, task)
+    order = None
+    if columns.split_by in labelled:
+        try:
+            order = order_of(labelled[columns.split_by], columns).reset_index(drop=True)
+        except ValueError as error:
+            problems.append(f"--split-by '{columns.split_by}': {error}")
     if problems:
         raise DataError("\n".join(f"{file.name}: {problem}" for problem in problems))
     missing = {str(name): int(count) for name, count in frame.isna().sum().items() if count}
     features = frame.reset_index(drop=True)
     target = features.pop(columns.target)
     unlabelled = len(raw) - len(labelled)
-    return Dataset(file.name.split(".")[0], features, target, task.model_task(target), missing, left_out, unlabelled)
-
-
-def _choose_features(labelled: pd.DataFrame, columns: ColumnOptions) -> tuple[pd.DataFrame, dict[str, str]]:
-    """The features, and the columns that are left out with the reason."""
-    left_out = dict.fromkeys(columns.drop, "--drop") | dict.fromkeys(columns.id, "--id")
-    features: dict[str, pd.Series] = {}
-    for name in labelled.columns.drop(columns.target, errors="ignore"):
-        if name in left_out:
-            continue
-        if name in columns.categorical:
-            features[name] = as_text(labelled[name])
-            continue
-        column = as_inferred(labelled[name])
-        if reason := why_useless(column):
-            left_out[name] = reason
-        else:
-            features[name] = column
-    return pd.DataFrame(features, index=labelled.index), left_out
+    return Dataset(
+        name=file.name.split(".")[0],
+        features=features,
+        target=target,
+        task=task.model_task(target),
+        missing=missing,
+        left_out=chosen.left_out,
+        unlabelled=unlabelled,
+        booleans=chosen.booleans,
+        dates=chosen.dates,
+        columns=chosen.facts,
+        order=order,
+    )
 
 
 def _name_problems(raw: pd.DataFrame, columns: ColumnOptions) -> Iterator[str]:
@@ -114,7 +117,7 @@ def _feature_checks(column: pd.Series, columns: ColumnOptions) -> Iterator[pande
     if is_numeric_dtype(column.dtype):
         message = f"column {name!r} holds infinity"
         yield pandera.Check(lambda values: bool(np.isfinite(values).all()), error=message)
-    elif name not in columns.categorical and share_of_numbers(present) >= NUMERIC_SHARE:
+    elif name not in columns.categorical and NUMERIC_SHARE <= share_of_numbers(present) < 1:  # 1 for codes
         others = present[pd.to_numeric(present, errors="coerce").isna()]
         message = (
             f"column {name!r} mixes numbers with {len(others)} texts, the first {str(others.iloc[0])[:40]!r} in row "

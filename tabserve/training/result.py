@@ -51,6 +51,7 @@ class TrainingResult:
             feature_importances=self.evaluation.importances_by_feature(self.evaluation.importance_kind),
             dataset=self.split.facts(),
             left_out=dict(self.split.whole.left_out),
+            columns=list(self.split.whole.columns),
             libraries=provenance.libraries(),
             git_commit=git_commit,
         )
