@@ -21,13 +21,15 @@ from tabserve.model.schema import (
     Schema,
     Value,
     keeps_texts,
+    model_features,
 )
 from tabserve.model.task import Classification, ClassOutcome, ClassOutcomes, Labels, Outcome, Outcomes, Task
 from tabserve.model.versions import BY_HAND, Deployment, RegisteredVersion
 
 __all__ = [
     "BY_HAND", "UNKNOWN", "Boolean", "Category", "ClassFacts", "ClassOutcome", "ClassOutcomes", "Classification",
-    "ColumnFacts", "DatasetFacts", "Date", "DatePart", "Deployment", "Estimate", "Feature", "InputWarning", "Labels", "Matrix",
-    "ModelFeature", "ModelMetadata", "Number", "Outcome", "Outcomes", "Predictor", "RegisteredVersion", "Release",
-    "Rows", "Schema", "Task", "Value", "Vector", "keeps_texts",
+    "ColumnFacts", "DatasetFacts", "Date", "DatePart", "Deployment", "Estimate", "Feature", "InputWarning", "Labels",
+    "Matrix", "ModelFeature", "ModelMetadata", "Number", "Outcome", "Outcomes", "Predictor", "RegisteredVersion",
+    "Release", "Rows", "Schema", "Task", "Value", "Vector", "keeps_texts",
+    "model_features",
 ]  # fmt: skip

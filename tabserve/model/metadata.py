@@ -50,6 +50,10 @@ class DatasetFacts(Frozen):
     sha256: str
 
 
+NOT_USED = "not used"
+"""What a column becomes that is no feature."""
+
+
 class ColumnFacts(Frozen):
     """A column of the table that isn't the target: what the training made of it.
 

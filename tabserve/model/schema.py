@@ -30,6 +30,7 @@ class Number(BaseModel):
     Attributes:
         name: as callers write it.
         missing: how many training rows lacked it. Unless it is 0, callers may leave it out.
+        unit: `seconds` if the table has durations.
         minimum, maximum: the range seen in training. Outside it the model extrapolates, and the reply warns.
         mean: over the training rows that had a value; the documentation's example.
         lowest, highest: the range in which the model can compute. Outside it a value is refused.
@@ -40,6 +41,7 @@ class Number(BaseModel):
     kind: Literal["number"] = "number"
     name: str = Field(min_length=1, max_length=200)
     missing: int = Field(default=0, ge=0)
+    unit: Literal["", "seconds"] = ""
     minimum: FiniteFloat
     maximum: FiniteFloat
     mean: FiniteFloat
@@ -171,12 +173,12 @@ class Schema(BaseModel):
     @cached_property
     def model_features(self) -> tuple[ModelFeature, ...]:
         """The features in the form in which the model takes them: each date as its parts."""
-        return tuple(part for feature in self.features for part in _model_features(feature))
+        return tuple(part for feature in self.features for part in model_features(feature))
 
     @cached_property
     def _feature_of_column(self) -> tuple[str, ...]:
         """For each model feature, the name of the feature that it is made of."""
-        return tuple(feature.name for feature in self.features for _ in _model_features(feature))
+        return tuple(feature.name for feature in self.features for _ in model_features(feature))
 
     @cached_property
     def is_plain(self) -> bool:
@@ -291,7 +293,8 @@ def keeps_texts(feature: Feature) -> bool:
     return isinstance(feature, Category | Date)
 
 
-def _model_features(feature: Feature) -> tuple[ModelFeature, ...]:
+def model_features(feature: Feature) -> tuple[ModelFeature, ...]:
+    """A feature in the form in which the model takes it: a date as its parts."""
     return feature.model_features if isinstance(feature, Date) else (feature,)
 
 

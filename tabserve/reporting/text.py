@@ -1,6 +1,8 @@
 """Values as text, for the card and for the terminal."""
 
-from collections.abc import Iterable, Mapping
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 SHOWN = 5
@@ -17,6 +19,15 @@ def most_frequent(counts: Mapping[Any, int]) -> str:
 def table_rows(rows: Iterable[list[str]]) -> str:
     """The rows of a table in Markdown."""
     return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
+
+
+def wrapped_table(lines: Sequence[Sequence[str]], widest: Sequence[int]) -> list[str]:
+    """The lines of a table with aligned columns. A cell that is longer than its column's entry in `widest` goes on in
+    the next line."""
+    cells = [[textwrap.wrap(cell, width) or [""] for cell, width in zip(line, widest, strict=True)] for line in lines]
+    widths = [max(len(part) for line in cells for part in line[number]) for number in range(len(widest))]
+    rows = [row for line in cells for row in zip_longest(*line, fillvalue="")]
+    return ["  ".join(f"{part:{width}}" for part, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def with_deviation(metrics: Mapping[str, float], name: str) -> str:

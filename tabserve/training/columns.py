@@ -1,7 +1,7 @@
 """What a column of a table is: numbers, booleans, dates, categories or texts; and whether a model can learn from it."""
 
-import datetime
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import numpy as np
@@ -91,6 +91,8 @@ def read_column(column: pd.Series, dates: DayOrder | None = None, decimal: Decim
         match infer_dtype(column, skipna=True):
             case "boolean":
                 return ReadColumn(column.astype("boolean"), "boolean")
+            case "decimal":
+                return ReadColumn(column.map(float, na_action="ignore").astype("float64"), "number")
             case "date" | "datetime":
                 return _dates_of_moments(pd.to_datetime(column.map(_as_utc), errors="raise"))
     return _read_texts(column.astype("str"), dates, decimal)
@@ -141,7 +143,7 @@ def _dates_of_moments(column: pd.Series) -> ReadColumn:
     if zone is not None:
         column = column.dt.tz_convert("UTC").dt.tz_localize(None)
     values = column.astype("datetime64[us]")
-    if not values.dropna().between(datetime.datetime.min, datetime.datetime.max).all():
+    if not values.dropna().dt.year.between(1, 9999).all():
         raise ValueError("it holds dates outside of the years 1 to 9999")
     is_local = zone is not None and str(zone) != "UTC"
     zones = (f"its zone, {zone}: times count in UTC", f"--categorical '{column.name}'")
@@ -150,16 +152,16 @@ def _dates_of_moments(column: pd.Series) -> ReadColumn:
 
 def _as_utc(moment: Any) -> Any:
     """A date or a moment as a moment in UTC without a zone; anything else as it is."""
-    if isinstance(moment, datetime.datetime) and moment.tzinfo is not None:
-        return moment.astimezone(datetime.UTC).replace(tzinfo=None)
+    if isinstance(moment, datetime) and moment.tzinfo is not None:
+        return moment.astimezone(UTC).replace(tzinfo=None)
     return moment
 
 
 def _seconds(column: pd.Series) -> pd.Series:
     """Durations in seconds, NaN where one is missing."""
-    unit = np.datetime_data(column.dtype)[0]
-    per_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[unit]
-    counts = column.to_numpy().astype(np.int64).astype(np.float64) / per_second
+    durations = column.to_numpy()
+    per_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[np.datetime_data(durations.dtype)[0]]
+    counts = durations.astype(np.int64).astype(np.float64) / per_second
     return pd.Series(counts, column.index, name=column.name).mask(column.isna())
 
 

@@ -20,6 +20,7 @@ from tabserve.training.tasks import task_training
 HASHED_ROWS = 100_000
 """How many rows are hashed at a time. The whole table as text would take as much memory as the table."""
 
+
 @dataclass(frozen=True)
 class DateColumn:
     """A column of dates.
@@ -53,6 +54,7 @@ class Dataset:
         unlabelled: how many rows were left out because they have no target value.
         booleans: feature of booleans → how the table writes them, if it is a table of texts.
         dates: feature of dates → its range and parts.
+        durations: the features that are durations, in seconds.
         columns: what was made of each column of the table but the target.
         order: shape (rows,), the times of the rows, if the latest rows are to be held out.
     """
@@ -66,6 +68,7 @@ class Dataset:
     unlabelled: int = 0
     booleans: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     dates: Mapping[str, DateColumn] = field(default_factory=dict)
+    durations: frozenset[str] = frozenset()
     columns: Sequence[ColumnFacts] = ()
     order: pd.Series | None = None
 

@@ -9,6 +9,7 @@ from pandas.api.types import is_numeric_dtype
 
 from tabserve.model import ColumnFacts
 from tabserve.model.dates import PARTS, PartName, date_numbers, part_column
+from tabserve.model.metadata import NOT_USED
 from tabserve.training.columns import UNDECIDED_DATES, ReadColumn, as_text, read_column, why_useless
 from tabserve.training.config import ColumnOptions
 from tabserve.training.dataset import DateColumn
@@ -20,13 +21,14 @@ class Features:
 
     Attributes:
         columns: name → values, as in `Dataset.features`.
-        booleans, dates, left_out, facts: as in `Dataset`.
+        booleans, dates, durations, left_out, facts: as in `Dataset`.
         problems: what is wrong with the names and the values of dates, a line each.
     """
 
     columns: dict[str, pd.Series] = field(default_factory=dict)
     booleans: dict[str, tuple[str, ...]] = field(default_factory=dict)
     dates: dict[str, DateColumn] = field(default_factory=dict)
+    durations: set[str] = field(default_factory=set)
     left_out: dict[str, str] = field(default_factory=dict)
     facts: list[ColumnFacts] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -40,7 +42,7 @@ def choose_features(labelled: pd.DataFrame, options: ColumnOptions) -> Features:
     for name in labelled.columns.drop(options.target, errors="ignore"):
         if name in by_option:
             chosen.left_out[name] = by_option[name]
-            chosen.facts.append(ColumnFacts(name=name, read_as=by_option[name], becomes="not used"))
+            chosen.facts.append(ColumnFacts(name=name, read_as=by_option[name], becomes=NOT_USED))
         elif name in options.categorical:
             _use(chosen, name, ReadColumn(as_text(labelled[name]), "text"))
         else:
@@ -80,6 +82,8 @@ def _use(chosen: Features, name: str, column: ReadColumn) -> None:
             chosen.columns[part_column(name, part)] = numbers
     else:
         chosen.columns[name] = values
+    if column.kind == "duration":
+        chosen.durations.add(name)
     if not is_numeric_dtype(values.dtype) and name not in chosen.dates:
         becomes = "a column for each; rare ones share one"
     elif missing:
@@ -92,12 +96,12 @@ def _use(chosen: Features, name: str, column: ReadColumn) -> None:
 def _facts_of_unused(name: str, reason: str) -> ColumnFacts:
     if reason == UNDECIDED_DATES:
         return ColumnFacts(
-            name=name, read_as=reason, becomes="not used", lost="all of it", undo="--dates dmy or --dates mdy"
+            name=name, read_as=reason, becomes=NOT_USED, lost="all of it", undo="--dates dmy or --dates mdy"
         )
     read_as = reason.removeprefix("a ").removeprefix("an ")
     if reason.startswith("a constant") and not reason.endswith("missing"):
-        return ColumnFacts(name=name, read_as=read_as, becomes="not used")
-    return ColumnFacts(name=name, read_as=read_as, becomes="not used", lost="all of it", undo=f"--keep '{name}'")
+        return ColumnFacts(name=name, read_as=read_as, becomes=NOT_USED)
+    return ColumnFacts(name=name, read_as=read_as, becomes=NOT_USED, lost="all of it", undo=f"--keep '{name}'")
 
 
 def _parts(values: pd.Series) -> tuple[DateColumn, dict[PartName, pd.Series]]:

@@ -62,6 +62,7 @@ def load_table(file: Path, columns: ColumnOptions, rows_needed: int, kind: TaskK
         unlabelled=unlabelled,
         booleans=chosen.booleans,
         dates=chosen.dates,
+        durations=frozenset(chosen.durations),
         columns=chosen.facts,
         order=order,
     )

@@ -1,4 +1,4 @@
-"""Numbers in disguise: texts such as `$1,000`, `12 %`, `1.234,5` and `1 000`, read as the numbers that they stand for."""
+"""Numbers in disguise: texts such as `$1,000`, `12 %`, `1.234,5` and `1 000`, read as the numbers they stand for."""
 
 import re
 from dataclasses import dataclass
@@ -15,12 +15,14 @@ CODES = ("USD", "EUR", "GBP", "CHF", "JPY", "CNY", "INR", "SEK", "NOK", "DKK", "
 _UNIT = rf"(?:[{CURRENCIES}%]|{'|'.join(CODES)})"
 _NUMBER = re.compile(rf"([-+]?) ?({_UNIT}?) ?([-+]?)(\d[\d.,' ]*|[.,]\d+) ?({_UNIT}?)", re.ASCII)
 _SPACES_AND_SIGNS = str.maketrans("\u00a0\u2007\u2009\u202f\u2019\u2212", "    '-")
+SIGNS: tuple[DecimalSign, ...] = (".", ",")
+
 _DIGITS = {
     sign: re.compile(
         rf"\d*{re.escape(sign)}?\d+|\d+{re.escape(sign)}"
         rf"|[1-9]\d{{0,2}}([{group} '])\d{{3}}(?:\1\d{{3}})*(?:{re.escape(sign)}\d*)?"
     )
-    for sign, group in ((".", ","), (",", "."))
+    for sign, group in zip(SIGNS, reversed(SIGNS), strict=True)
 }
 """Decimal sign → digits without groups, or in groups of three with one sign between them."""
 
@@ -56,11 +58,11 @@ def read_disguised(texts: pd.Series, decimal: DecimalSign | None) -> DisguisedNu
         parts.append(match.groups())
     if len({(before, after) for _, before, _, _, after in parts}) != 1:
         return None
-    read = {sign: _numbers(parts, sign) for sign in _DIGITS}
-    possible = [sign for sign, numbers in read.items() if numbers]
+    read = {sign: _numbers(parts, sign) for sign in SIGNS}
+    possible = [sign for sign in SIGNS if read[sign]]
     if not possible:
         return None
-    chosen: DecimalSign = decimal if decimal in possible else possible[0]
+    chosen = decimal if decimal in possible else possible[0]
     numbers = read[chosen]
     number_of = dict(zip(distinct, numbers, strict=True))
     longest = max(distinct, key=len)
@@ -75,8 +77,8 @@ def read_disguised(texts: pd.Series, decimal: DecimalSign | None) -> DisguisedNu
 def _numbers(parts: list[tuple[str, ...]], decimal: DecimalSign) -> list[float]:
     """The number of each text, or an empty list if one is none with this decimal sign."""
     numbers = []
-    for sign, _, inner_sign, digits, _ in parts:
-        digits = digits.strip()
+    for sign, _, inner_sign, written, _ in parts:
+        digits = written.strip()
         if (sign and inner_sign) or not _DIGITS[decimal].fullmatch(digits):
             return []
         kept = "".join(character for character in digits if character.isdigit() or character == decimal)

@@ -1,7 +1,6 @@
 """The schema that training rows imply."""
 
 import numpy as np
-import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from tabserve.model import Boolean, Category, Date, Feature, Number, Schema
@@ -44,6 +43,7 @@ def _feature(training: Dataset, name: str, first_column: str) -> Feature:
     return Number(
         name=name,
         missing=missing,
+        unit="seconds" if name in training.durations else "",
         minimum=float(present.min()),
         maximum=float(present.max()),
         mean=float(present.mean()),
