@@ -105,6 +105,8 @@ def describe(
         "folds": options.folds,
         "seed": options.seed,
     }
+    if options.columns and options.columns.split_by:
+        parameters["split_by"] = options.columns.split_by
     if options.search:
         parameters |= {"search": options.search, "search_metric": options.metric}
     metadata = result.describe(

@@ -91,7 +91,7 @@ def model_limits(metadata: ModelMetadata, schema: Schema, pipeline: Pipeline) ->
     sentences = [
         f"Its metrics can't show mistakes rarer than one in its {metadata.dataset.held_out_rows} held-out rows."
     ]
-    if any(isinstance(feature, Number) for feature in schema.features):
+    if any(isinstance(feature, Number | Date) for feature in schema.features):
         sentences.append(
             "Outside the ranges of the training rows it continues in a straight line, which nothing has verified."
             if family.extrapolates

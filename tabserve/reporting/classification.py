@@ -47,7 +47,7 @@ def plots(result: TrainingResult, metadata: ModelMetadata) -> Iterator[tuple[str
     probabilities = result.evaluation.outputs
     yield "roc", partial(draw_roc, target=split.held_out.target, probabilities=probabilities, classes=classes)
     probabilities = result.validation.outputs
-    draw = partial(draw_calibration, target=split.training.target, probabilities=probabilities, classes=classes)
+    draw = partial(draw_calibration, target=result.validation.target, probabilities=probabilities, classes=classes)
     yield "calibration", draw
 
 

@@ -130,13 +130,19 @@ def load_iris() -> Dataset:
 
 
 def split(dataset: Dataset, test_size: float, seed: int) -> Split:
-    """Holds out the share `test_size` of the rows, at random; the same seed holds out the same rows.
+    """Holds out the share `test_size` of the rows: the latest ones if the table has an order, else at random, where the
+    same seed holds out the same rows.
 
-    A task that has groups of rows, such as the classes, keeps their shares in both parts.
+    At random, a task that has groups of rows, such as the classes, keeps their shares in both parts.
 
     Raises:
         DataError: a part would be empty, or lack a group.
     """
+    if dataset.order is not None:
+        from tabserve.training.time_split import latest_rows
+
+        early, late = latest_rows(dataset, test_size)
+        return Split(dataset, dataset.part(early), dataset.part(late))
     strata = task_training(dataset.task.kind).strata(dataset.target)
     try:
         training, held_out = train_test_split(
