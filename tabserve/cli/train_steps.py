@@ -3,6 +3,7 @@
 Importing this module imports scikit-learn, so the recipe does it in its first step.
 """
 
+import shutil
 import time
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -52,7 +53,8 @@ def show_dataset(split: Split, options: TrainOptions) -> None:
     """Prints what was inferred of a table, with warnings. Iris is known."""
     if options.table is not None:
         warnings = dataset_warnings(split.whole, find_leakage(split.training, options.seed))
-        print("\n".join(["", describe_dataset(split.whole), *warnings, ""]), flush=True)
+        width = shutil.get_terminal_size((100, 24)).columns
+        print("\n".join(["", describe_dataset(split.whole, width), *warnings, ""]), flush=True)
 
 
 def limit_leaves(config: EstimatorConfig, training: Dataset) -> EstimatorConfig:

@@ -12,30 +12,37 @@ from tabserve.model.task import listed
 from tabserve.reporting.tasks import task_reporting
 from tabserve.reporting.text import most_frequent, with_deviation, wrapped_table
 from tabserve.training import TaskKind
+from tabserve.training.column_report import report_columns
+from tabserve.training.columns import TEXT_REASONS
 from tabserve.training.dataset import Dataset
 
 MANY_COLUMNS = 30
 """With more columns, those of which the same is made share a line."""
 
-WIDEST = (24, 40, 28, 40)
-"""How many characters wide the columns of the table of columns may be."""
+NARROWEST, WIDEST = 80, 120
+"""How many characters wide the table of columns is at least, and at most."""
+
+SHARES = (0.19, 0.33, 0.24, 0.24)
+"""The share of that width for each of its columns: name, what it was read as, what it becomes, what is lost."""
 
 
-def describe_dataset(dataset: Dataset) -> str:
+def describe_dataset(dataset: Dataset, width: int = 100) -> str:
     """The table: its target column, what is made of each column and what is lost by that, and which rows are left
-    out."""
+    out. `width` is that of the terminal, in characters."""
     lines = [f"{dataset.name}: {len(dataset)} rows; {task_reporting(dataset.task.kind).describe_target(dataset)}"]
     if dataset.unlabelled:
         lines.append(f"left out: {dataset.unlabelled} rows without a value in {dataset.target.name}")
-    if len(dataset.columns) > MANY_COLUMNS:
-        columns = _merged(dataset.columns)
+    room = min(max(width, NARROWEST), WIDEST) - 8  # an indent, and blanks between the columns
+    widths = [int(share * room) for share in SHARES]
+    facts = report_columns(dataset)
+    if len(facts) > MANY_COLUMNS:
+        columns = _merged(facts)
     else:
-        columns = [(one.name, _read_as(dataset, one), one.becomes, _lost(one)) for one in dataset.columns]
-    lines += ["  " + line for line in wrapped_table([("column", "read as", "becomes", "lost"), *columns], WIDEST)]
-    texts = [one.name for one in dataset.columns if one.read_as.startswith("free text") and one.becomes == NOT_USED]
-    if texts:
-        plural = "s" * (len(texts) > 1)
-        lines.append(f"{len(texts)} column{plural} of text {'are' if plural else 'is'} not used: {listed(texts, 20)}")
+        columns = [(one.name, _read_as(dataset, one), one.becomes, _lost(one)) for one in facts]
+    lines += ["  " + line for line in wrapped_table([("column", "read as", "becomes", "lost"), *columns], widths)]
+    if texts := [name for name, reason in dataset.left_out.items() if reason.startswith(TEXT_REASONS)]:
+        many = len(texts) > 1
+        lines.append(f"{len(texts)} column{'s' * many} of text {'are' if many else 'is'} not used: {listed(texts, 20)}")
     return "\n".join(lines)
 
 

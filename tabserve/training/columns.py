@@ -31,6 +31,9 @@ FEW, MAX_DISTINCT_SHARE = 20, 0.5
 """A column of texts counts as free text if it has more than `FEW` distinct texts, and more than this share of its
 rows."""
 
+TEXT_REASONS = ("free text", "an identifier: different in each row")
+"""How the reasons begin for which a column of texts is useless."""
+
 UNDECIDED_DATES = "dates: day or month first? no day is above 12"
 
 Kind = Literal["number", "duration", "boolean", "date", "code", "text"]
@@ -110,7 +113,8 @@ def _read_texts(texts: pd.Series, dates: DayOrder | None, decimal: DecimalSign |
             return ReadColumn(numbers, "number")
         return _numbers(disguised)
     if are_booleans(present):
-        return ReadColumn(texts.map(is_true).astype("boolean"), "boolean", tuple(sorted(present.unique().tolist())))
+        truths = texts.map(is_true, na_action="ignore").astype("boolean")
+        return ReadColumn(truths, "boolean", tuple(sorted(present.unique().tolist())))
     if found := read_text_dates(texts, dates):
         if found.values is None:
             return ReadColumn(texts, "date")
@@ -185,7 +189,7 @@ def why_useless(column: ReadColumn) -> str | None:
     if not len(present) or is_mixed(column):
         return None
     if distinct == len(present) and distinct > FEW:
-        return "an identifier: different in each row"
+        return TEXT_REASONS[1]
     if distinct > max(FEW, MAX_DISTINCT_SHARE * len(present)) or distinct > MAX_CATEGORIES:
         return f"free text: {distinct} different texts in {len(present)} rows"
     if present.str.len().max() > MAX_TEXT:

@@ -55,7 +55,8 @@ class Dataset:
         booleans: feature of booleans → how the table writes them, if it is a table of texts.
         dates: feature of dates → its range and parts.
         durations: the features that are durations, in seconds.
-        columns: what was made of each column of the table but the target.
+        columns: how each column of the table but the target was read; `becomes` is empty for one that becomes a
+            column of `features` as it is.
         order: shape (rows,), the times of the rows, if the latest rows are to be held out.
     """
 

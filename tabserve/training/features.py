@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
-from pandas.api.types import is_numeric_dtype
 
 from tabserve.model import ColumnFacts
 from tabserve.model.dates import PARTS, PartName, date_numbers, part_column
@@ -69,8 +68,7 @@ def choose_features(labelled: pd.DataFrame, options: ColumnOptions) -> Features:
 def _use(chosen: Features, name: str, column: ReadColumn) -> None:
     """Adds a column to the features."""
     values, read_as = column.values, column.kind if column.kind != "text" else "category"
-    missing = int(values.isna().sum())
-    becomes, (lost, undo) = "itself", column.loss
+    becomes, (lost, undo) = "", column.loss
     if column.kind == "boolean":
         values, becomes = values.astype("float64"), "1 or 0"
         chosen.booleans[name] = column.texts
@@ -84,11 +82,6 @@ def _use(chosen: Features, name: str, column: ReadColumn) -> None:
         chosen.columns[name] = values
     if column.kind == "duration":
         chosen.durations.add(name)
-    if not is_numeric_dtype(values.dtype) and name not in chosen.dates:
-        becomes = "a column for each; rare ones share one"
-    elif missing:
-        becomes += "; the median where missing"
-        lost = "; ".join(filter(None, [lost, "which rows lack it"]))
     detail = f": {column.how}" if column.how else ""
     chosen.facts.append(ColumnFacts(name=name, read_as=f"{read_as}{detail}", becomes=becomes, lost=lost, undo=undo))
 
