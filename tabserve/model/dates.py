@@ -61,6 +61,11 @@ def is_date(text: str) -> bool:
     return True
 
 
+def iso_text(moment: datetime) -> str:
+    """The shortest ISO text of a moment: a date alone if it is midnight."""
+    return moment.isoformat().removesuffix("T00:00:00")
+
+
 def date_numbers(moments: Sequence[datetime | None], parts: Sequence[PartName], first: datetime) -> Matrix:
     """The parts of each moment, shape (moments, parts). None becomes NaN."""
     numbers = [row_numbers(moment, parts, first) for moment in moments]
@@ -126,6 +131,16 @@ def _checked(text: str) -> str:
 IsoDate = Annotated[str, AfterValidator(_checked)]
 
 
+class PartRange(BaseModel):
+    """A part of a date, and its range in training."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    part: PartName
+    minimum: FiniteFloat
+    maximum: FiniteFloat
+
+
 class Date(BaseModel):
     """A feature of dates, which callers send as ISO texts. The model takes its parts, each as a number.
 
@@ -133,7 +148,7 @@ class Date(BaseModel):
         name: as callers write it.
         missing: how many training rows lacked it. Unless it is 0, callers may leave it out.
         first, last: the first and the last date of the table, as ISO texts. `days` counts from the first.
-        parts: the parts that varied in training, each with the range seen there.
+        parts: the parts that vary in the table.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -143,13 +158,13 @@ class Date(BaseModel):
     missing: int = Field(default=0, ge=0)
     first: IsoDate
     last: IsoDate
-    parts: dict[PartName, tuple[FiniteFloat, FiniteFloat]] = Field(min_length=1)
+    parts: tuple[PartRange, ...] = Field(min_length=1)
 
     @cached_property
     def model_features(self) -> tuple[DatePart, ...]:
         return tuple(
-            DatePart(part_column(self.name, part), part, self.missing, low, high)
-            for part, (low, high) in self.parts.items()
+            DatePart(part_column(self.name, one.part), one.part, self.missing, one.minimum, one.maximum)
+            for one in self.parts
         )
 
     @cached_property
@@ -157,12 +172,12 @@ class Date(BaseModel):
         return read_date(self.first)
 
     @cached_property
-    def _names(self) -> tuple[PartName, ...]:
-        return tuple(self.parts)
+    def part_names(self) -> tuple[PartName, ...]:
+        return tuple(one.part for one in self.parts)
 
     def numbers(self, text: str | None) -> list[float]:
         """A valid text as the model takes it."""
-        return row_numbers(None if text is None else read_date(text), self._names, self._origin)
+        return row_numbers(None if text is None else read_date(text), self.part_names, self._origin)
 
     def codes(self, texts: Sequence[Any]) -> Matrix:
         """Valid texts as the model takes them: shape (rows, parts)."""
@@ -170,4 +185,4 @@ class Date(BaseModel):
 
     def moment_codes(self, moments: Sequence[datetime | None]) -> Matrix:
         """The same for moments."""
-        return date_numbers(moments, self._names, self._origin)
+        return date_numbers(moments, self.part_names, self._origin)

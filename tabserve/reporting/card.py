@@ -127,5 +127,5 @@ def _seen_values(feature: Feature) -> str:
     if isinstance(feature, Boolean):
         return most_frequent({"true": feature.trues, "false": feature.falses})
     if isinstance(feature, Date):
-        return f"{feature.first} to {feature.last}".replace("T00:00:00", "")
+        return f"{feature.first} to {feature.last}"
     return f"{feature.minimum:g} to {feature.maximum:g}, mean {feature.mean:.3g}"

@@ -6,7 +6,7 @@ from pathlib import Path
 from pandas.api.types import is_numeric_dtype
 
 from tabserve.model import ColumnFacts, ModelMetadata, RegisteredVersion
-from tabserve.model.dates import part_column
+from tabserve.model.dates import iso_text, part_column
 from tabserve.model.metadata import NOT_USED
 from tabserve.model.task import listed
 from tabserve.reporting.tasks import task_reporting
@@ -52,8 +52,7 @@ def _read_as(dataset: Dataset, column: ColumnFacts) -> str:
     if column.becomes == NOT_USED:
         return read_as
     if date := dataset.dates.get(name):
-        first, last = (str(moment).removesuffix(" 00:00:00") for moment in (date.first, date.last))
-        values, first_column = f"{first} to {last}", part_column(name, date.parts[0])
+        values, first_column = f"{iso_text(date.first)} to {iso_text(date.last)}", part_column(name, date.parts[0])
     else:
         values, first_column = _values(dataset, name), name
     missing = dataset.missing.get(first_column, 0)

@@ -4,7 +4,7 @@ import numpy as np
 from pandas.api.types import is_numeric_dtype
 
 from tabserve.model import Boolean, Category, Date, Feature, Number, Schema
-from tabserve.model.dates import part_column
+from tabserve.model.dates import PartRange, iso_text, part_column
 from tabserve.training.dataset import Dataset
 
 MAX_SCALED = float(np.finfo(np.float32).max) / 2
@@ -25,8 +25,11 @@ def _feature(training: Dataset, name: str, first_column: str) -> Feature:
     column, missing = training.features[first_column], training.missing.get(first_column, 0)
     if date := training.dates.get(name):
         parts = {part: training.features[part_column(name, part)] for part in date.parts}
-        ranges = {part: (float(numbers.min()), float(numbers.max())) for part, numbers in parts.items()}
-        return Date(name=name, missing=missing, first=date.first.isoformat(), last=date.last.isoformat(), parts=ranges)
+        ranges = tuple(
+            PartRange(part=part, minimum=float(numbers.min()), maximum=float(numbers.max()))
+            for part, numbers in parts.items()
+        )
+        return Date(name=name, missing=missing, first=iso_text(date.first), last=iso_text(date.last), parts=ranges)
     if name in training.booleans:
         trues = int(column.sum())
         falses = int(column.notna().sum()) - trues

@@ -219,7 +219,8 @@ def read_codes(
         return feature.codes(texts), None if isinstance(feature, Boolean) else texts
     if isinstance(feature, Date):
         moments = _moments(type_, part, is_present)
-        written = [None if moment is None else moment.isoformat() for moment in moments]
+        length = len("2026-11-26") if type_.kind == "date" else None
+        written = [None if moment is None else moment.isoformat()[:length] for moment in moments]
         return feature.moment_codes(moments), written
     numbers = np.full(part.length, np.nan)
     numbers[is_present] = _values(type_, part)[is_present]

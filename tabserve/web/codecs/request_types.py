@@ -166,7 +166,7 @@ def _example(feature: Feature) -> Value:
     if isinstance(feature, Boolean):
         return feature.trues > feature.falses
     if isinstance(feature, Date):
-        return feature.last.removesuffix("T00:00:00")
+        return feature.last
     rounded = (float(f"{feature.mean:.{digits}g}") for digits in range(3, 17))
     return next((value for value in rounded if feature.minimum <= value <= feature.maximum), feature.minimum)
 

@@ -91,5 +91,5 @@ def _seen_in_training(feature: Feature) -> dict[str, object]:
         case Boolean():
             return {"trues": feature.trues, "falses": feature.falses}
         case Date():
-            return {"first": feature.first, "last": feature.last, "parts": list(feature.parts)}
+            return {"first": feature.first, "last": feature.last, "parts": list(feature.part_names)}
     return {"minimum": feature.minimum, "maximum": feature.maximum, "mean": feature.mean, "unit": feature.unit}
