@@ -39,7 +39,7 @@ def time_folds(dataset: Dataset, folds: int) -> list[tuple[RowNumbers, RowNumber
     pairs = [(np.sort(ordered[inside]), ordered[outside]) for inside, outside in TimeSeriesSplit(folds).split(ordered)]
     for number, pair in enumerate(pairs, 1):
         for rows in pair:
-            _require_groups(dataset, rows, f"a part of fold {number} of {folds} in time")
+            _require_groups(dataset, rows, f"the rows of fold {number} of {folds} in time")
     return pairs
 
 

@@ -33,8 +33,8 @@ from tests.support.arrow import stream
 from tests.support.models import metadata
 
 KINDS = (
-    "on a grid", "normal", "whole", "far away", "few categories", "many categories", "rare categories", "dates", "times",
-    "booleans",
+    "on a grid", "normal", "whole", "far away", "few categories", "many categories", "rare categories",
+    "dates", "times", "booleans",
 )  # fmt: skip
 
 SMALL: dict[str, dict[str, Any]] = {
