@@ -147,7 +147,8 @@ class Date(BaseModel):
     Attributes:
         name: as callers write it.
         missing: how many training rows lacked it. Unless it is 0, callers may leave it out.
-        first, last: the first and the last date of the table, as ISO texts. `days` counts from the first.
+        first, last: the range seen in training, as ISO texts.
+        origin: the moment from which `days` are counted, as an ISO text.
         parts: the parts that vary in the table.
     """
 
@@ -158,6 +159,7 @@ class Date(BaseModel):
     missing: int = Field(default=0, ge=0)
     first: IsoDate
     last: IsoDate
+    origin: IsoDate
     parts: tuple[PartRange, ...] = Field(min_length=1)
 
     @cached_property
@@ -169,7 +171,7 @@ class Date(BaseModel):
 
     @cached_property
     def _origin(self) -> datetime:
-        return read_date(self.first)
+        return read_date(self.origin)
 
     @cached_property
     def part_names(self) -> tuple[PartName, ...]:

@@ -52,7 +52,8 @@ def _read_as(dataset: Dataset, column: ColumnFacts) -> str:
     if column.becomes == NOT_USED:
         return read_as
     if date := dataset.dates.get(name):
-        values, first_column = f"{iso_text(date.first)} to {iso_text(date.last)}", part_column(name, date.parts[0])
+        first, last = (iso_text(moment.to_pydatetime()) for moment in (date.values.min(), date.values.max()))
+        values, first_column = f"{first} to {last}", part_column(name, date.parts[0])
     else:
         values, first_column = _values(dataset, name), name
     missing = dataset.missing.get(first_column, 0)

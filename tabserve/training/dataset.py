@@ -26,12 +26,13 @@ class DateColumn:
     """A column of dates.
 
     Attributes:
-        first, last: its range, in UTC if it has zones.
+        values: shape (rows,), datetime64[us], in UTC where the table has zones.
+        origin: the first date of the table, from which days are counted.
         parts: the parts that vary, each a column of `Dataset.features` under the name that `part_column` gives it.
     """
 
-    first: datetime
-    last: datetime
+    values: pd.Series
+    origin: datetime
     parts: tuple[PartName, ...]
 
 
@@ -53,7 +54,7 @@ class Dataset:
         left_out: column that is no feature → the reason.
         unlabelled: how many rows were left out because they have no target value.
         booleans: feature of booleans → how the table writes them, if it is a table of texts.
-        dates: feature of dates → its range and parts.
+        dates: feature of dates → its values and parts.
         durations: the features that are durations, in seconds.
         columns: how each column of the table but the target was read; `becomes` is empty for one that becomes a
             column of `features` as it is.
@@ -79,7 +80,9 @@ class Dataset:
     def part(self, rows: RowNumbers) -> "Dataset":
         """These rows, in this order."""
         order = None if self.order is None else self.order.iloc[rows]
-        return replace(self, features=self.features.iloc[rows], target=self.target.iloc[rows], order=order)
+        dates = {name: replace(date, values=date.values.iloc[rows]) for name, date in self.dates.items()}
+        features, target = self.features.iloc[rows], self.target.iloc[rows]
+        return replace(self, features=features, target=target, dates=dates, order=order)
 
     @cached_property
     def feature_of(self) -> Mapping[str, str]:

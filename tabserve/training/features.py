@@ -101,12 +101,12 @@ def _parts(values: pd.Series) -> tuple[DateColumn, dict[PartName, pd.Series]]:
     """A column of dates, and those of its parts that vary."""
     moments = [None if moment is pd.NaT else moment for moment in values.to_numpy().tolist()]
     present = [moment for moment in moments if moment is not None]
-    first, last = min(present), max(present)
-    numbers = date_numbers(moments, PARTS, first)
+    origin = min(present)
+    numbers = date_numbers(moments, PARTS, origin)
     low, high = np.nanmin(numbers, axis=0), np.nanmax(numbers, axis=0)
     varying: Sequence[PartName] = [part for part, varies in zip(PARTS, low < high, strict=True) if varies] or ["year"]
     columns = {part: pd.Series(numbers[:, PARTS.index(part)], values.index) for part in varying}
-    return DateColumn(first, last, tuple(varying)), columns
+    return DateColumn(values.reset_index(drop=True), origin, tuple(varying)), columns
 
 
 def order_of(column: pd.Series, options: ColumnOptions) -> pd.Series:

@@ -29,7 +29,8 @@ def _feature(training: Dataset, name: str, first_column: str) -> Feature:
             PartRange(part=part, minimum=float(numbers.min()), maximum=float(numbers.max()))
             for part, numbers in parts.items()
         )
-        return Date(name=name, missing=missing, first=iso_text(date.first), last=iso_text(date.last), parts=ranges)
+        first, last = (iso_text(moment.to_pydatetime()) for moment in (date.values.min(), date.values.max()))
+        return Date(name=name, missing=missing, first=first, last=last, origin=iso_text(date.origin), parts=ranges)
     if name in training.booleans:
         trues = int(column.sum())
         falses = int(column.notna().sum()) - trues

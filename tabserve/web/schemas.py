@@ -148,8 +148,8 @@ class ModelFeature(Reply):
     categories: dict[str, int] = Field(default={}, description="of a category: category → rows in training")
     trues: int = Field(default=0, description="of a boolean: rows in training that are true")
     falses: int = Field(default=0, description="of a boolean: rows in training that are false")
-    first: str = Field(default="", description="of a date: the first one of the table, as ISO text")
-    last: str = Field(default="", description="of a date: the last one of the table, as ISO text")
+    first: str = Field(default="", description="of a date: the first one seen in training, as ISO text")
+    last: str = Field(default="", description="of a date: the last one seen in training, as ISO text")
     parts: list[str] = Field(default=[], description="of a date: the numbers that the model takes of it")
     importance: float = Field(
         description="as the model itself reports it: impurity, gain or coefficients; all sum to 1, or are 0"

@@ -26,7 +26,7 @@ from tabserve.training import (
     schema_inference,
     task_training,
 )
-from tabserve.training.dataset import Dataset
+from tabserve.training.dataset import Dataset, DateColumn
 from tabserve.training.features import choose_features
 from tabserve.web.codecs import JsonRequests, decode_arrow_batch
 from tests.support.arrow import stream
@@ -82,7 +82,9 @@ def tables(draw: st.DrawFn) -> DrawnTable:
     """Tables of up to six columns of any kind, each of which may lack values, with two to five classes."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     rows = draw(st.integers(60, 300))
-    features, booleans, dates, sent = pd.DataFrame(index=range(rows)), {}, {}, {}
+    features, sent = pd.DataFrame(index=range(rows)), {}
+    booleans: dict[str, tuple[str, ...]] = {}
+    dates: dict[str, DateColumn] = {}
     for number, kind in enumerate(draw(st.lists(st.sampled_from(KINDS), min_size=1, max_size=6))):
         values = pd.Series(column(kind, rows, rng), name=f"{kind} ({number})")
         values = values.astype("float64" if values.dtype.kind == "f" else "str")
@@ -145,11 +147,11 @@ def test_served_model_of_any_table_gives_what_scikit_learn_gives(table: DrawnTab
     assert predictor.outputs(received.values) == pytest.approx(pipeline.predict_proba(whole.features), abs=1e-6)
     requests = JsonRequests(schema, len(whole))
     records = [dict(zip(table.sent, record, strict=True)) for record in zip(*table.sent.values(), strict=True)]
-    for rows in (
+    for decoded in (
         requests.decode_batch(json.dumps({"columns": table.sent}).encode()),
         requests.decode_batch(json.dumps({"records": records}).encode()),
         decode_arrow_batch(stream(as_arrow(schema, table.sent)), requests),
     ):
-        assert np.array_equal(rows.values, received.values, equal_nan=True)
+        assert np.array_equal(decoded.values, received.values, equal_nan=True)
     row = requests.decode_row(json.dumps(records[0]).encode())
     assert np.array_equal(schema.row(row), received.values[0], equal_nan=True)

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from tabserve.training.number_formats import is_code, read_disguised
+from tabserve.training.number_formats import DecimalSign, is_code, read_disguised
 
 
 def texts(*values: str | None) -> pd.Series:
@@ -61,17 +61,24 @@ def test_other_texts_are_not_numbers(values: list[str]) -> None:
     assert read_disguised(texts(*values), None) is None
 
 
-def test_point_is_the_decimal_sign_where_both_are_possible() -> None:
+@pytest.mark.parametrize(
+    ("values", "decimal", "numbers", "is_ambiguous"),
+    [
+        (["1,234", "5,678"], None, [1234, 5678], True),
+        (["1,234", "5,678"], ".", [1234, 5678], True),
+        (["1,234", "5,678"], ",", [1.234, 5.678], True),
+        (["1.5", "2.25"], ",", [1.5, 2.25], False),
+        (["12 %", "1 000 %"], None, [12, 1000], False),
+    ],
+)
+def test_point_is_the_decimal_sign_where_both_are_possible(
+    values: list[str], decimal: DecimalSign | None, numbers: list[float], is_ambiguous: bool
+) -> None:
     """`1,234` alone is 1234, and with the other decimal sign 1.234. A sign that doesn't fit the values changes
     nothing."""
-    either = texts("1,234", "5,678")
-    assert [read_disguised(either, sign).values.tolist() for sign in (None, ".", ",")] == [
-        [1234, 5678], [1234, 5678], [1.234, 5.678]
-    ]  # fmt: skip
-    assert read_disguised(either, None).is_ambiguous
-    clear = read_disguised(texts("1.5", "2.25"), ",")
-    assert (clear.values.tolist(), clear.is_ambiguous) == ([1.5, 2.25], False)
-    assert not read_disguised(texts("12 %", "1 000 %"), None).is_ambiguous
+    found = read_disguised(texts(*values), decimal)
+    assert found
+    assert (found.values.tolist(), found.is_ambiguous) == (numbers, is_ambiguous)
 
 
 def test_digits_with_a_leading_zero_are_codes() -> None:
