@@ -83,7 +83,7 @@ def test_row_has_the_parts_of_a_date_in_its_place(schema: Schema) -> None:
         {"a": 5.0, "when": "2026-07-01T10:00Z", "flag": None, "b": 6.0},
     ]
     alone = np.array([schema.row(row) for row in sent])
-    expected = [[1, 2024, 3, 1, 2], [3, np.nan, np.nan, 0, 4], [5, 2026, 7, np.nan, 6]]
+    expected = np.array([[1, 2024, 3, 1, 2], [3, np.nan, np.nan, 0, 4], [5, 2026, 7, np.nan, 6]])
     assert np.array_equal(alone, expected, equal_nan=True)
     rows = schema.rows({name: [row[name] for row in sent] for name in schema.feature_names})
     assert np.array_equal(rows.values, alone, equal_nan=True)
