@@ -100,7 +100,9 @@ def parse(argv: Sequence[str] | None, program: str, description: str, *, with_ch
     ):
         parser.add_argument(option, nargs="+", default=[], metavar="COLUMN", help=columns)
     parser.add_argument("--dates", choices=["dmy", "mdy"], help="what comes first in dates like 1/2/2024")
-    parser.add_argument("--decimal", choices=[".", ","], help="the decimal sign of numbers like 1,234")
+    parser.add_argument(
+        "--decimal", choices=[".", ","], metavar="SIGN", help="point or comma: the decimal sign of numbers like 1,234"
+    )
     parser.add_argument("--split-by", metavar="COLUMN", help="hold out the latest rows by this column")
     parser.add_argument("--version", action="version", version=f"tabserve {__version__}")
     mode = parser.add_mutually_exclusive_group()

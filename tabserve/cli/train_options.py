@@ -216,8 +216,9 @@ def _add_data_options(parser: argparse.ArgumentParser) -> None:
         help="what comes first in dates like 1/2/2024, if no day above 12 says it: the day or the month",
     )  # fmt: skip
     group.add_argument(
-        "--decimal", choices=[".", ","],
-        help="the decimal sign of numbers like 1,234, if no other value of the column says it (default: the point)",
+        "--decimal", choices=[".", ","], metavar="SIGN",
+        help="point or comma: the decimal sign of numbers like 1,234, if no other value of the column says it "
+        "(default: .)",
     )  # fmt: skip
     group.add_argument(
         "--split-by", metavar="COLUMN",

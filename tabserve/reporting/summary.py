@@ -22,7 +22,7 @@ MANY_COLUMNS = 30
 NARROWEST, WIDEST = 80, 120
 """How many characters wide the table of columns is at least, and at most."""
 
-SHARES = (0.19, 0.33, 0.24, 0.24)
+SHARES = (0.27, 0.29, 0.22, 0.22)
 """The share of that width for each of its columns: name, what it was read as, what it becomes, what is lost."""
 
 
@@ -32,14 +32,13 @@ def describe_dataset(dataset: Dataset, width: int = 100) -> str:
     lines = [f"{dataset.name}: {len(dataset)} rows; {task_reporting(dataset.task.kind).describe_target(dataset)}"]
     if dataset.unlabelled:
         lines.append(f"left out: {dataset.unlabelled} rows without a value in {dataset.target.name}")
-    room = min(max(width, NARROWEST), WIDEST) - 8  # an indent, and blanks between the columns
-    widths = [int(share * room) for share in SHARES]
     facts = report_columns(dataset)
     if len(facts) > MANY_COLUMNS:
         columns = _merged(facts)
     else:
         columns = [(one.name, _read_as(dataset, one), one.becomes, _lost(one)) for one in facts]
-    lines += ["  " + line for line in wrapped_table([("column", "read as", "becomes", "lost"), *columns], widths)]
+    head, room = ("column", "read as", "becomes", "lost"), min(max(width, NARROWEST), WIDEST) - 2
+    lines += ["  " + line for line in wrapped_table([head, *columns], SHARES, room)]
     if texts := [name for name, reason in dataset.left_out.items() if reason.startswith(TEXT_REASONS)]:
         many = len(texts) > 1
         lines.append(f"{len(texts)} column{'s' * many} of text {'are' if many else 'is'} not used: {listed(texts, 20)}")

@@ -39,8 +39,8 @@ def test_table_is_described_column_by_column() -> None:
     assert lines[:4] == [
         "penguins: 344 rows; species has 3 classes: Adelie 152, Gentoo 124, Chinstrap 68",
         "left out: 3 rows without a value in species",
-        "  column             read as                             becomes                   lost",
-        "  island             category; Biscoe 168, Dream 124,    a column for each; rare",
+        "  column             read as                                        becomes                           lost",
+        "  island             category; Biscoe 168, Dream 124, Torgersen 52  a column for each; rare ones",
     ]
     assert "  year               --drop                              not used" in lines
 
