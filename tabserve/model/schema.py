@@ -283,9 +283,12 @@ class Schema(BaseModel):
             return f"it has other features ({listed(_described(other))}) than the champion ({listed(_described(self))})"
         if difference := self.task.difference_from(other.task):
             return f"it has {difference}"
-        pairs = zip(self.features, other.features, strict=True)
+        pairs = list(zip(self.features, other.features, strict=True))
         required = [own.name for own, theirs in pairs if own.missing and not theirs.missing]
-        return f"it requires {listed(required)}, which the champion does not" if required else None
+        if required:
+            return f"it requires {listed(required)}, which the champion does not"
+        others = [own.name for own, theirs in pairs if not _takes_texts(theirs, own)]
+        return f"it takes other texts for {listed(others)} than the champion" if others else None
 
 
 def keeps_texts(feature: Feature) -> bool:
@@ -316,7 +319,15 @@ def _fits(feature: Feature, value: Value) -> bool:
 
 
 def _described(schema: Schema) -> list[str]:
-    return [one.name if isinstance(one, Number) else f"{one.name}, a {one.kind}" for one in schema.features]
+    return [
+        one.name + f", in {one.unit}" * bool(one.unit) if isinstance(one, Number) else f"{one.name}, a {one.kind}"
+        for one in schema.features
+    ]
+
+
+def _takes_texts(feature: Feature, other: Feature) -> bool:
+    """Whether a feature of booleans takes the texts of another one; other features are all the same in that."""
+    return not (isinstance(feature, Boolean) and isinstance(other, Boolean)) or set(other.texts) <= set(feature.texts)
 
 
 def _bounds(pairs: Sequence[tuple[float, float]]) -> Bounds:

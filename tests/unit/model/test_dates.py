@@ -119,6 +119,22 @@ def test_record_fits_if_each_value_is_of_its_kind(schema: Schema, values: dict[s
     assert schema.fits(values) == fits
 
 
+def test_model_that_lacks_a_text_of_a_boolean_cannot_answer(schema: Schema) -> None:
+    """A model that doesn't take the texts that callers may send, or has a feature of another kind or unit, can't stand
+    in for this one."""
+    number, date, flag, last = schema.features
+    plain = flag.model_copy(update={"texts": ()})
+    other = schema.model_copy(update={"features": (number, date, plain, last)})
+    assert schema.incompatibility(schema) is None
+    assert other.incompatibility(schema) is None
+    assert schema.incompatibility(other) == "it takes other texts for flag than the champion"
+    waiting = number.model_copy(update={"unit": "seconds"})
+    for changed in ((waiting, date, flag, last), (number, last, flag, date)):
+        reason = schema.incompatibility(Schema.model_validate(schema.model_copy(update={"features": changed})))
+        assert reason
+        assert reason.startswith("it has other features")
+
+
 def test_schema_survives_its_json(schema: Schema) -> None:
     """The schema is the same after its JSON is read, and can be hashed."""
     again = Schema.model_validate_json(schema.model_dump_json())
