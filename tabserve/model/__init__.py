@@ -9,6 +9,7 @@ from tabserve.model.boolean import Boolean
 from tabserve.model.dates import Date, DatePart
 from tabserve.model.metadata import ClassFacts, ColumnFacts, DatasetFacts, Estimate, ModelMetadata
 from tabserve.model.predictor import Predictor
+from tabserve.model.regression import NumberOutcome, NumberOutcomes, Regression
 from tabserve.model.release import Release
 from tabserve.model.schema import (
     UNKNOWN,
@@ -29,7 +30,7 @@ from tabserve.model.versions import BY_HAND, Deployment, RegisteredVersion
 __all__ = [
     "BY_HAND", "UNKNOWN", "Boolean", "Category", "ClassFacts", "ClassOutcome", "ClassOutcomes", "Classification",
     "ColumnFacts", "DatasetFacts", "Date", "DatePart", "Deployment", "Estimate", "Feature", "InputWarning", "Labels",
-    "Matrix", "ModelFeature", "ModelMetadata", "Number", "Outcome", "Outcomes", "Predictor", "RegisteredVersion",
-    "Release", "Rows", "Schema", "Task", "Value", "Vector", "keeps_texts",
-    "model_features",
+    "Matrix", "ModelFeature", "ModelMetadata", "Number", "NumberOutcome", "NumberOutcomes", "Outcome", "Outcomes",
+    "Predictor", "RegisteredVersion", "Regression", "Release", "Rows", "Schema", "Task", "Value", "Vector",
+    "keeps_texts", "model_features",
 ]  # fmt: skip

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
+from tabserve.training import metric_text
+
 SHOWN = 5
 """How many categories or classes are named, if there are many."""
 
@@ -36,4 +38,9 @@ def wrapped_table(lines: Sequence[Sequence[str]], shares: Sequence[float], width
 
 def with_deviation(metrics: Mapping[str, float], name: str) -> str:
     """A metric of the cross-validation: mean ± standard deviation."""
-    return f"{metrics[f'cv_{name}_mean']:.4f} ± {metrics[f'cv_{name}_std']:.4f}"
+    return f"{metric_text(metrics[f'cv_{name}_mean'])} ± {metric_text(metrics[f'cv_{name}_std'])}"
+
+
+def is_measured(metrics: Mapping[str, float], name: str) -> bool:
+    """Whether a metric is defined for the held-out rows and in every fold."""
+    return f"test_{name}" in metrics and f"cv_{name}_mean" in metrics

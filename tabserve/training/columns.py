@@ -72,8 +72,9 @@ def as_text(column: pd.Series) -> pd.Series:
 
 
 def as_inferred(column: pd.Series) -> pd.Series:
-    """The values of `read_column`."""
-    return read_column(column).values
+    """The column as float64 if every value is a number, else as texts."""
+    read = read_column(column)
+    return read.values if read.kind in ("number", "duration") else column.astype("str")
 
 
 def read_column(column: pd.Series, dates: DayOrder | None = None, decimal: DecimalSign | None = None) -> ReadColumn:

@@ -53,6 +53,7 @@ class Dataset:
         missing: column of `features` → how many rows of the whole table lack it, if any do. Their value is NaN.
         left_out: column that is no feature → the reason.
         unlabelled: how many rows were left out because they have no target value.
+        task_reason: why it has this kind of task; empty if it needs no reason.
         booleans: feature of booleans → how the table writes them, if it is a table of texts.
         dates: feature of dates → its values and parts.
         durations: the features that are durations, in seconds.
@@ -68,6 +69,7 @@ class Dataset:
     missing: Mapping[str, int] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)
     unlabelled: int = 0
+    task_reason: str = ""
     booleans: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     dates: Mapping[str, DateColumn] = field(default_factory=dict)
     durations: frozenset[str] = frozenset()
@@ -111,6 +113,10 @@ class Split:
     whole: Dataset
     training: Dataset
     held_out: Dataset
+
+    def with_task(self, task: Task) -> "Split":
+        """The same rows with another task."""
+        return Split(*(replace(part, task=task) for part in (self.whole, self.training, self.held_out)))
 
     def facts(self) -> DatasetFacts:
         """The table in numbers, with its digest."""
