@@ -7,10 +7,11 @@ import pandas as pd
 import pytest
 
 from tabserve.errors import DataError
-from tabserve.training import EstimatorConfig
+from tabserve.training import EstimatorConfig, regression
 from tabserve.training.cross_validation import cross_validate
 from tabserve.training.dataset import Dataset, load_iris, split
 from tabserve.training.time_split import time_folds
+from tests.support import number_tables
 
 SMALL = EstimatorConfig(hyperparameters={"n_estimators": 2})
 
@@ -61,6 +62,19 @@ def test_validation_has_the_rows_that_were_measured() -> None:
     assert validation.outputs.shape == (len(measured), 3)
     pd.testing.assert_series_equal(validation.target, table.target.iloc[measured])
     assert validation.outputs.sum(axis=1) == pytest.approx(np.ones(len(measured)))
+
+
+def test_numbers_are_predicted_forward_in_time() -> None:
+    """A table with a number to predict is split by time, too, and its intervals come from the rows that were
+    measured."""
+    table = number_tables.as_dataset(number_tables.taxis(300), "fare_amount")
+    table = replace(table, order=pd.Series(range(300), name="when"))
+    parts = split(table, 0.2, seed=0)
+    validation = cross_validate(parts.training, SMALL, 4, seed=0)
+    target = parts.training.target
+    task = regression.calibrated(regression.model_task(target), target, validation.target, validation.outputs, 0.9)
+    assert (task.target_minimum, task.target_maximum) == (target.min(), target.max())
+    assert len(validation.target) == 192
 
 
 def test_part_that_lacks_a_class_is_refused() -> None:
