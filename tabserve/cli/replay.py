@@ -123,7 +123,9 @@ def compare(registry: "Registry", version: RegisteredVersion, url: str, limit: i
 
 
 def _cell(value: Value) -> str:
-    return "" if value is None else value if isinstance(value, str) else f"{value:g}"
+    if value is None:
+        return ""
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def fetch_history(url: str) -> list[RecordedPrediction]:

@@ -46,7 +46,7 @@ def plots(result: TrainingResult, metadata: ModelMetadata) -> Iterator[tuple[str
     target = split.held_out.target.astype("str")
     yield "roc", partial(draw_roc, target=target, probabilities=probabilities, classes=classes)
     probabilities = result.validation.outputs
-    target = split.training.target.astype("str")
+    target = result.validation.target.astype("str")
     draw = partial(draw_calibration, target=target, probabilities=probabilities, classes=classes)
     yield "calibration", draw
 

@@ -38,7 +38,7 @@ def plots(result: TrainingResult, _metadata: ModelMetadata) -> Iterator[tuple[st
     truth, predictions = result.split.held_out.target.to_numpy(), result.evaluation.outputs[:, 0]
     yield "predicted_and_actual", partial(draw_predicted, truth=truth, predictions=predictions, task=task)
     yield "residuals", partial(draw_residuals, truth=truth, predictions=predictions, task=task)
-    truth, predictions = result.split.training.target.to_numpy(), result.validation.outputs[:, 0]
+    truth, predictions = result.validation.target.to_numpy(), result.validation.outputs[:, 0]
     yield "error_by_decile", partial(draw_error_by_decile, truth=truth, predictions=predictions)
 
 

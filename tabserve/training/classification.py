@@ -140,14 +140,16 @@ def model_task(target: pd.Series) -> Classification:
     return Classification(classes=classes, label_type=label_type)
 
 
-def calibrated(task: Classification, target: pd.Series, outputs: Matrix, coverage: float) -> Classification:
+def calibrated(
+    task: Classification, _training: pd.Series, measured: pd.Series, outputs: Matrix, coverage: float
+) -> Classification:
     """Prediction sets with every class that is at least as probable as the true one was in the share `coverage` of the
     rows (Sadinle, Lei and Wasserman 2019, "Least ambiguous set-valued classifiers").
 
     Raises:
         DataError: there are too few rows for the coverage.
     """
-    probabilities_of_truth = outputs[np.arange(len(outputs)), true_values(target, task)]
+    probabilities_of_truth = outputs[np.arange(len(outputs)), true_values(measured, task)]
     least = -conformal_quantile(-probabilities_of_truth, coverage)
     return task.model_copy(update={"coverage": coverage, "least_probability": min(max(least, 0.0), 1.0)})
 

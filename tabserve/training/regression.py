@@ -127,16 +127,18 @@ def model_task(target: pd.Series) -> Regression:
     )
 
 
-def calibrated(_task: Regression, target: pd.Series, outputs: Matrix, coverage: float) -> Regression:
+def calibrated(
+    _task: Regression, training: pd.Series, measured: pd.Series, outputs: Matrix, coverage: float
+) -> Regression:
     """The range of these training rows, and intervals as wide as the absolute errors that cross-validation found.
 
     Raises:
         DataError: there are too few rows for the coverage.
     """
     predictions = outputs[:, 0]
-    bounds, radii = grouped_quantiles(predictions, np.abs(target.to_numpy() - predictions), coverage)
+    bounds, radii = grouped_quantiles(predictions, np.abs(measured.to_numpy() - predictions), coverage)
     intervals = {"coverage": coverage, "interval_bounds": tuple(bounds), "interval_radii": tuple(radii)}
-    return Regression(**model_task(target).model_dump() | intervals)
+    return Regression(**model_task(training).model_dump() | intervals)
 
 
 def dataset_facts(_task: Regression) -> dict[str, int]:

@@ -138,11 +138,14 @@ class TaskTraining(Protocol[OwnTask]):
     def model_task(self, target: "pd.Series") -> OwnTask:
         """The task of a model that predicts this target column."""
 
-    def calibrated(self, task: OwnTask, target: "pd.Series", outputs: "Matrix", coverage: float) -> OwnTask:
+    def calibrated(
+        self, task: OwnTask, training: "pd.Series", measured: "pd.Series", outputs: "Matrix", coverage: float
+    ) -> OwnTask:
         """The task with what only cross-validation can tell: the size of its intervals.
 
-        `target` are the training rows, and `outputs`, of shape (rows, outputs), come from models that were not fitted
-        on them. `coverage`: for which share of the rows an interval shall hold the true value.
+        `training` is the target of the training rows. `measured` is that of the rows of `outputs`, which have the shape
+        (rows, outputs) and come from models that were not fitted on these rows. `coverage`: for which share of the rows
+        an interval shall hold the true value.
 
         Raises:
             DataError: there are too few rows.

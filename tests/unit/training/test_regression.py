@@ -167,5 +167,8 @@ def test_same_seed_holds_out_the_same_rows_and_gives_the_same_intervals() -> Non
     config = EstimatorConfig(hyperparameters={"n_estimators": 5})
     first, second = (cross_validation.cross_validate(training, config, 3, 7).outputs for _ in range(2))
     assert np.array_equal(first, second)
-    tasks = [regression.calibrated(regression.model_task(table.target), training.target, first, 0.9) for _ in range(2)]
+    tasks = [
+        regression.calibrated(regression.model_task(table.target), training.target, training.target, first, 0.9)
+        for _ in range(2)
+    ]
     assert tasks[0] == tasks[1]
