@@ -3,9 +3,8 @@
 from typing import NamedTuple
 
 import pandas as pd
-from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
-from tabserve.training.columns import as_inferred
+from tabserve.training.columns import read_column
 from tabserve.training.tasks import TaskKind
 
 MOST_WHOLE_NUMBERS = 15
@@ -23,12 +22,12 @@ def choose_task(target: pd.Series, wanted: TaskKind | None = None) -> TaskChoice
     """The task of a target column as the table has it; the one that a person wants goes first."""
     if wanted:
         return TaskChoice(wanted, "--task says so")
-    present = target.dropna()
-    numbers = as_inferred(present)
-    if not len(present) or not is_numeric_dtype(numbers.dtype) or is_bool_dtype(present) or is_bool_dtype(numbers):
-        return TaskChoice("classification", "")
-    if not is_numeric_dtype(present.dtype) and present.astype("str").str.fullmatch(r"0\d+").any():
+    column = read_column(target.dropna())
+    if column.kind == "code":
         return TaskChoice("classification", "its values are codes with leading zeros")
+    if column.kind not in ("number", "duration"):
+        return TaskChoice("classification", "")
+    numbers = column.values
     distinct = numbers.nunique()
     if (numbers != numbers.round()).any():
         return TaskChoice("regression", "it has fractions")
