@@ -3,12 +3,22 @@
 import argparse
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from tabserve import __version__
-from tabserve.training import CRITERIA, HYPERPARAMETERS, LOSSES, METRICS, ColumnOptions, EstimatorConfig, TaskKind
+from tabserve.training import (
+    CRITERIA,
+    HYPERPARAMETERS,
+    LOSSES,
+    METRICS,
+    THRESHOLD_METRICS,
+    ColumnOptions,
+    DecisionOptions,
+    EstimatorConfig,
+    TaskKind,
+)
 
 Promotion = Literal["always", "better", "never"]
 
@@ -34,7 +44,7 @@ class TrainOptions:
         model_name: the registered model; None for that of the settings.
         tracking_uri: the MLflow store; None for that of the settings.
         task: what kind of prediction is trained; None: as the target column says.
-        coverage: for which share of the rows an interval shall hold the true value.
+        decision: how the model's outputs become decisions.
     """
 
     root: Path
@@ -53,7 +63,7 @@ class TrainOptions:
     model_name: str | None
     tracking_uri: str | None
     task: TaskKind | None = None
-    coverage: float = 0.9
+    decision: DecisionOptions = field(default_factory=DecisionOptions)
 
     def metric_of(self, kind: TaskKind) -> str:
         """The metric by which models of this kind of task are compared."""
@@ -88,6 +98,17 @@ def positive(text: str) -> float:
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
     return value
+
+
+def threshold(text: str) -> float | str:
+    if text in THRESHOLD_METRICS:
+        return text
+    try:
+        return share(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not between 0 and 1, nor {', '.join(THRESHOLD_METRICS)}"
+        ) from error
 
 
 def max_features(text: str) -> str | float:
@@ -188,7 +209,7 @@ def parse(argv: Sequence[str] | None, *, root: Path, program: str) -> TrainOptio
         model_name=given.model_name,
         tracking_uri=given.tracking_uri,
         task=given.task,
-        coverage=given.coverage,
+        decision=DecisionOptions(given.coverage, given.threshold, given.positive),
     )
 
 
@@ -260,9 +281,17 @@ def _add_data_options(parser: argparse.ArgumentParser) -> None:
         "--folds", type=whole_number(2), default=5, metavar="K", help=f"folds of the cross-validation {default}"
     )
     group.add_argument(
-        "--coverage", type=share, default=TrainOptions.coverage, metavar="SHARE",
-        help=f"share of the rows whose true number shall be in its interval {default}",
+        "--coverage", type=share, default=DecisionOptions.coverage, metavar="SHARE",
+        help=f"share of the rows whose true number or class shall be in its interval or prediction set {default}",
     )  # fmt: skip
+    group.add_argument(
+        "--threshold", type=threshold, metavar="T",
+        help="of two classes, the probability from which on the positive one is predicted, or the metric that the "
+        f"threshold shall maximize: {', '.join(THRESHOLD_METRICS)} (default: predict the most probable class)",
+    )  # fmt: skip
+    group.add_argument(
+        "--positive", metavar="LABEL", help="the class that --threshold is about (default: the second of the two)"
+    )
     group.add_argument(
         "--seed", type=whole_number(0, 2**32 - 1), default=42, metavar="N",
         help=f"seed of the split, the folds and the estimator {default}",
@@ -294,6 +323,8 @@ def _problem(given: argparse.Namespace, config: EstimatorConfig) -> str | None:
     """Which options don't go together, and what to do; None if all do."""
     if given.metric and given.promote != "better" and not given.search:
         return "argument --metric: only --search and --promote better compare metrics; add one of them"
+    if given.positive is not None and given.threshold is None:
+        return "argument --positive: it goes with --threshold; add that"
     known = HYPERPARAMETERS[config.estimator]
     for name in config.hyperparameters:
         if name not in known:

@@ -56,7 +56,11 @@ def load_dataset(options: TrainOptions, run: Run) -> Dataset:
         dataset = load_table(options.table, options.columns, rows_needed, options.task)
     kind = dataset.task.kind
     training, metric = task_training(kind), options.metric_of(kind)
-    problems = training.config_problem(options.config, dataset.target), training.metric_problem(metric, dataset.target)
+    problems = (
+        training.config_problem(options.config, dataset.target),
+        training.metric_problem(metric, dataset.target),
+        training.decision_problem(options.decision, dataset.task),
+    )
     if found := [problem for problem in problems if problem]:
         raise DataError("\n".join(found))
     columns = [f"metrics.`{name}`" for name in task_reporting(kind).run_metrics]
@@ -110,11 +114,12 @@ def search(
     return best.config, best_validation
 
 
-def calibrate(parts: Split, validation: CrossValidation, options: TrainOptions) -> Split:
-    """The rows with a task that knows how far cross-validation was from the truth."""
+def calibrate(parts: Split, validation: CrossValidation, options: TrainOptions) -> tuple[Split, CrossValidation]:
+    """The rows, with a task that knows how far cross-validation was from the truth, and what the cross-validation
+    measures with that task."""
     task, training, measured = parts.whole.task, parts.training.target, validation.target
-    calibrated = task_training(task.kind).calibrated(task, training, measured, validation.outputs, options.coverage)
-    return parts.with_task(calibrated)
+    calibrated = task_training(task.kind).calibrated(task, training, measured, validation.outputs, options.decision)
+    return parts.with_task(calibrated), validation.with_task(calibrated)
 
 
 def describe(

@@ -43,6 +43,22 @@ class EstimatorConfig:
 
 
 @dataclass(frozen=True)
+class DecisionOptions:
+    """How a model's outputs become decisions, as far as a person sets it.
+
+    Attributes:
+        coverage: for which share of the rows an interval or a prediction set shall hold the truth.
+        threshold: the probability from which on the positive class is predicted; or the metric that the threshold
+            shall maximize in cross-validation; None: the most probable class is predicted.
+        positive: the positive class; None: the second one.
+    """
+
+    coverage: float = 0.9
+    threshold: float | str | None = None
+    positive: str | None = None
+
+
+@dataclass(frozen=True)
 class ColumnOptions:
     """The roles of columns that a person sets, where the role would otherwise be inferred.
 

@@ -22,6 +22,7 @@ def described(trained: Trained, *rows: int, **parameters: int) -> ModelMetadata:
     metrics = {f"test_{name}": number / 100 for number, name in enumerate(names)}
     for number, name in enumerate(names):
         metrics |= {f"cv_{name}_mean": 0.5 + number / 100, f"cv_{name}_std": 0.0125}
+    metrics |= {"test_set_coverage": 0.925, "test_set_size": 1.25}
     return metadata(trained.schema).model_copy(
         update={
             "metrics": metrics,
@@ -44,6 +45,8 @@ def test_card_has_the_numbers_of_the_metadata(trained: Trained) -> None:
     interval = "0.500 (0.250 to 0.750)"
     assert f"| setosa | 50 (33.3%) | 10 | {interval} | {interval} | {interval} |" in card
     assert all(f"| {name} | " in card for name in (*METRICS["classification"].names, *trained.schema.feature_names))
+    assert "The most probable class is predicted.\n" in card
+    assert "shall hold the true class of 90% of the rows hold it for 92.5% of the held-out\nrows, and have 1.25" in card
     assert "\nLeft out: note (free text).\n" in card
     assert "- It has never seen the sea.\n" in card
     assert "| n_estimators | 20 |" in card

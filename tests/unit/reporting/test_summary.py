@@ -89,6 +89,7 @@ def test_summary_has_version_metrics_and_places(trained: Trained) -> None:
     names = ("accuracy", "balanced_accuracy", "precision_macro", "recall_macro", "f1_macro", "roc_auc_ovr", "log_loss")
     values = {f"{prefix}{name}{suffix}": 0.5 for name in (*names, "brier_score") for prefix, suffix in (
         ("test_", ""), ("cv_", "_mean"), ("cv_", "_std"))}  # fmt: skip
+    values |= {"test_set_coverage": 0.925, "test_set_size": 1.25}
     measured = metadata(trained.schema).model_copy(update={"metrics": values})
     version = RegisteredVersion("20260101_000000", "3", "run", "checksum")
     lines = training_summary(
@@ -97,6 +98,7 @@ def test_summary_has_version_metrics_and_places(trained: Trained) -> None:
     ).splitlines()  # fmt: skip
     assert "20260101_000000, version 3 in the registry: live as 'champion'" in lines
     assert "  accuracy             0.5000   0.5000 ± 0.5000" in lines
+    assert "  prediction sets hold 92.5% of the held-out rows; mean size 1.25" in lines
     assert "  artifacts   /artifacts/20260101_000000" in lines
     assert "  MLflow      run run in file:///mlruns" in lines
     assert not [line for line in lines if "_weighted" in line]

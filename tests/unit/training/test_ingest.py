@@ -143,7 +143,6 @@ def test_all_problems_are_reported_together(tmp_path: Path) -> None:
         (frame(kind=["cat"] * ROWS), "kind", "the target 'kind' needs at least two classes, and has only 'cat'"),
         (frame(kind=[None] * ROWS), "kind", "it has 0 rows with a target value, and needs at least 20"),
         (frame().head(19), "kind", "it has 19 rows with a target value, and needs at least 20"),
-        (pd.concat([frame()] * 5), "size", "36 different values: are these classes, and not a quantity?"),
         (frame()[["kind"]], "kind", "no column is left to learn from"),
     ],
 )
