@@ -28,7 +28,7 @@ from tabserve.model.schema import Schema
 TOLERANCE: dict[Link, float] = {"mean": 1e-7, "softmax": 1e-6}
 """The largest difference from scikit-learn's probabilities with which a model is published and served."""
 
-FORMAT = 4
+FORMAT = 5
 """Version of the layout above. A release of another format is refused."""
 
 MANIFEST, MODEL = "manifest.json", "model.safetensors"

@@ -44,10 +44,9 @@ class Number(BaseModel):
     lowest: FiniteFloat
     highest: FiniteFloat
 
-    @property
-    def warning_format(self) -> str:
-        """The warning for a value outside `minimum` to `maximum`; `{:g}` stands for the value."""
-        return f"{{:g}} is outside the training range {self.minimum:g} to {self.maximum:g}"
+    def warning(self, value: float) -> str:
+        """The warning for a value outside `minimum` to `maximum`."""
+        return f"{value:g} is outside the training range {self.minimum:g} to {self.maximum:g}"
 
     def codes(self, values: Sequence[Any]) -> Vector:
         """The values as the model takes them: None becomes NaN."""
@@ -61,8 +60,10 @@ class Category(BaseModel):
 
     Attributes:
         name, missing: as for a number.
-        categories: those seen in training, in their order.
+        categories: those seen in training: those that the model tells apart, in their order, then those that it
+            doesn't.
         counts: how many training rows had each.
+        pooled: how many categories at the end are too rare for the model to tell apart.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -72,12 +73,20 @@ class Category(BaseModel):
     missing: int = Field(default=0, ge=0)
     categories: tuple[str, ...] = Field(min_length=1)
     counts: tuple[int, ...]
+    pooled: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
     def _lengths_agree(self) -> Self:
         if len(set(self.categories)) != len(self.categories) or len(self.counts) != len(self.categories):
             raise ValueError("the categories must differ, and each needs a count")
+        if self.pooled > len(self.categories):
+            raise ValueError("there are fewer categories than pooled ones")
         return self
+
+    @property
+    def distinct(self) -> int:
+        """How many categories the model tells apart."""
+        return len(self.categories) - self.pooled
 
     @property
     def minimum(self) -> float:
@@ -85,7 +94,7 @@ class Category(BaseModel):
 
     @property
     def maximum(self) -> float:
-        return len(self.categories) - 1.0
+        return self.distinct - 1.0
 
     @property
     def lowest(self) -> float:
@@ -93,12 +102,14 @@ class Category(BaseModel):
 
     @property
     def highest(self) -> float:
-        return self.maximum
+        return len(self.categories) - 1.0
 
-    @property
-    def warning_format(self) -> str:
-        """The warning for an unknown category."""
-        return f"not one of the {len(self.categories)} categories seen in training"
+    def warning(self, code: float) -> str:
+        """The warning for a category that the model doesn't tell from others."""
+        if code == UNKNOWN:
+            return f"not one of the {len(self.categories)} categories seen in training"
+        rows = self.counts[int(code)]
+        return f"too rare in training ({rows} rows): the model doesn't tell it from other rare categories"
 
     @cached_property
     def code_of(self) -> Mapping[str | None, float]:
@@ -227,15 +238,16 @@ class Schema(BaseModel):
         return _bounds([(feature.lowest, feature.highest) for feature in self.features])
 
     @cached_property
-    def _warning_rules(self) -> tuple[tuple[str, float, float, str], ...]:
-        return tuple((one.name, one.minimum, one.maximum, one.warning_format) for one in self.features)
+    def _warning_rules(self) -> tuple[tuple[Feature, float, float], ...]:
+        return tuple((feature, feature.minimum, feature.maximum) for feature in self.features)
 
     def warnings(self, row: Sequence[float]) -> tuple[InputWarning, ...]:
-        """A warning for each value outside its training range. `row` is as the model takes it."""
+        """A warning for each value outside its training range, and each category that is unknown or pooled. `row` is as
+        the model takes it."""
         warnings: tuple[InputWarning, ...] = ()
-        for value, (name, minimum, maximum, message) in zip(row, self._warning_rules, strict=True):
+        for value, (feature, minimum, maximum) in zip(row, self._warning_rules, strict=True):
             if value < minimum or value > maximum:  # both are false for NaN, which is a missing value
-                warnings += (InputWarning(name, message.format(value)),)
+                warnings += (InputWarning(feature.name, feature.warning(value)),)
         return warnings
 
     def rows_with_warnings(self, rows: Matrix) -> list[int]:

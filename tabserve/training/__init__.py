@@ -13,10 +13,11 @@ Those modules import pandas and scikit-learn, which takes two seconds. So a comm
 uses them, and this package exports only what its options need.
 """
 
-from tabserve.training.config import HYPERPARAMETERS, ColumnOptions, EstimatorConfig
+from tabserve.training.config import HYPERPARAMETERS, ColumnOptions, EncodingOptions, EstimatorConfig
 from tabserve.training.progress import ReportProgress
 from tabserve.training.tasks import METRICS, TaskKind, task_training
 
 __all__ = [
-    "HYPERPARAMETERS", "METRICS", "ColumnOptions", "EstimatorConfig", "ReportProgress", "TaskKind", "task_training",
+    "HYPERPARAMETERS", "METRICS", "ColumnOptions", "EncodingOptions", "EstimatorConfig", "ReportProgress", "TaskKind",
+    "task_training",
 ]  # fmt: skip
