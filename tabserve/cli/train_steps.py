@@ -3,6 +3,7 @@
 Importing this module imports scikit-learn, so the recipe does it in its first step.
 """
 
+import dataclasses
 import time
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -14,7 +15,7 @@ from tabserve.model import ModelMetadata
 from tabserve.model.artifacts import Draft
 from tabserve.registry import Registry, runs
 from tabserve.registry.runs import Run
-from tabserve.reporting import dataset_warnings, describe_dataset, model_limits, task_reporting
+from tabserve.reporting import dataset_warnings, describe_dataset, encoding_notes, model_limits, task_reporting
 from tabserve.settings import Settings
 from tabserve.training import EstimatorConfig, task_training
 from tabserve.training.cross_validation import CrossValidation, cross_validate
@@ -22,7 +23,7 @@ from tabserve.training.dataset import Dataset, Split, load_iris
 from tabserve.training.estimators import all_hyperparameters, with_leaf_limit
 from tabserve.training.ingest import load_table
 from tabserve.training.leakage import find_leakage
-from tabserve.training.pipeline import REQUIREMENTS, TRUSTED_TYPES
+from tabserve.training.pipeline import REQUIREMENTS, TRUSTED_TYPES, encodings_for
 from tabserve.training.provenance import git_commit
 from tabserve.training.result import TrainingResult
 
@@ -52,7 +53,8 @@ def show_dataset(split: Split, options: TrainOptions) -> None:
     """Prints what was inferred of a table, with warnings. Iris is known."""
     if options.table is not None:
         warnings = dataset_warnings(split.whole, find_leakage(split.training, options.seed))
-        print("\n".join(["", describe_dataset(split.whole), *warnings, ""]), flush=True)
+        notes = encoding_notes(encodings_for(split.training, options.config))
+        print("\n".join(["", describe_dataset(split.whole), *notes, *warnings, ""]), flush=True)
 
 
 def limit_leaves(config: EstimatorConfig, training: Dataset) -> EstimatorConfig:
@@ -105,6 +107,8 @@ def describe(
         "folds": options.folds,
         "seed": options.seed,
     }
+    if options.table is not None:
+        parameters |= dataclasses.asdict(config.encoding)
     if options.search:
         parameters |= {"search": options.search, "search_metric": options.metric}
     metadata = result.describe(

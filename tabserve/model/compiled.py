@@ -97,8 +97,9 @@ class Inputs:
         numbers, set_places = count == NUMBER, (count != NUMBER) & (column == NOWHERE)
         tables = np.where(set_places, len(self.places), len(self.values))
         ends = codes.astype(np.int64) + 2 + count
+        expected = np.where(numbers & (categories == 0), NUMBER, categories)
         _require(
-            ((count == np.where(numbers & (categories == 0), NUMBER, categories)).all(), "has other features than the schema"),
+            (np.array_equal(count, expected), "has other features than the schema"),
             (_within(column[~set_places], 0, MAX_COLUMNS), "has a column outside"),
             (((codes >= 0) & (ends <= tables))[~numbers].all(), "has categories outside"),
             (_within(self.places, NOWHERE, MAX_COLUMNS), "has a column outside"),

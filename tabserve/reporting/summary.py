@@ -1,6 +1,6 @@
 """What a training shows in the terminal: the table before, and the model after."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pandas.api.types import is_numeric_dtype
@@ -10,6 +10,7 @@ from tabserve.reporting.tasks import task_reporting
 from tabserve.reporting.text import most_frequent, with_deviation
 from tabserve.training import TaskKind
 from tabserve.training.dataset import Dataset
+from tabserve.training.encoding import FeatureEncoding
 
 
 def describe_dataset(dataset: Dataset) -> str:
@@ -32,6 +33,11 @@ def describe_dataset(dataset: Dataset) -> str:
         for name, kind, missing, values in columns
     ]
     return "\n".join(lines)
+
+
+def encoding_notes(encodings: Sequence[FeatureEncoding]) -> list[str]:
+    """What a model can't see of the features, a line each, with the option that keeps it."""
+    return [f"note: of {encoding.name!r}, {encoding.lost}" for encoding in encodings if encoding.lost]
 
 
 def dataset_warnings(dataset: Dataset, leakage: Mapping[str, float]) -> list[str]:

@@ -3,8 +3,8 @@
 import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
-MAX_CATEGORIES = 1000
-"""The most categories of a feature."""
+MAX_CATEGORIES = 100_000
+"""The most categories of a feature. A release names each, in at most 16 MB."""
 
 MAX_TEXT = 200
 """The longest category, class and name of a column, in characters."""
@@ -12,9 +12,12 @@ MAX_TEXT = 200
 NUMERIC_SHARE = 0.5
 """A column of texts counts as numeric if at least this share of them are numbers."""
 
-FEW, MAX_DISTINCT_SHARE = 20, 0.5
-"""A column of texts counts as free text if it has more than `FEW` distinct texts, and more than this share of its
-rows."""
+FEW, REPEATED_SHARE = 20, 0.5
+"""A column of texts counts as free text if it has more than `FEW` distinct texts, and less than this share of its rows
+have a text that another row has, too."""
+
+MIN_GAPS = 10
+"""A column that holds one value or none is a feature if it has at least so many rows of each."""
 
 
 def as_text(column: pd.Series) -> pd.Series:
@@ -40,8 +43,9 @@ def why_useless(column: pd.Series) -> str | None:
     is reported otherwise."""
     present = column.dropna()
     distinct = present.nunique()
-    if distinct == 1:
-        return f"a constant: always {present.tolist()[0]!r}" + ", or missing" * (len(present) < len(column))
+    gaps = len(column) - len(present)
+    if distinct == 1 and min(gaps, len(present)) < MIN_GAPS:
+        return f"a constant: always {present.tolist()[0]!r}" + f", or missing in {gaps} rows" * (gaps > 0)
     if is_numeric_dtype(column.dtype):
         in_order = len(present) > FEW and len(present) == len(column) and bool((present.diff().iloc[1:] == 1).all())
         return "an identifier: it numbers the rows" if in_order else None
@@ -51,7 +55,8 @@ def why_useless(column: pd.Series) -> str | None:
         return "dates"
     if distinct == len(present) and distinct > FEW:
         return "an identifier: different in each row"
-    if distinct > max(FEW, MAX_DISTINCT_SHARE * len(present)) or distinct > MAX_CATEGORIES:
+    repeated = present.duplicated(keep=False).mean()
+    if (distinct > FEW and repeated < REPEATED_SHARE) or distinct > MAX_CATEGORIES:
         return f"free text: {distinct} different texts in {len(present)} rows"
     if present.str.len().max() > MAX_TEXT:
         return f"free text: up to {present.str.len().max()} characters"

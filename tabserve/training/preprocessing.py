@@ -73,7 +73,10 @@ def pooled_categories(pipeline: Pipeline) -> dict[str, frozenset[str]]:
     if encoder is None:
         return {}
     pairs = zip(encoder.feature_names_in_, encoder.infrequent_categories_, strict=True)
-    return {str(name): frozenset(text for text in rare if isinstance(text, str)) for name, rare in pairs if rare is not None}
+    texts = {
+        str(name): [] if rare is None else [text for text in rare if isinstance(text, str)] for name, rare in pairs
+    }
+    return {name: frozenset(rare) for name, rare in texts.items() if rare}
 
 
 def feature_of_column(pipeline: Pipeline) -> NDArray[np.intp]:
@@ -147,7 +150,8 @@ class _ColumnsInMaking:
         self.missing_right: dict[int, int] = {}
 
     def prepared(self) -> PreparedColumns:
-        inputs = Inputs(np.array(self.inputs, INPUT), np.array(self.places, np.int32), np.array(self.values, np.float64))
+        places, values = np.array(self.places, np.int32), np.array(self.values, np.float64)
+        inputs = Inputs(np.array(self.inputs, INPUT), places, values)
         mean, scale = np.array(self.mean), np.array(self.scale)
         return PreparedColumns(inputs, mean, scale, self.scaled, self.column_of, self.missing_right)
 

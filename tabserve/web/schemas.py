@@ -144,7 +144,13 @@ class ModelFeature(Reply):
     minimum: float = Field(default=0.0, description="of a number: the smallest value seen in training")
     maximum: float = Field(default=0.0, description="of a number: the largest value seen in training")
     mean: float = Field(default=0.0, description="of a number: the mean in training")
-    categories: dict[str, int] = Field(default={}, description="of a category: category → rows in training")
+    categories: dict[str, int] = Field(
+        default={}, description="of a category: category → rows in training; if there are many, the 1000 most frequent"
+    )
+    pooled: dict[str, int] = Field(
+        default={}, description="the same for categories that are too rare for the model to tell them apart"
+    )
+    category_count: int = Field(default=0, description="of a category: how many there are in all")
     importance: float = Field(
         description="as the model itself reports it: impurity, gain or coefficients; all sum to 1, or are 0"
     )

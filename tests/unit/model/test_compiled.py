@@ -53,7 +53,8 @@ def forest() -> Forest:
 
 
 def linear() -> Linear:
-    return Linear(inputs(), np.zeros(2), np.array([1.0, 2, 0, 0, 0, 0]), np.array([3.0, 2, 1, 1, 1, 1]), np.ones((6, 2)))
+    mean, scale = np.array([1.0, 2, 0, 0, 0, 0]), np.array([3.0, 2, 1, 1, 1, 1])
+    return Linear(inputs(), np.zeros(2), mean, scale, np.ones((6, 2)))
 
 
 def arrays_of(model: Compiled) -> Arrays:
