@@ -14,9 +14,11 @@ from pandas.api.types import is_numeric_dtype
 from tabserve.training.config import EncodingOptions
 from tabserve.training.dataset import Dataset
 
-MAX_ONE_HOT = 20
-"""A feature with more categories is encoded by the target, unless an option says otherwise. With fewer, both ways are
-equally good, and one-hot columns are easier to explain."""
+MAX_ONE_HOT = 30
+"""A feature with more categories is encoded by the target, unless an option says otherwise."""
+
+MISSING = "(missing)"
+"""Stands for missing values among the categories that share a column."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class FeatureEncoding:
         when_missing: what the column of a missing number holds: the median of the others, or NaN.
         has_indicator: whether a number has one more column, which says whether it is missing.
         rare: of a one-hot feature: a category with fewer rows has no column of its own.
-        pooled: category → its rows, for those that share a column.
+        pooled: category, or `MISSING`, → its rows, for those that share a column.
     """
 
     name: str
@@ -90,4 +92,6 @@ def _category_encoding(column: pd.Series, missing: int, options: EncodingOptions
     if options.encode == "target" or (options.encode == "auto" and not is_one_hot):
         return FeatureEncoding(name, "target", missing)
     pooled = {str(category): int(count) for category, count in counts.items() if count < rare}
+    if 0 < (gaps := int(column.isna().sum())) < rare:
+        pooled[MISSING] = gaps
     return FeatureEncoding(name, "one-hot", missing, rare=rare, pooled=pooled)

@@ -22,9 +22,11 @@ REQUIREMENTS = ("scikit-learn", "skops", "numpy", "pandas")
 TRUSTED_TYPES = [
     "numpy.dtype",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.model_selection._split.KFold",
     "sklearn.tree._tree.Tree",
 ]
-"""The types in such pipelines that skops doesn't trust by itself: those of trees, and of an encoder of categories."""
+"""The types in such pipelines that skops doesn't trust by itself: those of trees, and of encoders of
+categories."""
 
 
 def build_pipeline(dataset: Dataset, config: EstimatorConfig, seed: int) -> Pipeline:
