@@ -108,8 +108,7 @@ class Category(BaseModel):
         """The warning for a category that the model doesn't tell from others."""
         if code == UNKNOWN:
             return f"not one of the {len(self.categories)} categories seen in training"
-        rows = self.counts[int(code)]
-        return f"too rare in training ({rows} rows): the model doesn't tell it from other rare categories"
+        return "too rare in training: the model doesn't tell it from other rare categories"
 
     @cached_property
     def code_of(self) -> Mapping[str | None, float]:

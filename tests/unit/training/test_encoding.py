@@ -90,7 +90,7 @@ def test_categories_below_the_limit_share_a_column(rare: float, pooled: dict[str
     assert feature.categories == (*sorted({"a", "b", "c"} - pooled.keys()), *pooled)
     assert feature.pooled == len(pooled)
     warned = {text: [one.message for one in schema.warnings(schema.row({"texts": text}))] for text in ("a", "b", "z")}
-    too_rare = "too rare in training (2 rows): the model doesn't tell it from other rare categories"
+    too_rare = "too rare in training: the model doesn't tell it from other rare categories"
     assert warned == {
         "a": [], "b": [too_rare] if pooled else [], "z": ["not one of the 3 categories seen in training"]
     }  # fmt: skip
