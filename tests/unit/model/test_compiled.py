@@ -1,18 +1,22 @@
 """The compiled format: a model is read back as it was written, and anything else is refused."""
 
+import contextlib
+import dataclasses
 import pickle
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.numpy import load, save
 
 from tabserve.errors import ReleaseError
-from tabserve.model import Category, Classification, Number, Schema, compiled
+from tabserve.model import Category, Classification, Number, Predictor, Release, Schema, compiled, release
 from tabserve.model.compiled import INPUT, LEAF, NODE, NOWHERE, NUMBER, Compiled, Forest, Inputs, Linear
 from tabserve.training import compiler
-from tests.support.models import Trained
+from tests.support.models import Trained, metadata
 
 Arrays = dict[str, Any]
 
@@ -192,3 +196,45 @@ def test_truncated_model_is_refused(model: Compiled) -> None:
     for length in range(len(content)):
         with pytest.raises(ReleaseError):
             read(content[:length])
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Release:
+    """A release whose golden rows have every kind of value: known and unknown, missing and very large."""
+    a, b, c = np.meshgrid([0.0, 1e300, -1e300], [0.5, np.nan], [0.0, 1.0, -1.0, 1e300, -1e300])
+    rows = np.column_stack([a.ravel(), b.ravel(), c.ravel()])
+    return release.write(
+        tmp_path_factory.mktemp("written") / "release",
+        schema=SCHEMA,
+        golden_rows=rows,
+        golden_outputs=np.full((len(rows), 2), 0.5),
+        model=forest().to_bytes(),
+        link="mean",
+        metadata=metadata(SCHEMA),
+    )
+
+
+@settings(max_examples=300)
+@given(
+    model=st.sampled_from([forest(), linear()]),
+    changes=st.lists(
+        st.tuples(
+            st.sampled_from(["source", "column", "codes", "count", "places", "feature", "child", "roots"]),
+            st.integers(0, 9),
+            st.integers(-2, 9) | st.sampled_from([-(2**31), 2**31 - 1, 99_999]),
+        ),
+        min_size=1,
+        max_size=3,
+    ),
+)
+def test_model_with_any_indices_is_refused_or_can_be_computed(
+    written: Release, model: Compiled, changes: list[tuple[str, int, int]]
+) -> None:
+    """Whatever stands in the arrays of indices, a model is refused, or computes its golden rows without an access
+    outside of its arrays that would end the process."""
+    arrays = arrays_of(model)
+    for name, index, value in changes:
+        if name in arrays:
+            arrays[name][index % len(arrays[name])] = value
+    with contextlib.suppress(ReleaseError):
+        Predictor(dataclasses.replace(written, model=save(arrays)))
