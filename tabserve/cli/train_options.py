@@ -89,7 +89,7 @@ def rows_or_share(text: str) -> float:
     value = _number(text)
     if not (0 < value < 1 or (1 <= value <= 10**6 and value == int(value))):
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of rows, or a share between 0 and 1")
-    return value
+    return value if value < 1 else int(value)
 
 
 def max_features(text: str) -> str | float:

@@ -11,11 +11,15 @@ from typing import Literal
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
+from tabserve.errors import DataError
 from tabserve.training.config import EncodingOptions
 from tabserve.training.dataset import Dataset
 
 MAX_ONE_HOT = 30
 """A feature with more categories is encoded by the target, unless an option says otherwise."""
+
+MAX_ONE_HOT_BYTES = 2 * 10**9
+"""The most memory for the one-hot columns of a feature."""
 
 MISSING = "(missing)"
 """Stands for missing values among the categories that share a column."""
@@ -71,7 +75,11 @@ class FeatureEncoding:
 
 def feature_encodings(training: Dataset, options: EncodingOptions, *, keeps_missing: bool) -> list[FeatureEncoding]:
     """The encoding of each feature, in their order, in a model of these training rows. `keeps_missing`: whether the
-    estimator takes NaN for a missing number."""
+    estimator takes NaN for a missing number.
+
+    Raises:
+        DataError: one-hot columns were asked for that would need too much memory.
+    """
     encodings = []
     for name, column in training.features.items():
         missing = training.missing.get(str(name), 0)
@@ -94,4 +102,9 @@ def _category_encoding(column: pd.Series, missing: int, options: EncodingOptions
     pooled = {str(category): int(count) for category, count in counts.items() if count < rare}
     if 0 < (gaps := int(column.isna().sum())) < rare:
         pooled[MISSING] = gaps
+    size = 8 * len(column) * (len(counts) - len(pooled) + (len(pooled) > 0))
+    if size > MAX_ONE_HOT_BYTES:
+        raise DataError(
+            f"one-hot columns for {name!r} would take {size / 1e9:.1f} GB: --encode auto, or a larger --rare"
+        )
     return FeatureEncoding(name, "one-hot", missing, rare=rare, pooled=pooled)

@@ -25,10 +25,10 @@ other folds."""
 UNSEEN = "\0unseen"
 """A category that no table has."""
 
-FirstStep = StandardScaler | ColumnTransformer
 
-
-def preprocessing_step(dataset: Dataset, encodings: list[FeatureEncoding], seed: int) -> tuple[str, FirstStep]:
+def preprocessing_step(
+    dataset: Dataset, encodings: list[FeatureEncoding], seed: int
+) -> tuple[str, StandardScaler | ColumnTransformer]:
     """The name of the first step, and the step, unfitted.
 
     If all features are numbers and none is missing, it scales them. Otherwise each feature gets its encoding; what

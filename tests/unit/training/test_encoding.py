@@ -1,6 +1,6 @@
 """How features become columns: no encoding loses in silence what the target depends on."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,7 +8,16 @@ import pandas as pd
 import pytest
 import skops.io
 
-from tabserve.training import HYPERPARAMETERS, EncodingOptions, EstimatorConfig, dataset, fitting, task_training
+from tabserve.errors import DataError
+from tabserve.training import (
+    HYPERPARAMETERS,
+    EncodingOptions,
+    EstimatorConfig,
+    dataset,
+    encoding,
+    fitting,
+    task_training,
+)
 from tabserve.training.dataset import Dataset
 from tabserve.training.encoding import FeatureEncoding, feature_encodings
 from tabserve.training.pipeline import TRUSTED_TYPES, encodings_for
@@ -38,10 +47,10 @@ def accuracy(drawn: Dataset, estimator: str, encoding: EncodingOptions) -> float
     return float(pipeline.score(parts.held_out.features, parts.held_out.target))
 
 
-def encoding_of(texts: list[str | None], *, encode: Any = "auto", rare: float = 5) -> FeatureEncoding:
+def encoding_of(texts: Sequence[str | None], *, encode: Any = "auto", rare: float = 5) -> FeatureEncoding:
     drawn = table([True, False] * (len(texts) // 2), texts=pd.Series(texts, dtype="str"))
-    (encoding,) = feature_encodings(drawn, EncodingOptions(encode, rare), keeps_missing=False)
-    return encoding
+    (found,) = feature_encodings(drawn, EncodingOptions(encode, rare), keeps_missing=False)
+    return found
 
 
 @pytest.mark.parametrize("estimator", sorted(HYPERPARAMETERS))
@@ -82,8 +91,8 @@ def test_categories_below_the_limit_share_a_column(rare: float, pooled: dict[str
     texts = pd.Series(["b"] * 2 + ["c"] * 4 + ["a"] * 94, dtype="str")
     drawn = table([True, False] * 50, texts=texts)
     config = EstimatorConfig(encoding=EncodingOptions(rare=rare))
-    (encoding,) = encodings_for(drawn, config)
-    assert encoding.pooled == pooled
+    (found,) = encodings_for(drawn, config)
+    assert found.pooled == pooled
     schema = infer_schema(drawn, fitting.fit(drawn, config, 0))
     (feature,) = schema.features
     assert feature.kind == "category"
@@ -94,6 +103,19 @@ def test_categories_below_the_limit_share_a_column(rare: float, pooled: dict[str
     assert warned == {
         "a": [], "b": [too_rare] if pooled else [], "z": ["not one of the 3 categories seen in training"]
     }  # fmt: skip
+
+
+def test_one_hot_columns_that_need_too_much_memory_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One-hot encoding that was asked for, and would take more memory than the limit, is refused in a line that says
+    what to do; pooling more categories helps."""
+    texts = [f"c{number % 50}" for number in range(200)]
+    monkeypatch.setattr(encoding, "MAX_ONE_HOT_BYTES", 200 * 49 * 8)
+    with pytest.raises(
+        DataError, match=r"^one-hot columns for 'texts' would take .* --encode auto, or a larger --rare$"
+    ):
+        encoding_of(texts, encode="one-hot", rare=1)
+    assert encoding_of(texts, encode="one-hot", rare=5).kind == "one-hot"
+    assert encoding_of(texts).kind == "target"
 
 
 def test_losses_are_told_with_the_option_that_undoes_them() -> None:
