@@ -84,9 +84,9 @@ def feature_encodings(training: Dataset, options: EncodingOptions, *, keeps_miss
     for name, column in training.features.items():
         missing = training.missing.get(str(name), 0)
         if is_numeric_dtype(column.dtype):
-            indicator = bool(missing) and options.missing_indicators and not keeps_missing
-            filled: Literal["nan", "median"] = "nan" if keeps_missing else "median"
-            encodings.append(FeatureEncoding(str(name), "number", missing, filled, indicator))
+            kept = keeps_missing and bool(column.notna().any())  # gradient boosting fails on a column of NaN
+            indicator = bool(missing) and options.missing_indicators and not kept
+            encodings.append(FeatureEncoding(str(name), "number", missing, "nan" if kept else "median", indicator))
         else:
             encodings.append(_category_encoding(column, missing, options))
     return encodings

@@ -11,7 +11,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.impute import MissingIndicator, SimpleImputer
 from sklearn.model_selection import KFold
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler, TargetEncoder
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler, TargetEncoder
 
 from tabserve.model import Category, Matrix, Schema, Vector
 from tabserve.model.compiled import INPUT, NOWHERE, NUMBER, Inputs
@@ -31,17 +31,18 @@ def preprocessing_step(
 ) -> tuple[str, StandardScaler | ColumnTransformer]:
     """The name of the first step, and the step, unfitted.
 
-    If all features are numbers and none is missing, it scales them. Otherwise each feature gets its encoding; what
-    isn't zeros and ones is scaled.
+    If all features are numbers and none is missing, it scales them. Otherwise each feature gets its encoding. What
+    isn't zeros and ones is scaled, except numbers that may be NaN: only trees take those, and they need no scale.
     """
     if all(one.kind == "number" and not one.missing for one in encodings):
         return "scaler", StandardScaler()
     parts: list[tuple[str, Any, list[str]]] = []
-    if numbers := [one.name for one in encodings if one.kind == "number"]:
-        keeps_missing = any(one.kind == "number" and one.when_missing == "nan" for one in encodings)
-        imputer = ("imputer", SimpleImputer(strategy="median", keep_empty_features=True))
-        steps = [*([] if keeps_missing else [imputer]), ("scaler", StandardScaler())]
-        parts.append(("numbers", Pipeline(steps), numbers))
+    numbers = [one for one in encodings if one.kind == "number"]
+    if filled := [one.name for one in numbers if one.when_missing == "median"]:
+        steps = [("imputer", SimpleImputer(strategy="median", keep_empty_features=True)), ("scaler", StandardScaler())]
+        parts.append(("numbers", Pipeline(steps), filled))
+    if kept := [one.name for one in numbers if one.when_missing == "nan"]:
+        parts.append(("kept", "passthrough", kept))
     if indicated := [one.name for one in encodings if one.has_indicator]:
         parts.append(("missing", MissingIndicator(features="all"), indicated))
     if one_hot := [one for one in encodings if one.kind == "one-hot"]:
@@ -125,6 +126,8 @@ def prepared_columns(pipeline: Pipeline, schema: Schema) -> PreparedColumns:
         match name:
             case "numbers":
                 columns.add_numbers(part)
+            case "kept":
+                columns.add_kept_numbers(part)
             case "missing":
                 columns.add_indicators(part)
             case "categories":
@@ -156,19 +159,26 @@ class _ColumnsInMaking:
         return PreparedColumns(inputs, mean, scale, self.scaled, self.column_of, self.missing_right)
 
     def add_numbers(self, part: Pipeline) -> None:
-        imputer, scaler = part[0], part[-1]
-        for number, name in enumerate(part.feature_names_in_):
-            feature = self.schema.feature_names.index(name)
-            fill = np.nan
-            if self.schema.features[feature].missing:
-                fill = imputer.statistics_[number] if isinstance(imputer, SimpleImputer) else -np.inf
-            self.column_of[feature] = self._add_number(feature, fill, scaler.mean_[number], scaler.scale_[number])
+        imputer, scaler = part
+        for name, *values in zip(part.feature_names_in_, imputer.statistics_, scaler.mean_, scaler.scale_, strict=True):
+            self._add_number(name, *values)
+
+    def add_kept_numbers(self, part: FunctionTransformer) -> None:
+        for name in part.feature_names_in_:
+            self._add_number(name, -np.inf, 0.0, 1.0)
+
+    def _add_number(self, name: str, fill: float, mean: float, scale: float) -> None:
+        feature = self.schema.feature_names.index(name)
+        fill = fill if self.schema.features[feature].missing else np.nan
+        self.column_of[feature] = self._add_number_column(feature, fill, mean, scale)
 
     def add_missing_right(self) -> None:
         """A column for each one in which missing numbers are smaller than all others, in which they are larger."""
         for fill, feature, column, *_ in list(self.inputs):
             if np.isneginf(fill):
-                self.missing_right[column] = self._add_number(feature, np.inf, self.mean[column], self.scale[column])
+                self.missing_right[column] = self._add_number_column(
+                    feature, np.inf, self.mean[column], self.scale[column]
+                )
 
     def add_indicators(self, part: MissingIndicator) -> None:
         for name in part.feature_names_in_:
@@ -193,7 +203,7 @@ class _ColumnsInMaking:
                 self.inputs.append((np.nan, feature, column, len(self.values), len(values) - 2))
                 self.values += values.tolist()
 
-    def _add_number(self, feature: int, fill: float, mean: float, scale: float) -> int:
+    def _add_number_column(self, feature: int, fill: float, mean: float, scale: float) -> int:
         column = self._add_column(mean, scale)
         self.scaled.append(column)
         self.inputs.append((fill, feature, column, 0, NUMBER))

@@ -18,6 +18,7 @@ from tabserve.training import (
     fitting,
     task_training,
 )
+from tabserve.training.cross_validation import cross_validate
 from tabserve.training.dataset import Dataset
 from tabserve.training.encoding import FeatureEncoding, feature_encodings
 from tabserve.training.pipeline import TRUSTED_TYPES, encodings_for
@@ -133,6 +134,20 @@ def test_losses_are_told_with_the_option_that_undoes_them() -> None:
     ):
         first, second = encodings_for(drawn, EstimatorConfig(estimator, encoding=options))
         assert (first.lost, second.lost) == (lost, "")
+
+
+@pytest.mark.parametrize("estimator", sorted(HYPERPARAMETERS))
+def test_column_of_which_a_fold_has_no_value_is_cross_validated(estimator: str) -> None:
+    """A number and a category that a single row has are no obstacle for the fold that measures on that row; a model of
+    rows without any value is refused with the option that helps."""
+    one = np.arange(60) == 7
+    drawn = table(np.arange(60) % 2, x=np.where(one, 1.0, np.nan), w=np.arange(60.0) % 7,
+                  text=pd.Series(np.where(one, "a", None), dtype="str"))  # fmt: skip
+    config = EstimatorConfig(estimator, SMALL[estimator])
+    assert len(cross_validate(drawn, config, folds=2, seed=0).folds["accuracy"]) == 2
+    without = drawn.part(np.flatnonzero(~one))
+    with pytest.raises(DataError, match=r"^column 'x' has no value in the training rows: --drop 'x'$"):
+        infer_schema(without, fitting.fit(without, config, 0))
 
 
 @pytest.mark.parametrize("estimator", sorted(HYPERPARAMETERS))
