@@ -38,7 +38,7 @@ def test_label_is_the_class_at_the_index(api: Api) -> None:
     classes = api.json("/model/info")["classes"]
     for values in api.model.rows:
         reply = api.predict(values)
-        expect_equal("the class at the index", classes[reply["prediction"]], reply["label"])
+        expect_equal("the class at the index", classes[reply["prediction"]], str(reply["label"]))
         expect_equal("the number of probabilities", len(reply["prediction_proba"]), len(classes))
 
 

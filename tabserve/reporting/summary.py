@@ -7,8 +7,8 @@ from pandas.api.types import is_numeric_dtype
 
 from tabserve.model import ModelMetadata, RegisteredVersion
 from tabserve.reporting.tasks import task_reporting
-from tabserve.reporting.text import most_frequent, with_deviation
-from tabserve.training import TaskKind
+from tabserve.reporting.text import is_measured, most_frequent, with_deviation
+from tabserve.training import METRICS, TaskKind, metric_text
 from tabserve.training.dataset import Dataset
 from tabserve.training.encoding import FeatureEncoding
 
@@ -43,19 +43,18 @@ def encoding_notes(encodings: Sequence[FeatureEncoding]) -> list[str]:
 def dataset_warnings(dataset: Dataset, leakage: Mapping[str, float]) -> list[str]:
     """What somebody should know of a table before trusting a model of it, a line each. `leakage`: feature → its score,
     as `find_leakage` gives it."""
-    target = dataset.target.name
+    target, task = dataset.target.name, task_reporting(dataset.task.kind)
     warnings = [
-        f"warning: {name!r} alone predicts {target} in {score:.1%} of the cases: is it known before {target} is? "
+        f"warning: {name!r} alone predicts {target} {task.describe_leakage(score)}: is it known before {target} is? "
         f"If not, --drop '{name}'"
         for name, score in leakage.items()
     ]
-    return warnings + task_reporting(dataset.task.kind).dataset_warnings(dataset)
+    return warnings + task.dataset_warnings(dataset)
 
 
 def headline(metadata: ModelMetadata, kind: TaskKind) -> str:
     """How good the model is on the held-out rows, in a line."""
-    names = task_reporting(kind).headline_metrics
-    return ", ".join(f"{name} {metadata.metrics[f'test_{name}']:.4f}" for name in names)
+    return ", ".join(f"{name} {metric_text(metadata.metrics[f'test_{name}'])}" for name in METRICS[kind].headline)
 
 
 def training_summary(
@@ -72,8 +71,9 @@ def training_summary(
     run."""
     metrics = metadata.metrics
     rows = [
-        f"  {name:18} {metrics[f'test_{name}']:8.4f}   {with_deviation(metrics, name)}"
+        f"  {name:18} {metric_text(metrics[f'test_{name}']):>8}   {with_deviation(metrics, name)}"
         for name in task_reporting(kind).summary_metrics
+        if is_measured(metrics, name)
     ]
     return "\n".join(
         [
@@ -82,6 +82,7 @@ def training_summary(
             "",
             f"  {'':18} {'held out':>8}   cross-validation",
             *rows,
+            *task_reporting(kind).summary_lines(metrics),
             "",
             f"  artifacts   {folder}",
             f"  MLflow      run {version.run_id} in {tracking_uri}",

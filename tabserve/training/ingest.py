@@ -1,8 +1,9 @@
 """A file in, a `Dataset` out: the role of each column, which are left out and why, and everything that is wrong."""
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,35 +16,50 @@ from tabserve.training.columns import MAX_TEXT, NUMERIC_SHARE, as_inferred, as_t
 from tabserve.training.config import ColumnOptions
 from tabserve.training.dataset import Dataset
 from tabserve.training.table_file import read_table
+from tabserve.training.task_choice import TaskChoice, choose_task
 from tabserve.training.tasks import TaskKind, TaskTraining, task_training
 
 MIN_ROWS = 20
 """With fewer rows a model learns hardly anything, and nobody can say how good it is."""
 
 
-def load_table(file: Path, columns: ColumnOptions, rows_needed: int, kind: TaskKind = "classification") -> Dataset:
+def load_table(
+    file: Path, columns: ColumnOptions, rows_needed: int | Callable[[TaskKind], int], kind: TaskKind | None = None
+) -> Dataset:
     """Reads a table of CSV, also compressed, or Parquet. Rows without a target value are left out.
 
-    `rows_needed`: how many rows the training needs, as `TaskTraining.rows_needed` gives it.
+    `rows_needed`: how many rows the training needs, as `TaskTraining.rows_needed` gives it, or gives it for a kind.
+    `kind`: the kind of task; None: as the target column says.
 
     Raises:
         DataError: it can't be read, or no model can be trained on it; a line for every reason.
     """
-    task, raw = task_training(kind), read_table(file)
+    raw = read_table(file)
     problems = list(_name_problems(raw, columns))
     raw = raw.loc[:, ~raw.columns.duplicated()]
     labelled = raw[raw[columns.target].notna()] if columns.target in raw else raw
+    choice = choose_task(labelled[columns.target], kind) if columns.target in raw else TaskChoice("classification", "")
+    task = task_training(choice.kind)
     frame, left_out = _choose_features(labelled, columns)
     if columns.target in raw:
         frame[columns.target] = task.read_target(labelled[columns.target])
-    problems += _value_problems(frame, columns, rows_needed, task)
+    rows = rows_needed if isinstance(rows_needed, int) else rows_needed(choice.kind)
+    problems += _value_problems(frame, columns, rows, task)
     if problems:
         raise DataError("\n".join(f"{file.name}: {problem}" for problem in problems))
     missing = {str(name): int(count) for name, count in frame.isna().sum().items() if count}
     features = frame.reset_index(drop=True)
     target = features.pop(columns.target)
-    unlabelled = len(raw) - len(labelled)
-    return Dataset(file.name.split(".")[0], features, target, task.model_task(target), missing, left_out, unlabelled)
+    return Dataset(
+        name=file.name.split(".")[0],
+        features=features,
+        target=target,
+        task=task.model_task(target),
+        missing=missing,
+        left_out=left_out,
+        unlabelled=len(raw) - len(labelled),
+        task_reason=choice.reason,
+    )
 
 
 def _choose_features(labelled: pd.DataFrame, columns: ColumnOptions) -> tuple[pd.DataFrame, dict[str, str]]:
@@ -82,7 +98,9 @@ def _name_problems(raw: pd.DataFrame, columns: ColumnOptions) -> Iterator[str]:
             yield f"the name of column {number} has {len(name)} characters: at most {MAX_TEXT} are possible"
 
 
-def _value_problems(frame: pd.DataFrame, columns: ColumnOptions, rows_needed: int, task: TaskTraining) -> list[str]:
+def _value_problems(
+    frame: pd.DataFrame, columns: ColumnOptions, rows_needed: int, task: TaskTraining[Any]
+) -> list[str]:
     """Why no model can be trained on the values of a table."""
     checked = {
         str(name): pandera.Column(checks=list(_feature_checks(column, columns)), nullable=True)

@@ -17,7 +17,8 @@ def batch(rows: int, second: int) -> BatchPrediction:
     """The record of a batch of so many rows, all of class `a`; the second is its time and a part of its id."""
     time = f"2026-01-01T00:00:{second:02}+00:00"
     feature = Number(name="x", minimum=0, maximum=1e9, mean=1, lowest=-1e9, highest=1e9)
-    schema = Schema(target="kind", features=(feature,), task=Classification(classes=("a", "b")))
+    task = Classification(classes=("a", "b"))
+    schema = Schema(target="kind", features=(feature,), task=task)
     zeros, column = np.zeros(rows, dtype=np.intp), np.arange(float(rows))
-    outcomes = ClassOutcomes(schema.task.classes, zeros, np.ones((rows, 2)), column)
+    outcomes = ClassOutcomes(task.labels, zeros, np.ones((rows, 2)), column)
     return BatchPrediction(f"b{second}", time, "20260101_000000", schema, Rows(column[:, None]), outcomes, 0.1)

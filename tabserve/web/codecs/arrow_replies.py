@@ -57,6 +57,8 @@ def _stored(column: Column) -> NDArray[Any]:
     """The values of a column as Arrow stores them."""
     if isinstance(column, Labels):
         return column.codes.astype(np.int32)
+    if column.dtype.kind == "b":
+        return np.packbits(column.astype(np.bool_), bitorder="little")
     return column.astype(np.int64, copy=False) if column.dtype.kind == "i" else column
 
 
@@ -67,4 +69,4 @@ def _arrow(column: Column) -> "pa.Array":
         return pa.DictionaryArray.from_arrays(pa.array(_stored(column)), pa.array(column.names))
     if column.ndim == 2:
         return pa.FixedSizeListArray.from_arrays(pa.array(column.ravel()), column.shape[1])
-    return pa.array(_stored(column))
+    return pa.array(column if column.dtype.kind == "b" else _stored(column))

@@ -72,6 +72,7 @@ def test_value_outside_the_training_range_is_warned_of(
     others are warned of. The row is predicted all the same."""
     record = predict(predictor, inputs, time.perf_counter())
     assert list(record.warnings) == warnings
+    assert isinstance(record.outcome, ClassOutcome)
     assert sum(record.outcome.prediction_proba) == 1
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tabserve.model import Classification, ClassOutcome, ClassOutcomes, Labels
+from tabserve.model.task import Label, LabelType
 
 TASK = Classification(classes=("red", "green", "blue"))
 
@@ -71,7 +72,7 @@ def test_slice_has_the_chosen_rows(outcomes: ClassOutcomes) -> None:
     """A slice of the outcomes holds the chosen rows in their order, and the classes."""
     part = outcomes[1:3]
     assert part.outcomes() == outcomes.outcomes()[1:3]
-    assert part.classes == TASK.classes
+    assert part.labels == TASK.labels
 
 
 @pytest.mark.parametrize(
@@ -89,6 +90,39 @@ def test_slice_owns_its_memory(
     part = outcomes[-1:]
     assert not np.shares_memory(array_of(part), array_of(outcomes))
     assert array_of(part).base is None
+
+
+@pytest.mark.parametrize(
+    ("classes", "label_type", "labels"),
+    [
+        (("-1", "2", "10"), "number", [10, -1, 2, -1]),
+        (("0.5", "1.0", "1.5"), "number", [1.5, 0.5, 1.0, 0.5]),
+        (("1", "x", "True"), "text", ["True", "1", "x", "1"]),
+    ],
+)
+def test_labels_have_the_type_of_the_table(
+    classes: tuple[str, ...], label_type: LabelType, labels: list[Label]
+) -> None:
+    """Labels are numbers where the table has numbers: in single decisions, and in the column of a batch, which JSON and
+    Arrow write as numbers."""
+    task = Classification(classes=classes, label_type=label_type)
+    outcomes = task.decide_rows(OUTPUTS)
+    assert [outcome.label for outcome in outcomes.outcomes()] == labels
+    assert [task.decide(row).label for row in OUTPUTS.tolist()] == labels
+    column = outcomes.columns()["label"]
+    if label_type == "number":
+        assert isinstance(column, np.ndarray)
+        assert column.tolist() == labels
+
+
+@pytest.mark.parametrize(
+    ("classes", "label_type"),
+    [(("1", "x"), "number"), (("no", "yes"), "boolean"), (("a", "a"), "text"), (("1", "1.0"), "number")],
+)
+def test_classes_of_another_type_are_refused(classes: tuple[str, ...], label_type: LabelType) -> None:
+    """Classes that aren't of the type of the labels, or that are the same label twice, are no task."""
+    with pytest.raises(ValidationError):
+        Classification(classes=classes, label_type=label_type)
 
 
 def test_outputs_are_one_per_class() -> None:

@@ -10,7 +10,6 @@ import skops.io
 
 from tabserve.errors import DataError
 from tabserve.training import (
-    HYPERPARAMETERS,
     EncodingOptions,
     EstimatorConfig,
     dataset,
@@ -54,7 +53,7 @@ def encoding_of(texts: Sequence[str | None], *, encode: Any = "auto", rare: floa
     return found
 
 
-@pytest.mark.parametrize("estimator", sorted(HYPERPARAMETERS))
+@pytest.mark.parametrize("estimator", sorted(SMALL))
 def test_gaps_that_tell_the_target_are_seen(estimator: str) -> None:
     """Where only the gaps of a column tell the target, every estimator learns it, of a column of many numbers and of
     one that is constant or missing; without indicators, those that fill gaps with medians can't."""
@@ -67,7 +66,7 @@ def test_gaps_that_tell_the_target_are_seen(estimator: str) -> None:
     assert (blind > 0.7) == (estimator == "hist-gradient-boosting")
 
 
-@pytest.mark.parametrize("estimator", sorted(HYPERPARAMETERS))
+@pytest.mark.parametrize("estimator", sorted(SMALL))
 @pytest.mark.parametrize("encode", ["auto", "target"])
 def test_many_valued_category_tells_the_target(estimator: str, encode: Any) -> None:
     """A category of 120 values, each in under 1 % of the rows, that tells the target does so with every estimator."""
@@ -136,7 +135,7 @@ def test_losses_are_told_with_the_option_that_undoes_them() -> None:
         assert (first.lost, second.lost) == (lost, "")
 
 
-@pytest.mark.parametrize("estimator", sorted(HYPERPARAMETERS))
+@pytest.mark.parametrize("estimator", sorted(SMALL))
 def test_column_of_which_a_fold_has_no_value_is_cross_validated(estimator: str) -> None:
     """A number and a category that a single row has are no obstacle for the fold that measures on that row; a model of
     rows without any value is refused with the option that helps."""
@@ -150,7 +149,7 @@ def test_column_of_which_a_fold_has_no_value_is_cross_validated(estimator: str) 
         infer_schema(without, fitting.fit(without, config, 0))
 
 
-@pytest.mark.parametrize("estimator", sorted(HYPERPARAMETERS))
+@pytest.mark.parametrize("estimator", sorted(SMALL))
 def test_pipeline_of_every_encoding_is_read_back_without_pickle(estimator: str) -> None:
     """A pipeline with every kind of encoding is loaded by skops with the types that MLflow is told to trust, and
     predicts the same."""
