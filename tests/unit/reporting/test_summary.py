@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from tabserve.model import RegisteredVersion
-from tabserve.reporting import dataset_warnings, describe_dataset, headline, training_summary
+from tabserve.reporting import dataset_warnings, describe_dataset, encoding_notes, headline, training_summary
 from tabserve.training import ColumnOptions, dataset
+from tabserve.training.encoding import FeatureEncoding
 from tabserve.training.ingest import load_table
 from tests.support.models import Trained, metadata
 from tests.support.project import PENGUINS
@@ -44,6 +45,15 @@ def test_table_is_described_column_by_column() -> None:
         "  sex                category       11  male 168, female 165",
         "  year               number             2007 to 2009",
         "  note               left out           free text",
+    ]
+
+
+def test_what_a_model_cannot_see_is_a_note_with_the_option_that_helps() -> None:
+    """A feature whose encoding loses something is a note that names it, what is lost, and the option that keeps it; one
+    that loses nothing has none."""
+    one_hot = FeatureEncoding("colour", "one-hot", rare=5, pooled={"pink": 4, "mauve": 3})
+    assert encoding_notes([one_hot, FeatureEncoding("code", "target"), FeatureEncoding("size", "number")]) == [
+        "note: of 'colour', 2 categories of fewer than 5 rows (7 in all) are one: --rare 1"
     ]
 
 
