@@ -9,8 +9,6 @@ from collections.abc import Mapping
 
 import joblib
 import numpy as np
-import pandas as pd
-from pandas.api.types import is_numeric_dtype
 from sklearn.datasets import load_diabetes
 
 from tabserve.training import EstimatorConfig, cross_validation, dataset, fitting, task_training
@@ -28,19 +26,11 @@ CONFIGS = {
 def tables() -> Mapping[str, Dataset]:
     """Three made tables, and scikit-learn's 442 patients with diabetes."""
     return {
-        "diamonds": as_dataset(number_tables.diamonds(1500), "price"),
-        "houses": as_dataset(number_tables.houses(600), "SalePrice"),
-        "taxis": as_dataset(number_tables.taxis(1000), "fare_amount"),
-        "diabetes": as_dataset(load_diabetes(as_frame=True).frame, "target"),
+        "diamonds": number_tables.as_dataset(number_tables.diamonds(1500), "price"),
+        "houses": number_tables.as_dataset(number_tables.houses(600), "SalePrice"),
+        "taxis": number_tables.as_dataset(number_tables.taxis(1000), "fare_amount"),
+        "diabetes": number_tables.as_dataset(load_diabetes(as_frame=True).frame, "target"),
     }
-
-
-def as_dataset(frame: pd.DataFrame, target: str) -> Dataset:
-    features = frame.drop(columns=target)
-    features = features.apply(lambda column: column.astype("float64" if is_numeric_dtype(column.dtype) else "str"))
-    missing = {str(name): int(count) for name, count in features.isna().sum().items() if count}
-    values = frame[target].astype("float64")
-    return Dataset(target, features, values, task_training("regression").model_task(values), missing)
 
 
 def measure(table: Dataset, config: EstimatorConfig, coverage: float, seed: int) -> tuple[float, float]:

@@ -37,8 +37,8 @@ class ClassCounts:
     def of(cls, outcomes: ClassOutcomes) -> "ClassCounts":
         """The counts of a batch."""
         counts = cls()
-        rows = np.bincount(outcomes.prediction, minlength=len(outcomes.labels)).tolist()
-        counts.labels = {label: count for label, count in zip(outcomes.labels, rows, strict=True) if count}
+        rows = np.bincount(outcomes.prediction, minlength=len(outcomes.task.labels)).tolist()
+        counts.labels = {label: count for label, count in zip(outcomes.task.labels, rows, strict=True) if count}
         counts.confidence = Histogram.of(CONFIDENCE_BUCKETS, outcomes.confidence)
         return counts
 

@@ -70,17 +70,16 @@ def training_summary(
     """What a training shows at its end: the version, how good it is, where its artifacts are, and the page of its
     run."""
     metrics = metadata.metrics
-    rows = [
-        f"  {name:18} {metric_text(metrics[f'test_{name}']):>8}   {with_deviation(metrics, name)}"
-        for name in task_reporting(kind).summary_metrics
-        if is_measured(metrics, name)
-    ]
+    names = [name for name in task_reporting(kind).summary_metrics if is_measured(metrics, name)]
+    values = {name: metric_text(metrics[f"test_{name}"]) for name in names}
+    width, digits = max(18, *map(len, names)), max(8, *map(len, values.values()))
+    rows = [f"  {name:{width}} {values[name]:>{digits}}   {with_deviation(metrics, name)}" for name in names]
     return "\n".join(
         [
             "",
             f"{version.model_version}, version {version.registry_version} in the registry: {verdict}",
             "",
-            f"  {'':18} {'held out':>8}   cross-validation",
+            f"  {'':{width}} {'held out':>{digits}}   cross-validation",
             *rows,
             *task_reporting(kind).summary_lines(metrics),
             "",

@@ -34,6 +34,7 @@ from tabserve.model.compiled import Link
 from tabserve.model.task import LabelType, listed
 from tabserve.training.columns import as_text, has_fractions
 from tabserve.training.config import CRITERIA, EstimatorConfig
+from tabserve.training.conformal import conformal_quantile
 from tabserve.training.dataset import Dataset, RowNumbers
 from tabserve.training.estimators import EstimatorType
 from tabserve.training.estimators.boosting import BOOSTING
@@ -139,9 +140,16 @@ def model_task(target: pd.Series) -> Classification:
     return Classification(classes=classes, label_type=label_type)
 
 
-def calibrated(task: Classification, _target: pd.Series, _outputs: Matrix, _coverage: float) -> Classification:
-    """Classes have no intervals."""
-    return task
+def calibrated(task: Classification, target: pd.Series, outputs: Matrix, coverage: float) -> Classification:
+    """Prediction sets with every class that is at least as probable as the true one was in the share `coverage` of the
+    rows (Sadinle, Lei and Wasserman 2019, "Least ambiguous set-valued classifiers").
+
+    Raises:
+        DataError: there are too few rows for the coverage.
+    """
+    probabilities_of_truth = outputs[np.arange(len(outputs)), true_values(target, task)]
+    least = -conformal_quantile(-probabilities_of_truth, coverage)
+    return task.model_copy(update={"coverage": coverage, "least_probability": min(max(least, 0.0), 1.0)})
 
 
 def dataset_facts(task: Classification) -> dict[str, int]:
@@ -261,17 +269,22 @@ class ClassResults:
     Attributes:
         confusion: shape (classes, classes); row: the true class, column: the predicted one.
         by_class: class → how good the model is at it.
+        set_coverage: the share of the rows whose prediction set has the true class.
+        set_size: how many classes a prediction set has in the mean.
     """
 
     confusion: NDArray[np.int64]
     by_class: Mapping[str, ClassMetrics]
+    set_coverage: float
+    set_size: float
 
     def named_metrics(self) -> dict[str, float]:
-        return {
+        of_classes = {
             f"{name}_{label}": getattr(measured, name).value
             for label, measured in self.by_class.items()
             for name in ("precision", "recall", "f1")
         }
+        return of_classes | {"set_coverage": self.set_coverage, "set_size": self.set_size}
 
     def add_to(self, metadata: ModelMetadata, target: pd.Series) -> ModelMetadata:
         rows = target.astype("str").value_counts()
@@ -290,8 +303,15 @@ class ClassResults:
 
 
 def results(truth: NDArray[np.intp], probabilities: Matrix, task: Classification) -> ClassResults:
-    confusion = confusion_matrix(truth, probabilities.argmax(axis=1), labels=range(len(task.classes)))
-    return ClassResults(confusion, dict(zip(task.classes, class_metrics(confusion), strict=True)))
+    prediction = probabilities.argmax(axis=1)
+    confusion = confusion_matrix(truth, prediction, labels=range(len(task.classes)))
+    members = task.members(probabilities, prediction)
+    return ClassResults(
+        confusion,
+        by_class=dict(zip(task.classes, class_metrics(confusion), strict=True)),
+        set_coverage=float(members[np.arange(len(truth)), truth].mean()),
+        set_size=float(members.sum(axis=1).mean()),
+    )
 
 
 def class_metrics(confusion: NDArray[np.int64]) -> list[ClassMetrics]:

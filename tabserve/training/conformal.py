@@ -26,7 +26,9 @@ def conformal_quantile(scores: Vector, coverage: float) -> float:
     rank = int(np.ceil((len(scores) + 1) * coverage - 1e-9))  # 0.9 times 10 is above 9 in doubles
     if rank > len(scores):
         needed = int(np.ceil(coverage / (1 - coverage) - 1e-9))
-        raise DataError(f"--coverage {coverage:g} needs {needed} training rows, and there are {len(scores)}")
+        raise DataError(
+            f"--coverage {coverage:g} needs {needed} training rows, and there are {len(scores)}: use a smaller one"
+        )
     return float(np.partition(scores, rank - 1)[rank - 1])
 
 

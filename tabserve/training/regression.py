@@ -72,11 +72,11 @@ def target_checks(target: pd.Series, rows_needed: int) -> Iterator[pandera.Check
         )
         yield pandera.Check(lambda _: False, error=message)
         return
-    largest, spread = float(target.abs().max()), float(np.std(target.to_numpy()))
+    largest = float(target.abs().max())
     if not largest <= LARGEST:
         message = f"the target {name!r} holds infinity or a number beyond {LARGEST:g}: repair or scale it"
         yield pandera.Check(lambda values: bool((values.abs() <= LARGEST).all()), error=message)
-    elif not spread > max(SMALLEST_SPREAD, 1e-12 * largest):
+    elif not float(np.std(target.to_numpy())) > max(SMALLEST_SPREAD, 1e-12 * largest):
         message = f"the target {name!r} is the same number in all rows, or nearly so: there is nothing to predict"
         yield pandera.Check(lambda _: False, error=message)
     else:
@@ -122,7 +122,7 @@ def model_task(target: pd.Series) -> Regression:
         target_minimum=float(values.min()),
         target_maximum=float(values.max()),
         target_spread=float(values.std()),
-        target_deciles=tuple(np.unique(np.quantile(values, np.arange(1, 10) / 10)).tolist()),
+        target_deciles=tuple(np.unique(np.quantile(values, np.arange(1, 10) / 10, method="inverted_cdf")).tolist()),
     )
 
 

@@ -25,7 +25,7 @@ def choose_task(target: pd.Series, wanted: TaskKind | None = None) -> TaskChoice
         return TaskChoice(wanted, "--task says so")
     present = target.dropna()
     numbers = as_inferred(present)
-    if is_bool_dtype(present.dtype) or not is_numeric_dtype(numbers.dtype) or not len(present):
+    if not len(present) or not is_numeric_dtype(numbers.dtype) or is_bool_dtype(present) or is_bool_dtype(numbers):
         return TaskChoice("classification", "")
     if not is_numeric_dtype(present.dtype) and present.astype("str").str.fullmatch(r"0\d+").any():
         return TaskChoice("classification", "its values are codes with leading zeros")

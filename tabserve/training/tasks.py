@@ -86,9 +86,10 @@ METRICS: Mapping[TaskKind, Metrics] = {
 
 
 def metric_text(value: float, sign: str = "") -> str:
-    """A metric, or a difference of two, with four digits behind the point; with five digits in all if it is very large
-    or very small, as the errors of numbers may be. `sign` is "+" to show it always."""
-    return f"{value:{sign}.4f}" if value == 0 or 1e-4 <= abs(value) < 1e5 else f"{value:{sign}.5g}"
+    """A metric, or a difference of two, with four digits behind the point. The errors of numbers may be so large or so
+    small that they need others. `sign` is "+" to show it always."""
+    size = abs(value)
+    return f"{value:{sign}{'.7g' if size >= 1e5 else '.3g' if 0 < size < 1e-4 else '.4f'}}"
 
 
 class TaskResults(Protocol):

@@ -35,6 +35,10 @@ class PredictedClass(PredictedRow):
     )
     confidence: float = Field(description="the probability of `prediction`, which is the largest", examples=[1.0])
     label: Label = Field(description="the class, in the type that the table has for it", examples=["setosa"])
+    prediction_set: list[Label] = Field(
+        description="labels of which one is the true class for the share `coverage` of the rows", examples=[["setosa"]]
+    )
+    coverage: float = Field(description="that share", examples=[0.9])
 
 
 class PredictedNumber(PredictedRow):
@@ -69,6 +73,8 @@ class PredictedClasses(PredictedRows):
     label: list[Label]
     confidence: list[float]
     prediction_proba: list[list[float]]
+    prediction_set: list[list[Label]]
+    coverage: float
 
 
 class PredictedNumbers(PredictedRows):
@@ -262,7 +268,10 @@ class ModelReply(Reply):
     target_maximum: float = Field(default=0.0, description="of a number: the largest one in training")
     target_spread: float = Field(default=0.0, description="of a number: the standard deviation in training")
     target_deciles: list[float] = Field(default=[], description="of a number: the deciles in training")
-    coverage: float = Field(default=0.0, description="of a number: which share of the true ones the intervals hold")
+    coverage: float = Field(description="for which share of the rows an interval or a prediction set holds the truth")
+    least_probability: float = Field(
+        default=0.0, description="of a classification: a class with this probability is in the prediction set"
+    )
     interval_bounds: list[float] = Field(
         default=[],
         description="of a number: up to which prediction each of `interval_radii` holds; the last has no end",

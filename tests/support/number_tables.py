@@ -5,6 +5,10 @@ Numbers and categories with gaps; errors that grow with the number to predict, a
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
+
+from tabserve.training import task_training
+from tabserve.training.dataset import Dataset
 
 CUTS = ("Fair", "Good", "Very Good", "Premium", "Ideal")
 COLOURS = ("D", "E", "F", "G", "H", "I", "J")
@@ -69,3 +73,12 @@ def taxis(rows: int, seed: int = 0) -> pd.DataFrame:
             "fare_amount": np.round(np.where(to_airport, 70.0, fare) * 2) / 2,
         }
     )
+
+
+def as_dataset(frame: pd.DataFrame, target: str) -> Dataset:
+    """A table with this target column as training takes it."""
+    features = frame.drop(columns=target)
+    features = features.apply(lambda column: column.astype("float64" if is_numeric_dtype(column.dtype) else "str"))
+    missing = {str(name): int(count) for name, count in features.isna().sum().items() if count}
+    values = frame[target].astype("float64")
+    return Dataset(target, features, values, task_training("regression").model_task(values), missing)

@@ -10,7 +10,7 @@ from tabserve.model.task import Classification, ClassOutcome, ClassOutcomes
 def prediction(number: int) -> Prediction:
     """The record of one row; its id is the number, and its time is so many seconds after the new year of 2026."""
     time = f"2026-01-01T00:{number // 60:02}:{number % 60:02}+00:00"
-    return Prediction(str(number), time, "20260101_000000", {}, ClassOutcome(0, (1.0,), 1.0, "a"), (), 0.1)
+    return Prediction(str(number), time, "20260101_000000", {}, ClassOutcome(0, (1.0,), 1.0, "a", ("a",), 0.9), (), 0.1)
 
 
 def batch(rows: int, second: int) -> BatchPrediction:
@@ -20,5 +20,5 @@ def batch(rows: int, second: int) -> BatchPrediction:
     task = Classification(classes=("a", "b"))
     schema = Schema(target="kind", features=(feature,), task=task)
     zeros, column = np.zeros(rows, dtype=np.intp), np.arange(float(rows))
-    outcomes = ClassOutcomes(task.labels, zeros, np.ones((rows, 2)), column)
+    outcomes = ClassOutcomes(task, zeros, np.ones((rows, 2)), column)
     return BatchPrediction(f"b{second}", time, "20260101_000000", schema, Rows(column[:, None]), outcomes, 0.1)

@@ -9,7 +9,7 @@ from pydantic_core import to_json
 
 from tabserve.inference import BatchPrediction, Prediction
 from tabserve.model import Labels
-from tabserve.model.task import Column
+from tabserve.model.task import Column, LabelSets
 from tabserve.web.codecs import chunks
 
 
@@ -55,7 +55,9 @@ def batch_warnings(batch: BatchPrediction) -> list[dict[str, object]]:
     ]
 
 
-def _values(column: Column, rows: slice) -> np.ndarray | Sequence[str]:
+def _values(column: Column, rows: slice) -> np.ndarray | Sequence[object]:
+    if isinstance(column, LabelSets):
+        return column.lists(rows)
     if isinstance(column, Labels):
         names = column.names
         return [names[code] for code in column.codes[rows].tolist()]
