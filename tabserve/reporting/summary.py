@@ -36,8 +36,8 @@ def describe_dataset(dataset: Dataset) -> str:
 
 
 def encoding_notes(encodings: Sequence[FeatureEncoding]) -> list[str]:
-    """What a model can't see of the features, a line each, with the option that keeps it."""
-    return [f"note: of {encoding.name!r}, {encoding.lost}" for encoding in encodings if encoding.lost]
+    """What is lost of the features, a line each, with the option that keeps it."""
+    return [f"note: {encoding.name!r}: {encoding.lost}" for encoding in encodings if encoding.lost]
 
 
 def dataset_warnings(dataset: Dataset, leakage: Mapping[str, float]) -> list[str]:

@@ -53,7 +53,7 @@ def test_what_a_model_cannot_see_is_a_note_with_the_option_that_helps() -> None:
     that loses nothing has none."""
     one_hot = FeatureEncoding("colour", "one-hot", rare=5, pooled={"pink": 4, "mauve": 3})
     assert encoding_notes([one_hot, FeatureEncoding("code", "target"), FeatureEncoding("size", "number")]) == [
-        "note: of 'colour', 2 categories of fewer than 5 rows (7 in all) are one: --rare 1"
+        "note: 'colour': 2 categories of fewer than 5 rows share a column (7 rows): --rare 1"
     ]
 
 
