@@ -12,7 +12,7 @@ MAX_TEXT = 200
 NUMERIC_SHARE = 0.5
 """A column of texts counts as numeric if at least this share of them are numbers."""
 
-FEW, REPEATED_SHARE = 20, 0.5
+FEW, REPEATED_SHARE = 20, 0.2
 """A column of texts counts as free text if it has more than `FEW` distinct texts, and less than this share of its rows
 have a text that another row has, too."""
 

@@ -145,7 +145,7 @@ def test_column_of_which_a_fold_has_no_value_is_cross_validated(estimator: str) 
     rows without any value is refused with the option that helps."""
     one = np.arange(60) == 7
     drawn = table(np.arange(60) % 2, x=np.where(one, 1.0, np.nan), w=np.arange(60.0) % 7,
-                  text=pd.Series(np.where(one, "a", None), dtype="str"))  # fmt: skip
+                  text=pd.Series("a", range(60), dtype="str").where(one))  # fmt: skip
     config = EstimatorConfig(estimator, SMALL[estimator])
     assert len(cross_validate(drawn, config, folds=2, seed=0).folds["accuracy"]) == 2
     without = drawn.part(np.flatnonzero(~one))

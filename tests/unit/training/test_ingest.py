@@ -91,7 +91,7 @@ def test_useless_columns_are_left_out_with_the_reason(tmp_path: Path) -> None:
         same=["x"] * ROWS,
         fixed=[1.5] * ROWS,
         day=["2026-01-01", "2026-01-02"] * 20,
-        note=[f"text {number % 31}" for number in range(ROWS)],
+        note=[f"text {number % 37}" for number in range(ROWS)],
         essay=["x" * 201, "y"] * 20,
         code=[7, 8] * 20,
     )
@@ -106,20 +106,23 @@ def test_useless_columns_are_left_out_with_the_reason(tmp_path: Path) -> None:
         "same": "a constant: always 'x'",
         "fixed": "a constant: always 1.5",
         "day": "dates",
-        "note": "free text: 31 different texts in 40 rows",
+        "note": "free text: 37 different texts in 40 rows",
         "essay": "free text: up to 201 characters",
     }
     assert "day" in load(table, tmp_path, ColumnOptions("kind", categorical=["day"])).features
 
 
 def test_many_valued_column_is_a_category_if_its_texts_repeat(tmp_path: Path) -> None:
-    """A column of which at least half of the rows share their text with another row is a category, however many
+    """A column of which at least a fifth of the rows share their text with another row is a category, however many
     different texts it has."""
     table = pd.concat([frame(code=[f"c{number % 30}" for number in range(ROWS)])] * 60, ignore_index=True)
     table["code"] += [f"/{number // 80}" for number in range(len(table))]
     loaded = load(table, tmp_path)
     assert loaded.features.code.nunique() == 900
     assert loaded.left_out == {}
+    for alike, is_category in ((8, True), (7, False)):
+        names = [f"n{max(number, alike - 1)}" for number in range(ROWS)]
+        assert ("name" in load(frame(name=names), tmp_path).features) == is_category
 
 
 def test_gaps_of_a_column_of_one_value_are_a_feature(tmp_path: Path) -> None:
