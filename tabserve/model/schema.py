@@ -48,10 +48,9 @@ class Number(BaseModel):
     lowest: FiniteFloat
     highest: FiniteFloat
 
-    @property
-    def warning_format(self) -> str:
-        """The warning for a value outside `minimum` to `maximum`; `{:g}` stands for the value."""
-        return f"{{:g}} is outside the training range {self.minimum:g} to {self.maximum:g}"
+    def warning(self, value: float) -> str:
+        """The warning for a value outside `minimum` to `maximum`."""
+        return f"{value:g} is outside the training range {self.minimum:g} to {self.maximum:g}"
 
     def codes(self, values: Sequence[Any]) -> Vector:
         """The values as the model takes them: None becomes NaN."""
@@ -65,8 +64,10 @@ class Category(BaseModel):
 
     Attributes:
         name, missing: as for a number.
-        categories: those seen in training, in their order.
+        categories: those seen in training: those that the model tells apart, in their order, then those that it
+            doesn't.
         counts: how many training rows had each.
+        pooled: how many categories at the end are too rare for the model to tell apart.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -76,12 +77,20 @@ class Category(BaseModel):
     missing: int = Field(default=0, ge=0)
     categories: tuple[str, ...] = Field(min_length=1)
     counts: tuple[int, ...]
+    pooled: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
     def _lengths_agree(self) -> Self:
         if len(set(self.categories)) != len(self.categories) or len(self.counts) != len(self.categories):
             raise ValueError("the categories must differ, and each needs a count")
+        if self.pooled > len(self.categories):
+            raise ValueError("there are fewer categories than pooled ones")
         return self
+
+    @property
+    def distinct(self) -> int:
+        """How many categories the model tells apart."""
+        return len(self.categories) - self.pooled
 
     @property
     def minimum(self) -> float:
@@ -89,7 +98,7 @@ class Category(BaseModel):
 
     @property
     def maximum(self) -> float:
-        return len(self.categories) - 1.0
+        return self.distinct - 1.0
 
     @property
     def lowest(self) -> float:
@@ -97,12 +106,13 @@ class Category(BaseModel):
 
     @property
     def highest(self) -> float:
-        return self.maximum
+        return len(self.categories) - 1.0
 
-    @property
-    def warning_format(self) -> str:
-        """The warning for an unknown category."""
-        return f"not one of the {len(self.categories)} categories seen in training"
+    def warning(self, code: float) -> str:
+        """The warning for a category that the model doesn't tell from others."""
+        if code == UNKNOWN:
+            return f"not one of the {len(self.categories)} categories seen in training"
+        return "too rare in training: the model doesn't tell it from other rare categories"
 
     @cached_property
     def code_of(self) -> Mapping[str | None, float]:
@@ -256,18 +266,19 @@ class Schema(BaseModel):
         return _bounds([(feature.lowest, feature.highest) for feature in self.model_features])
 
     @cached_property
-    def _warning_rules(self) -> tuple[tuple[str, float, float, str], ...]:
+    def _warning_rules(self) -> tuple[tuple[str, ModelFeature, float, float], ...]:
         return tuple(
-            (name, *_training_range(one), one.warning_format)
+            (name, one, *_training_range(one))
             for name, one in zip(self._feature_of_column, self.model_features, strict=True)
         )
 
     def warnings(self, row: Sequence[float]) -> tuple[InputWarning, ...]:
-        """A warning for each value outside its training range. `row` is as the model takes it."""
+        """A warning for each value outside its training range, and each category that is unknown or pooled. `row` is as
+        the model takes it."""
         warnings: tuple[InputWarning, ...] = ()
-        for value, (name, minimum, maximum, message) in zip(row, self._warning_rules, strict=True):
+        for value, (name, feature, minimum, maximum) in zip(row, self._warning_rules, strict=True):
             if value < minimum or value > maximum:  # both are false for NaN, which is a missing value
-                warnings += (InputWarning(name, message.format(value)),)
+                warnings += (InputWarning(name, feature.warning(value)),)
         return warnings
 
     def rows_with_warnings(self, rows: Matrix) -> list[int]:

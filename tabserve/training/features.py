@@ -92,7 +92,7 @@ def _facts_of_unused(name: str, reason: str) -> ColumnFacts:
             name=name, read_as=reason, becomes=NOT_USED, lost="all of it", undo="--dates dmy or --dates mdy"
         )
     read_as = reason.removeprefix("a ").removeprefix("an ")
-    if reason.startswith("a constant") and not reason.endswith("missing"):
+    if reason.startswith("a constant") and "missing" not in reason:
         return ColumnFacts(name=name, read_as=read_as, becomes=NOT_USED)
     return ColumnFacts(name=name, read_as=read_as, becomes=NOT_USED, lost="all of it", undo=f"--keep '{name}'")
 
