@@ -55,7 +55,7 @@ class FeatureEncoding:
             case "one-hot":
                 return "a column for each category"
             case "target":
-                return "numbers: the target with each category"
+                return "numbers: what the target was with each category"
         if not self.missing:
             return "the number"
         if self.when_missing == "nan":
@@ -64,12 +64,14 @@ class FeatureEncoding:
 
     @property
     def lost(self) -> str:
-        """What the model can't see of the feature, and the option that keeps it; empty if it can see everything."""
+        """What is lost of the feature, and the option that keeps it; empty if nothing is."""
         if self.pooled:
             rows = sum(self.pooled.values())
-            return f"{len(self.pooled)} categories of fewer than {self.rare} rows ({rows} in all) are one: --rare 1"
+            return (
+                f"{len(self.pooled)} categories of fewer than {self.rare} rows share a column ({rows} rows): --rare 1"
+            )
         if self.missing and self.when_missing == "median" and self.kind == "number" and not self.has_indicator:
-            return "which values are missing: --missing-indicators"
+            return "the model can't see which values are missing: --missing-indicators"
         return ""
 
 
