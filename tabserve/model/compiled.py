@@ -15,7 +15,7 @@ from safetensors.numpy import load, save
 
 from tabserve.errors import ReleaseError
 from tabserve.model.arrays import Matrix, Vector
-from tabserve.model.schema import Category, ModelFeature
+from tabserve.model.features import Category, ModelFeature
 
 Arrays = Mapping[str, NDArray[Any]]
 

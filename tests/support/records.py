@@ -3,7 +3,8 @@
 import numpy as np
 
 from tabserve.inference.records import BatchPrediction, Prediction
-from tabserve.model.schema import Number, Rows, Schema
+from tabserve.model.features import Number
+from tabserve.model.schema import Rows, Schema
 from tabserve.model.task import Classification, ClassOutcome, ClassOutcomes
 
 
