@@ -87,7 +87,7 @@ def compare(registry: "Registry", version: RegisteredVersion, url: str, limit: i
     )
     ours, theirs = live.outputs(live_rows), candidate.outputs(candidate_rows)
     task, words = live.schema.task, WORDS[live.schema.task.kind]
-    difference = compare_outputs(task, ours, theirs)
+    difference = compare_outputs(task, ours, candidate.schema.task, theirs)
     changed, distance, count = np.flatnonzero(difference.changed), difference.distance, len(recorded)
     candidate_seconds, live_seconds = median_latencies(
         [(candidate.row_outputs, candidate_rows), (live.row_outputs, live_rows)]

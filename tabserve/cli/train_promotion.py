@@ -89,7 +89,7 @@ def compare_with(
         held_out.target,
         result.evaluation.outputs,
         champion.outputs(as_rows(champion.schema, held_out.features)),
-        task,
+        (task, champion.schema.task),
         options.seed,
         report_progress,
     )

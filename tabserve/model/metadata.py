@@ -83,6 +83,7 @@ class ModelMetadata(Frozen):
         feature_importances: model feature → importance, as the model itself reports it; they sum to 1, or all are 0.
         confusion_matrix: a row per true class, a column per predicted class.
         by_class: class → its rows, and how good the model is at it.
+        interval_coverage: of a number, the share of the held-out rows that the intervals hold.
         left_out: column of the table that is no feature → the reason.
         columns: what was made of each column of the table, in its order.
         limits: what the model is not good for, in sentences.
@@ -100,6 +101,7 @@ class ModelMetadata(Frozen):
     dataset: DatasetFacts
     confusion_matrix: list[list[int]] = []
     by_class: dict[str, ClassFacts] = {}
+    interval_coverage: Estimate | None = None
     left_out: dict[str, str] = {}
     columns: list[ColumnFacts] = []
     limits: list[str] = []

@@ -168,7 +168,7 @@ def metric_title(metric: str) -> str:
     return metric.capitalize()
 
 
-def summary_lines(_metrics: Mapping[str, float]) -> list[str]:
+def summary_lines(_metadata: ModelMetadata) -> list[str]:
     """The metrics say it all."""
     return []
 

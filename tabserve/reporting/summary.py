@@ -127,7 +127,7 @@ def training_summary(
             "",
             f"  {'':{width}} {'held out':>{digits}}   cross-validation",
             *rows,
-            *task_reporting(kind).summary_lines(metrics),
+            *task_reporting(kind).summary_lines(metadata),
             "",
             f"  artifacts   {folder}",
             f"  MLflow      run {version.run_id} in {tracking_uri}",

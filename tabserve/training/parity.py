@@ -51,7 +51,7 @@ def check_parity(pipeline: Pipeline, schema: Schema, rows: Matrix, actual: Matri
     expected = expected_outputs(pipeline, schema, rows)
     allowed = TOLERANCE[link(pipeline, schema.task.kind)] * schema.task.output_scale
     difference = float(np.abs(expected - actual).max())
-    changed = task_training(schema.task.kind).changed_predictions(expected, actual)
+    changed = task_training(schema.task.kind).changed_predictions(expected, actual, schema.task)
     if not difference <= allowed or changed:
         raise ParityError(
             f"the compiled model differs from scikit-learn: in {changed} of {len(expected)} predictions, and by up to "

@@ -184,7 +184,7 @@ class TaskTraining(Protocol[OwnTask]):
     def true_values(self, target: "pd.Series", task: OwnTask) -> "NDArray[Any]":
         """The true values as numbers: shape (rows,)."""
 
-    def metric_value(self, metric: str, truth: "NDArray[Any]", outputs: "Matrix") -> float:
+    def metric_value(self, metric: str, truth: "NDArray[Any]", outputs: "Matrix", task: OwnTask) -> float:
         """A metric of outputs of shape (rows, outputs). NaN if it isn't defined for these rows."""
 
     def prediction_score(self, target: "pd.Series", predictions: "NDArray[Any]") -> float:
@@ -193,7 +193,7 @@ class TaskTraining(Protocol[OwnTask]):
     def results(self, truth: "NDArray[Any]", outputs: "Matrix", task: OwnTask) -> TaskResults:
         """What an evaluation finds besides the metrics."""
 
-    def changed_predictions(self, expected: "Matrix", actual: "Matrix") -> int:
+    def changed_predictions(self, expected: "Matrix", actual: "Matrix", task: OwnTask) -> int:
         """For how many rows these outputs lead to different predictions."""
 
     # -- leakage

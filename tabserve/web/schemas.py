@@ -298,6 +298,9 @@ class ModelReply(Reply):
     metrics: dict[str, float]
     dataset: dict[str, Any]
     by_class: dict[str, ModelClass] = Field(description="class → how common it is, and how good the model is at it")
+    interval_coverage: ModelEstimate | None = Field(
+        default=None, description="of a number: the share of the held-out rows that the intervals hold"
+    )
     left_out: dict[str, str] = Field(description="column of the table that is no feature → the reason")
     columns: list[ModelColumn] = Field(description="what was made of each column of the table")
     limits: list[str] = Field(description="what the model is not good for")

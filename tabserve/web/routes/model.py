@@ -11,8 +11,8 @@ from tabserve.web import schemas
 from tabserve.web.responses import UNAVAILABLE, json_response
 
 METADATA = {
-    "model_type", "trained_at", "parameters", "metrics", "dataset", "by_class", "left_out", "columns", "limits",
-    "libraries", "git_commit",
+    "model_type", "trained_at", "parameters", "metrics", "dataset", "by_class", "interval_coverage", "left_out",
+    "columns", "limits", "libraries", "git_commit",
 }  # fmt: skip
 """What the reply shows of the model's metadata unchanged."""
 

@@ -153,10 +153,10 @@ def test_comparison_is_sure_of_a_better_model(metric: str, monkeypatch: pytest.M
     truth = pd.Series(rng.uniform(10, 20, 60))
     task, errors = regression.model_task(truth), rng.normal(size=(60, 1))
     good, bad = (truth.to_numpy()[:, np.newaxis] + size * errors for size in (0.1, 1.0))
-    better = evaluation.compare(metric, truth, good, bad, task, seed=1)
+    better = evaluation.compare(metric, truth, good, bad, (task, task), seed=1)
     assert better.candidate_is_better
     assert better.low > 0 if metric == "r2" else better.high < 0
-    same = evaluation.compare(metric, truth, bad, bad, task, seed=1)
+    same = evaluation.compare(metric, truth, bad, bad, (task, task), seed=1)
     assert (same.low, same.high, same.candidate_is_better) == (0, 0, False)
 
 
