@@ -6,12 +6,16 @@ from pandas.api.types import is_numeric_dtype
 from tabserve.model import ColumnFacts
 from tabserve.model.dates import part_column
 from tabserve.model.metadata import NOT_USED
+from tabserve.training.columns import UNDECIDED_DATES
 from tabserve.training.dataset import Dataset
 
 
 def report_columns(dataset: Dataset) -> list[ColumnFacts]:
-    """The facts of `Dataset.columns`, with what the first step of a pipeline makes of each column."""
-    return [one if one.becomes == NOT_USED else _with_encoding(dataset, one) for one in dataset.columns]
+    """The facts of `Dataset.columns`, with what the first step of a pipeline makes of each column; and of the others
+    that are left out."""
+    report = [one if one.becomes == NOT_USED else _with_encoding(dataset, one) for one in dataset.columns]
+    known = {one.name for one in report}
+    return report + [unused_column(name, why) for name, why in dataset.left_out.items() if name not in known]
 
 
 def _with_encoding(dataset: Dataset, column: ColumnFacts) -> ColumnFacts:
@@ -34,3 +38,15 @@ def _encoding(values: pd.Series, missing: int) -> tuple[str, str, str]:
     if not is_numeric_dtype(values.dtype):
         return "a column for each; rare ones share one", "", ""
     return ("itself; the median where missing", "which rows lack it", "") if missing else ("itself", "", "")
+
+
+def unused_column(name: str, reason: str) -> ColumnFacts:
+    """The facts of a column that is left out."""
+    if reason == UNDECIDED_DATES:
+        return ColumnFacts(
+            name=name, read_as=reason, becomes=NOT_USED, lost="all of it", undo="--dates dmy or --dates mdy"
+        )
+    read_as = reason.removeprefix("a ").removeprefix("an ")
+    if reason.startswith("a constant") and not reason.endswith("missing"):
+        return ColumnFacts(name=name, read_as=read_as, becomes=NOT_USED)
+    return ColumnFacts(name=name, read_as=read_as, becomes=NOT_USED, lost="all of it", undo=f"--keep '{name}'")
