@@ -5,13 +5,14 @@ from collections.abc import Iterable
 from tabserve.model import ColumnFacts
 from tabserve.model.dates import part_column
 from tabserve.model.metadata import NOT_USED
+from tabserve.training.columns import UNDECIDED_DATES
 from tabserve.training.dataset import Dataset
 from tabserve.training.encoding import FeatureEncoding
 
 
 def report_columns(dataset: Dataset, encodings: Iterable[FeatureEncoding]) -> list[ColumnFacts]:
-    """The facts of `Dataset.columns`, with what their encoding makes of each. `encodings` are those of the columns of
-    `Dataset.features`."""
+    """The facts of `Dataset.columns`, with what their encoding makes of each; and of the others that are left out.
+    `encodings` are those of the columns of `Dataset.features`."""
     by_name = {encoding.name: encoding for encoding in encodings}
     report = []
     for column in dataset.columns:
@@ -21,7 +22,8 @@ def report_columns(dataset: Dataset, encodings: Iterable[FeatureEncoding]) -> li
         date = dataset.dates.get(column.name)
         name = part_column(column.name, date.parts[0]) if date else column.name
         report.append(_with_encoding(column, by_name[name]))
-    return report
+    known = {one.name for one in report}
+    return report + [unused_column(name, why) for name, why in dataset.left_out.items() if name not in known]
 
 
 def _with_encoding(column: ColumnFacts, encoding: FeatureEncoding) -> ColumnFacts:
@@ -34,3 +36,15 @@ def _with_encoding(column: ColumnFacts, encoding: FeatureEncoding) -> ColumnFact
             "undo": "; ".join(filter(None, [column.undo, undo])),
         }
     )
+
+
+def unused_column(name: str, reason: str) -> ColumnFacts:
+    """The facts of a column that is left out."""
+    if reason == UNDECIDED_DATES:
+        return ColumnFacts(
+            name=name, read_as=reason, becomes=NOT_USED, lost="all of it", undo="--dates dmy or --dates mdy"
+        )
+    read_as = reason.removeprefix("a ").removeprefix("an ")
+    if reason.startswith("a constant") and "missing" not in reason:
+        return ColumnFacts(name=name, read_as=read_as, becomes=NOT_USED)
+    return ColumnFacts(name=name, read_as=read_as, becomes=NOT_USED, lost="all of it", undo=f"--keep '{name}'")

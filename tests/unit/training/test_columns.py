@@ -1,5 +1,6 @@
 """What the columns of a table are read as, through the real reading of files."""
 
+from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -207,6 +208,13 @@ def test_each_loss_names_the_option_that_undoes_it(tmp_path: Path) -> None:
     assert [one.name for one in facts] == ["note", "when", "price", "time", "same"]
     assert [one.name for one in facts if one.lost] == ["note", "when", "price", "time"]
     assert all(bool(one.lost) == bool(one.undo) for one in facts)
+
+
+def test_column_that_was_left_out_before_is_reported_too(tmp_path: Path) -> None:
+    """A column that is left out by another rule than those of its values has a line, too."""
+    table = replace(load(tmp_path, [1.5, 2.5, 3.5] * 20), left_out={"row": "an identifier: it numbers the rows"})
+    last = report_columns(table, encodings_for(table, EstimatorConfig()))[-1]
+    assert (last.name, last.read_as, last.undo) == ("row", "identifier: it numbers the rows", "--keep 'row'")
 
 
 @pytest.mark.parametrize(
