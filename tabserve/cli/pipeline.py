@@ -36,7 +36,7 @@ class PipelineOptions:
     Attributes:
         host, port: where to serve; None for the settings.
         data, target: the table to train on, and its target column; None for Iris.
-        drop, id, categorical: columns of the table, as the training has them.
+        drop, id, categorical, keep, dates, decimal, split_by: about the columns of the table, as the training has them.
         exit: stop after the tests.
         check: check the project instead.
     """
@@ -48,6 +48,10 @@ class PipelineOptions:
     drop: list[str]
     id: list[str]
     categorical: list[str]
+    keep: list[str]
+    dates: str | None
+    decimal: str | None
+    split_by: str | None
     exit: bool
     check: bool = False
 
@@ -92,8 +96,14 @@ def parse(argv: Sequence[str] | None, program: str, description: str, *, with_ch
         ("--drop", "columns to leave out"),
         ("--id", "columns that only identify the row"),
         ("--categorical", "columns whose values are categories, even if they are numbers"),
+        ("--keep", "columns to use, even if they look useless"),
     ):
         parser.add_argument(option, nargs="+", default=[], metavar="COLUMN", help=columns)
+    parser.add_argument("--dates", choices=["dmy", "mdy"], help="what comes first in dates like 1/2/2024")
+    parser.add_argument(
+        "--decimal", choices=[".", ","], metavar="SIGN", help="point or comma: the decimal sign of numbers like 1,234"
+    )
+    parser.add_argument("--split-by", metavar="COLUMN", help="hold out the latest rows by this column")
     parser.add_argument("--version", action="version", version=f"tabserve {__version__}")
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--exit", action="store_true", help="stop after the tests; status 0 only if all passed")
@@ -145,8 +155,9 @@ def run(options: PipelineOptions, steps: Steps, root: Path) -> None:
     if options.data and options.target:
         os.environ["TABSERVE_MODEL_NAME"] = settings.model_name  # for the server, too
         table = ["--data", str(options.data.absolute()), "--target", options.target]
-    for name, columns in (("drop", options.drop), ("id", options.id), ("categorical", options.categorical)):
-        table += [f"--{name}", *columns] if columns else []
+    for name in ("drop", "id", "categorical", "keep", "dates", "decimal", "split_by"):
+        if given := getattr(options, name):
+            table += [f"--{name.replace('_', '-')}", *([given] if isinstance(given, str) else given)]
     run_step("train", steps.train, *table, folder=root)
 
     started = time.perf_counter()

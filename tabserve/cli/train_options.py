@@ -196,7 +196,7 @@ def parse(argv: Sequence[str] | None, *, root: Path, program: str) -> TrainOptio
         config=config,
         search=given.search,
         table=given.data,
-        columns=ColumnOptions(given.target, given.drop, given.id, given.categorical) if given.data else None,
+        columns=_columns(given) if given.data else None,
         test_size=given.test_size,
         folds=given.folds,
         seed=given.seed,
@@ -208,6 +208,12 @@ def parse(argv: Sequence[str] | None, *, root: Path, program: str) -> TrainOptio
         tracking_uri=given.tracking_uri,
         task=given.task,
         coverage=given.coverage,
+    )
+
+
+def _columns(given: argparse.Namespace) -> ColumnOptions:
+    return ColumnOptions(
+        given.target, given.drop, given.id, given.categorical, given.keep, given.dates, given.decimal, given.split_by
     )
 
 
@@ -249,8 +255,23 @@ def _add_data_options(parser: argparse.ArgumentParser) -> None:
         ("--drop", "columns to leave out"),
         ("--id", "columns that only identify the row"),
         ("--categorical", "columns whose values are categories, even if they are numbers"),
+        ("--keep", "columns to use, even if they look useless: free texts, identifiers, constants"),
     ):
         group.add_argument(option, nargs="+", action="extend", default=[], metavar="COLUMN", help=description)
+    group.add_argument(
+        "--dates", choices=["dmy", "mdy"],
+        help="what comes first in dates like 1/2/2024, if no day above 12 says it: the day or the month",
+    )  # fmt: skip
+    group.add_argument(
+        "--decimal", choices=[".", ","], metavar="SIGN",
+        help="point or comma: the decimal sign of numbers like 1,234, if no other value of the column says it "
+        "(default: .)",
+    )  # fmt: skip
+    group.add_argument(
+        "--split-by", metavar="COLUMN",
+        help="hold out the latest rows by this column of dates or numbers, and cross-validate forward in time "
+        "(default: hold out rows at random)",
+    )  # fmt: skip
     group.add_argument(
         "--encode", choices=ENCODINGS, default=EncodingOptions.encode,
         help="how categories become columns: a column for each (one-hot), or what the target was with each (target); "
@@ -316,9 +337,9 @@ def _problem(given: argparse.Namespace, config: EstimatorConfig) -> str | None:
         return f"argument --class-weight: balanced_subsample is for forests; {config.estimator} takes balanced"
     if given.data and not given.target:
         return "argument --data: name the target column of the table with --target"
-    for name in ("target", "task", "drop", "id", "categorical"):
+    for name in ("target", "task", "drop", "id", "categorical", "keep", "dates", "decimal", "split_by"):
         if getattr(given, name) and not given.data:
-            return f"argument --{name}: it is about a table; name the file with --data"
+            return f"argument --{name.replace('_', '-')}: it is about a table; name the file with --data"
     if config.encoding != EncodingOptions() and not given.data:
         return "arguments --encode, --rare, --missing-indicators: they are about a table; name the file with --data"
     return None

@@ -4,6 +4,7 @@ Importing this module imports scikit-learn, so the recipe does it in its first s
 """
 
 import dataclasses
+import shutil
 import time
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -16,9 +17,10 @@ from tabserve.model import ModelMetadata
 from tabserve.model.artifacts import Draft
 from tabserve.registry import Registry, runs
 from tabserve.registry.runs import Run
-from tabserve.reporting import dataset_warnings, describe_dataset, encoding_notes, model_limits, task_reporting
+from tabserve.reporting import dataset_warnings, describe_dataset, model_limits, task_reporting
 from tabserve.settings import Settings
 from tabserve.training import EstimatorConfig, TaskKind, metric_text, task_training
+from tabserve.training.column_report import report_columns
 from tabserve.training.cross_validation import CrossValidation, cross_validate
 from tabserve.training.dataset import Dataset, Split, load_iris
 from tabserve.training.estimators import all_hyperparameters, with_leaf_limit
@@ -68,8 +70,9 @@ def show_dataset(split: Split, options: TrainOptions) -> None:
     """Prints what was inferred of a table, with warnings. Iris is known."""
     if options.table is not None:
         warnings = dataset_warnings(split.whole, find_leakage(split.training, options.seed))
-        notes = encoding_notes(encodings_for(split.training, options.config))
-        print("\n".join(["", describe_dataset(split.whole), *notes, *warnings, ""]), flush=True)
+        facts = report_columns(split.whole, encodings_for(split.training, options.config))
+        width = shutil.get_terminal_size((100, 24)).columns
+        print("\n".join(["", describe_dataset(split.whole, facts, width), *warnings, ""]), flush=True)
 
 
 def limit_leaves(config: EstimatorConfig, training: Dataset) -> EstimatorConfig:
@@ -112,9 +115,9 @@ def search(
 
 def calibrate(parts: Split, validation: CrossValidation, options: TrainOptions) -> Split:
     """The rows with a task that knows how far cross-validation was from the truth."""
-    training, task = parts.training, parts.whole.task
-    outputs = validation.outputs
-    return parts.with_task(task_training(task.kind).calibrated(task, training.target, outputs, options.coverage))
+    task, training, measured = parts.whole.task, parts.training.target, validation.target
+    calibrated = task_training(task.kind).calibrated(task, training, measured, validation.outputs, options.coverage)
+    return parts.with_task(calibrated)
 
 
 def describe(
@@ -134,6 +137,8 @@ def describe(
         "folds": options.folds,
         "seed": options.seed,
     }
+    if options.columns and options.columns.split_by:
+        parameters["split_by"] = options.columns.split_by
     if options.table is not None:
         parameters |= dataclasses.asdict(config.encoding)
     if options.search:
@@ -145,6 +150,7 @@ def describe(
         trained_at=draft.started.isoformat(),
         parameters=parameters,
         git_commit=git_commit(options.root),
+        columns=report_columns(result.split.whole, encodings_for(result.split.training, config)),
     )
     return metadata.model_copy(update={"limits": model_limits(metadata, result.schema, result.pipeline)})
 

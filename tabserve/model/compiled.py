@@ -15,7 +15,7 @@ from safetensors.numpy import load, save
 
 from tabserve.errors import ReleaseError
 from tabserve.model.arrays import Matrix, Vector
-from tabserve.model.schema import Category, Feature
+from tabserve.model.features import Category, ModelFeature
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -88,7 +88,7 @@ class Inputs:
         features["source"] = features["column"] = np.arange(count)
         return cls(features, np.empty(0, np.int32), np.empty(0))
 
-    def check(self, schema: tuple[Feature, ...]) -> None:
+    def check(self, schema: tuple[ModelFeature, ...]) -> None:
         """Raises ReleaseError unless these are valid inputs for the features of the schema."""
         source, column = self.features["source"], self.features["column"]
         count, codes = self.features["count"], self.features["codes"]
@@ -189,7 +189,7 @@ class Linear:
 Compiled = Forest | Linear
 
 
-def read(content: bytes, features: tuple[Feature, ...], outputs: int) -> Compiled:
+def read(content: bytes, features: tuple[ModelFeature, ...], outputs: int) -> Compiled:
     """Reads a model from bytes that may be anything.
 
     Raises:

@@ -8,10 +8,10 @@ Importing this package imports matplotlib and scikit-learn. Only the training do
 
 from tabserve.reporting.card import model_card, model_limits
 from tabserve.reporting.report import write_report
-from tabserve.reporting.summary import dataset_warnings, describe_dataset, encoding_notes, headline, training_summary
+from tabserve.reporting.summary import dataset_warnings, describe_dataset, headline, training_summary
 from tabserve.reporting.tasks import task_reporting
 
 __all__ = [
-    "dataset_warnings", "describe_dataset", "encoding_notes", "headline", "model_card", "model_limits",
+    "dataset_warnings", "describe_dataset", "headline", "model_card", "model_limits",
     "task_reporting", "training_summary", "write_report",
 ]  # fmt: skip

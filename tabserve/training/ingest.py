@@ -12,9 +12,10 @@ from pandas.api.types import is_numeric_dtype
 from pandera.errors import SchemaErrors
 
 from tabserve.errors import DataError
-from tabserve.training.columns import MAX_TEXT, NUMERIC_SHARE, as_inferred, as_text, share_of_numbers, why_useless
+from tabserve.training.columns import MAX_TEXT, NUMERIC_SHARE, share_of_numbers
 from tabserve.training.config import ColumnOptions
 from tabserve.training.dataset import Dataset
+from tabserve.training.features import choose_features, order_of
 from tabserve.training.table_file import read_table
 from tabserve.training.task_choice import TaskChoice, choose_task
 from tabserve.training.tasks import TaskKind, TaskTraining, task_training
@@ -40,11 +41,19 @@ def load_table(
     labelled = raw[raw[columns.target].notna()] if columns.target in raw else raw
     choice = choose_task(labelled[columns.target], kind) if columns.target in raw else TaskChoice("classification", "")
     task = task_training(choice.kind)
-    frame, left_out = _choose_features(labelled, columns)
+    chosen = choose_features(labelled, columns)
+    problems += chosen.problems
+    frame = pd.DataFrame(chosen.columns, index=labelled.index)
     if columns.target in raw:
         frame[columns.target] = task.read_target(labelled[columns.target])
     rows = rows_needed if isinstance(rows_needed, int) else rows_needed(choice.kind)
     problems += _value_problems(frame, columns, rows, task)
+    order = None
+    if columns.split_by in labelled:
+        try:
+            order = order_of(labelled[columns.split_by], columns).reset_index(drop=True)
+        except ValueError as error:
+            problems.append(f"--split-by '{columns.split_by}': {error}")
     if problems:
         raise DataError("\n".join(f"{file.name}: {problem}" for problem in problems))
     missing = {str(name): int(count) for name, count in frame.isna().sum().items() if count}
@@ -56,28 +65,15 @@ def load_table(
         target=target,
         task=task.model_task(target),
         missing=missing,
-        left_out=left_out,
+        left_out=chosen.left_out,
         unlabelled=len(raw) - len(labelled),
         task_reason=choice.reason,
+        booleans=chosen.booleans,
+        dates=chosen.dates,
+        durations=frozenset(chosen.durations),
+        columns=chosen.facts,
+        order=order,
     )
-
-
-def _choose_features(labelled: pd.DataFrame, columns: ColumnOptions) -> tuple[pd.DataFrame, dict[str, str]]:
-    """The features, and the columns that are left out with the reason."""
-    left_out = dict.fromkeys(columns.drop, "--drop") | dict.fromkeys(columns.id, "--id")
-    features: dict[str, pd.Series] = {}
-    for name in labelled.columns.drop(columns.target, errors="ignore"):
-        if name in left_out:
-            continue
-        if name in columns.categorical:
-            features[name] = as_text(labelled[name])
-            continue
-        column = as_inferred(labelled[name])
-        if reason := why_useless(column):
-            left_out[name] = reason
-        else:
-            features[name] = column
-    return pd.DataFrame(features, index=labelled.index), left_out
 
 
 def _name_problems(raw: pd.DataFrame, columns: ColumnOptions) -> Iterator[str]:
@@ -132,7 +128,7 @@ def _feature_checks(column: pd.Series, columns: ColumnOptions) -> Iterator[pande
     if is_numeric_dtype(column.dtype):
         message = f"column {name!r} holds infinity"
         yield pandera.Check(lambda values: bool(np.isfinite(values).all()), error=message)
-    elif name not in columns.categorical and share_of_numbers(present) >= NUMERIC_SHARE:
+    elif name not in columns.categorical and NUMERIC_SHARE <= share_of_numbers(present) < 1:  # 1 for codes
         others = present[pd.to_numeric(present, errors="coerce").isna()]
         message = (
             f"column {name!r} mixes numbers with {len(others)} texts, the first {str(others.iloc[0])[:40]!r} in row "

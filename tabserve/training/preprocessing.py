@@ -119,7 +119,7 @@ def prepared_columns(pipeline: Pipeline, schema: Schema) -> PreparedColumns:
     """The fitted first step of the pipeline, over values as `Schema.rows` makes them."""
     first = pipeline[0]
     if isinstance(first, StandardScaler):
-        every = list(range(len(schema.features)))
+        every = list(range(len(schema.model_features)))
         return PreparedColumns(Inputs.plain(len(every)), first.mean_, first.scale_, every, dict(enumerate(every)), {})
     columns = _ColumnsInMaking(schema)
     for name, part in first.named_transformers_.items():
@@ -142,6 +142,8 @@ class _ColumnsInMaking:
     """The columns of the parts of a fitted ColumnTransformer, in their order."""
 
     def __init__(self, schema: Schema) -> None:
+        self.features = schema.model_features
+        self.number_of = {feature.name: number for number, feature in enumerate(self.features)}
         self.schema = schema
         self.inputs: list[tuple[float, int, int, int, int]] = []
         self.places: list[int] = []
@@ -168,8 +170,8 @@ class _ColumnsInMaking:
             self._add_number(name, -np.inf, 0.0, 1.0)
 
     def _add_number(self, name: str, fill: float, mean: float, scale: float) -> None:
-        feature = self.schema.feature_names.index(name)
-        fill = fill if self.schema.features[feature].missing else np.nan
+        feature = self.number_of[name]
+        fill = fill if self.features[feature].missing else np.nan
         self.column_of[feature] = self._add_number_column(feature, fill, mean, scale)
 
     def add_missing_right(self) -> None:
@@ -182,7 +184,7 @@ class _ColumnsInMaking:
 
     def add_indicators(self, part: MissingIndicator) -> None:
         for name in part.feature_names_in_:
-            self.inputs.append((np.nan, self.schema.feature_names.index(name), NOWHERE, len(self.places), 0))
+            self.inputs.append((np.nan, self.number_of[name], NOWHERE, len(self.places), 0))
             self.places += [self._add_column(0.0, 1.0), NOWHERE]
 
     def add_one_hot(self, encoder: OneHotEncoder) -> None:
@@ -221,13 +223,14 @@ def _encoded_categories(encoder: Any, counts: list[int], schema: Schema) -> Iter
 
     The encoder is asked, because that is simpler than its rules.
     """
+    number_of = {feature.name: number for number, feature in enumerate(schema.model_features)}
     categories = {feature.name: feature.categories for feature in schema.features if isinstance(feature, Category)}
     names = encoder.feature_names_in_
     length = 2 + max(len(categories[name]) for name in names)
     values = {name: [None, UNSEEN, *(known := categories[name])] + [None] * (length - 2 - len(known)) for name in names}
     encoded, first = encoder.transform(pd.DataFrame(values, dtype="str")), 0
     for name, count in zip(names, counts, strict=True):
-        yield schema.feature_names.index(name), encoded[: len(categories[name]) + 2, first : first + count]
+        yield number_of[name], encoded[: len(categories[name]) + 2, first : first + count]
         first += count
 
 

@@ -1,11 +1,11 @@
 """What a training found out, in one object, and the metadata that is made of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sklearn.pipeline import Pipeline
 
-from tabserve.model import ModelMetadata, Schema
+from tabserve.model import ColumnFacts, ModelMetadata, Schema
 from tabserve.model.metadata import Scalar
 from tabserve.training import provenance
 from tabserve.training.cross_validation import CrossValidation
@@ -38,6 +38,7 @@ class TrainingResult:
         trained_at: str,
         parameters: Mapping[str, Scalar],
         git_commit: str,
+        columns: Sequence[ColumnFacts] = (),
     ) -> ModelMetadata:
         """The metadata of the model, without its limits."""
         metadata = ModelMetadata(
@@ -51,6 +52,7 @@ class TrainingResult:
             feature_importances=self.evaluation.importances_by_feature(self.evaluation.importance_kind),
             dataset=self.split.facts(),
             left_out=dict(self.split.whole.left_out),
+            columns=list(columns),
             libraries=provenance.libraries(),
             git_commit=git_commit,
         )

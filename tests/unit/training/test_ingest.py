@@ -83,14 +83,14 @@ def test_classes_keep_their_spelling(tmp_path: Path) -> None:
 
 
 def test_useless_columns_are_left_out_with_the_reason(tmp_path: Path) -> None:
-    """Constants, identifiers, dates and free texts are no features, and the reason is given; --categorical overrules
-    that."""
+    """Constants, identifiers, undecided dates and free texts are no features, and the reason is given; --categorical
+    overrules that."""
     table = frame(
         number=range(1, ROWS + 1),
         key=[f"k{number}" for number in range(ROWS)],
         same=["x"] * ROWS,
         fixed=[1.5] * ROWS,
-        day=["2026-01-01", "2026-01-02"] * 20,
+        day=["1/2/2026", "2/1/2026"] * 20,
         note=[f"text {number % 37}" for number in range(ROWS)],
         essay=["x" * 201, "y"] * 20,
         code=[7, 8] * 20,
@@ -105,7 +105,7 @@ def test_useless_columns_are_left_out_with_the_reason(tmp_path: Path) -> None:
         "key": "an identifier: different in each row",
         "same": "a constant: always 'x'",
         "fixed": "a constant: always 1.5",
-        "day": "dates",
+        "day": "dates: day or month first? no day is above 12",
         "note": "free text: 37 different texts in 40 rows",
         "essay": "free text: up to 201 characters",
     }
