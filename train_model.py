@@ -73,7 +73,7 @@ def train(options: TrainOptions, settings: Settings, progress: StepProgress) -> 
         evaluation = evaluate(pipeline, held_out, options.seed, progress.during("evaluate"))
         progress.done(f"fit {describe_fit(pipeline)} and evaluate them")
 
-        schema = infer_schema(training)
+        schema = infer_schema(training, pipeline)
         result = TrainingResult(parts, schema, pipeline, validation, evaluation)
         metadata = steps.describe(result, config, options, settings, draft, run)
         release = write_release(draft.folder / RELEASE, pipeline, schema, training, metadata)

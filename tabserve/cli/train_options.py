@@ -16,9 +16,11 @@ from tabserve.training import (
     THRESHOLD_METRICS,
     ColumnOptions,
     DecisionOptions,
+    EncodingOptions,
     EstimatorConfig,
     TaskKind,
 )
+from tabserve.training.config import ENCODINGS
 
 Promotion = Literal["always", "better", "never"]
 
@@ -30,7 +32,7 @@ class TrainOptions:
     Attributes:
         root: the folder of `mlruns/`, `artifacts/` and `.env`.
         program: the name under which the command was called, for its messages.
-        config: the estimator and the hyperparameters that are set.
+        config: the estimator, the hyperparameters that are set, and how features become columns.
         search: how many sets of hyperparameters to try; 0 for no search.
         table: the file of the table; None for Iris.
         columns: the roles of its columns; None for Iris.
@@ -111,6 +113,13 @@ def threshold(text: str) -> float | str:
         ) from error
 
 
+def rows_or_share(text: str) -> float:
+    value = _number(text)
+    if not (0 < value < 1 or (1 <= value <= 10**6 and value == int(value))):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of rows, or a share between 0 and 1")
+    return value if value < 1 else int(value)
+
+
 def max_features(text: str) -> str | float:
     if text in ("sqrt", "log2"):
         return text
@@ -189,7 +198,9 @@ def parse(argv: Sequence[str] | None, *, root: Path, program: str) -> TrainOptio
     _add_publishing_options(parser)
     given = parser.parse_args(argv)
     names = (*HYPERPARAMETER_OPTIONS, "class_weight")
-    config = EstimatorConfig(given.estimator, {name: value for name, value in vars(given).items() if name in names})
+    hyperparameters = {name: value for name, value in vars(given).items() if name in names}
+    encoding = EncodingOptions(given.encode, given.rare, given.missing_indicators)
+    config = EstimatorConfig(given.estimator, hyperparameters, encoding)
     if problem := _problem(given, config):
         parser.error(problem)
     return TrainOptions(
@@ -275,6 +286,20 @@ def _add_data_options(parser: argparse.ArgumentParser) -> None:
         "(default: hold out rows at random)",
     )  # fmt: skip
     group.add_argument(
+        "--encode", choices=ENCODINGS, default=EncodingOptions.encode,
+        help="how categories become columns: a column for each (one-hot), or what the target was with each (target); "
+        "auto chooses by their number (default: %(default)s)",
+    )  # fmt: skip
+    group.add_argument(
+        "--rare", type=rows_or_share, default=EncodingOptions.rare, metavar="ROWS",
+        help="one-hot categories with fewer training rows share a column: a number of rows, or a share below 1 "
+        "(default: %(default)s)",
+    )  # fmt: skip
+    group.add_argument(
+        "--missing-indicators", action=argparse.BooleanOptionalAction, default=EncodingOptions.missing_indicators,
+        help="a column for each number that may be missing, which says whether it is; gradient boosting needs none",
+    )  # fmt: skip
+    group.add_argument(
         "--test-size", type=share, default=0.2, metavar="SHARE", help=f"share of the rows that is held out {default}"
     )
     group.add_argument(
@@ -338,4 +363,6 @@ def _problem(given: argparse.Namespace, config: EstimatorConfig) -> str | None:
     for name in ("target", "task", "drop", "id", "categorical", "keep", "dates", "decimal", "split_by"):
         if getattr(given, name) and not given.data:
             return f"argument --{name.replace('_', '-')}: it is about a table; name the file with --data"
+    if config.encoding != EncodingOptions() and not given.data:
+        return "arguments --encode, --rare, --missing-indicators: they are about a table; name the file with --data"
     return None

@@ -211,7 +211,13 @@ class ModelFeature(Reply):
     maximum: float = Field(default=0.0, description="of a number: the largest value seen in training")
     mean: float = Field(default=0.0, description="of a number: the mean in training")
     unit: str = Field(default="", description="of a number: `seconds` if the table has durations")
-    categories: dict[str, int] = Field(default={}, description="of a category: category → rows in training")
+    categories: dict[str, int] = Field(
+        default={}, description="of a category: category → rows in training; if there are many, the 1000 most frequent"
+    )
+    pooled: dict[str, int] = Field(
+        default={}, description="the same for categories that are too rare for the model to tell them apart"
+    )
+    category_count: int = Field(default=0, description="of a category: how many there are in all")
     trues: int = Field(default=0, description="of a boolean: rows in training that are true")
     falses: int = Field(default=0, description="of a boolean: rows in training that are false")
     first: str = Field(default="", description="of a date: the first one seen in training, as ISO text")

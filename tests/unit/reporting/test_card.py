@@ -1,5 +1,7 @@
 """The model card: its numbers are those of the metadata, and its limits are those of the model."""
 
+import re
+
 import pytest
 
 from tabserve.model import ClassFacts, Estimate, ModelMetadata
@@ -94,7 +96,13 @@ def test_leaf_limit_that_no_tree_reached_is_not_mentioned(trained: Trained) -> N
 
 
 def test_limits_of_categories() -> None:
-    """A model with categories can't tell rare and unknown ones apart, and its limits say so."""
-    penguins = Trained(trees=2, table=load_table(PENGUINS, ColumnOptions("species"), 7))
-    limits = model_limits(described(penguins, 152, 68, 124), penguins.schema, penguins.pipeline)
-    assert any("doesn't distinguish the categories that fewer than 1% of the training rows have" in it for it in limits)
+    """A model with categories knows nothing of unknown ones, and can't tell rare ones apart; its limits say so, and the
+    card says how many they are."""
+    table = load_table(PENGUINS, ColumnOptions("species"), 7)
+    table.features.loc[:2, "island"] = ["Anvers", "Booth", "Booth"]
+    penguins = Trained(trees=2, table=table, seed=1)
+    described_penguins = described(penguins, 152, 68, 124)
+    limits = model_limits(described_penguins, penguins.schema, penguins.pipeline)
+    assert any("knows nothing of categories that training didn't see" in sentence for sentence in limits)
+    assert "It doesn't tell rare categories apart: 2 of island." in limits
+    assert re.search(r"; 2 rare ones \([23] rows\) count as one \| ", model_card(described_penguins, penguins.schema))
