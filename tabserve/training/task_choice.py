@@ -20,9 +20,13 @@ class TaskChoice(NamedTuple):
 
 def choose_task(target: pd.Series, wanted: TaskKind | None = None) -> TaskChoice:
     """The task of a target column as the table has it; the one that a person wants goes first."""
+    try:
+        column = read_column(target.dropna())
+    except ValueError:  # impossible dates
+        return TaskChoice(wanted or "classification", "--task says so" if wanted else "")
+    how = f" ({column.how})" if column.how and column.kind in ("number", "duration") else ""
     if wanted:
-        return TaskChoice(wanted, "--task says so")
-    column = read_column(target.dropna())
+        return TaskChoice(wanted, f"--task says so{how if wanted == 'regression' else ''}")
     if column.kind == "code":
         return TaskChoice("classification", "its values are codes with leading zeros")
     if column.kind not in ("number", "duration"):
@@ -30,7 +34,7 @@ def choose_task(target: pd.Series, wanted: TaskKind | None = None) -> TaskChoice
     numbers = column.values
     distinct = numbers.nunique()
     if (numbers != numbers.round()).any():
-        return TaskChoice("regression", "it has fractions")
+        return TaskChoice("regression", f"it has fractions{how}")
     if distinct > MOST_WHOLE_NUMBERS:
-        return TaskChoice("regression", f"it has {distinct} different whole numbers")
+        return TaskChoice("regression", f"it has {distinct} different whole numbers{how}")
     return TaskChoice("classification", f"it has {distinct} different whole numbers")
