@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tabserve import __version__
+from tabserve.cli.table_options import add_table_options, table_problem, table_source
 from tabserve.training import HYPERPARAMETERS, METRICS, ColumnOptions, EstimatorConfig, TaskKind
+from tabserve.training.source import TableSource
 
 Promotion = Literal["always", "better", "never"]
 
@@ -22,7 +24,7 @@ class TrainOptions:
         program: the name under which the command was called, for its messages.
         config: the estimator and the hyperparameters that are set.
         search: how many sets of hyperparameters to try; 0 for no search.
-        table: the file of the table; None for Iris.
+        table: where the table is; None for Iris.
         columns: the roles of its columns; None for Iris.
         test_size: the share of the rows that is held out.
         folds: how many folds the cross-validation has.
@@ -40,7 +42,7 @@ class TrainOptions:
     program: str
     config: EstimatorConfig
     search: int
-    table: Path | None
+    table: TableSource | None
     columns: ColumnOptions | None
     test_size: float
     folds: int
@@ -55,10 +57,6 @@ class TrainOptions:
 
 
 # -- types of values
-
-
-def absolute_path(text: str) -> Path:
-    return Path(text).absolute()  # at once, because logging to MLflow changes the working directory
 
 
 def whole_number(lowest: int, highest: int = 10**6) -> Callable[[str], int]:
@@ -155,7 +153,7 @@ def parse(argv: Sequence[str] | None, *, root: Path, program: str) -> TrainOptio
         program=program,
         config=config,
         search=given.search,
-        table=given.data,
+        table=table_source(given),
         columns=ColumnOptions(given.target, given.drop, given.id, given.categorical) if given.data else None,
         test_size=given.test_size,
         folds=given.folds,
@@ -194,16 +192,7 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
 def _add_data_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("data and evaluation")
     default = "(default: %(default)s)"
-    group.add_argument(
-        "--data", type=absolute_path, metavar="FILE", help="table of CSV, also compressed, or Parquet (default: Iris)"
-    )
-    group.add_argument("--target", metavar="COLUMN", help="the target column of the table")
-    for option, description in (
-        ("--drop", "columns to leave out"),
-        ("--id", "columns that only identify the row"),
-        ("--categorical", "columns whose values are categories, even if they are numbers"),
-    ):
-        group.add_argument(option, nargs="+", action="extend", default=[], metavar="COLUMN", help=description)
+    add_table_options(group)
     group.add_argument(
         "--test-size", type=share, default=0.2, metavar="SHARE", help=f"share of the rows that is held out {default}"
     )
@@ -250,9 +239,4 @@ def _problem(given: argparse.Namespace, config: EstimatorConfig) -> str | None:
             return f"argument {option}: it is for --estimator {others}, not {config.estimator}"
     if config.hyperparameters.get("class_weight") == "balanced_subsample" and "n_estimators" not in known:
         return f"argument --class-weight: balanced_subsample is for forests; {config.estimator} takes balanced"
-    if given.data and not given.target:
-        return "argument --data: name the target column of the table with --target"
-    for name in ("target", "drop", "id", "categorical"):
-        if getattr(given, name) and not given.data:
-            return f"argument --{name}: it is about a table; name the file with --data"
-    return None
+    return table_problem(given)

@@ -52,7 +52,7 @@ def show_dataset(split: Split, options: TrainOptions) -> None:
     """Prints what was inferred of a table, with warnings. Iris is known."""
     if options.table is not None:
         warnings = dataset_warnings(split.whole, find_leakage(split.training, options.seed))
-        print("\n".join(["", describe_dataset(split.whole), *warnings, ""]), flush=True)
+        print("\n".join(["", *split.whole.notes, describe_dataset(split.whole), *warnings, ""]), flush=True)
 
 
 def limit_leaves(config: EstimatorConfig, training: Dataset) -> EstimatorConfig:

@@ -7,9 +7,10 @@ from pandas.api.types import is_numeric_dtype
 
 from tabserve.model import ModelMetadata, RegisteredVersion
 from tabserve.reporting.tasks import task_reporting
-from tabserve.reporting.text import most_frequent, with_deviation
+from tabserve.reporting.text import SHOWN, most_frequent, with_deviation
 from tabserve.training import TaskKind
 from tabserve.training.dataset import Dataset
+from tabserve.training.lookalikes import find_lookalikes
 
 
 def describe_dataset(dataset: Dataset) -> str:
@@ -43,7 +44,16 @@ def dataset_warnings(dataset: Dataset, leakage: Mapping[str, float]) -> list[str
         f"If not, --drop '{name}'"
         for name, score in leakage.items()
     ]
+    warnings += [
+        f"warning: {name} has values that look alike: {_listed_groups(groups)}. If they mean the same, repair the table"
+        for name, groups in find_lookalikes(dataset).items()
+    ]
     return warnings + task_reporting(dataset.task.kind).dataset_warnings(dataset)
+
+
+def _listed_groups(groups: list[list[str]]) -> str:
+    more = f", and {len(groups) - SHOWN} more" * (len(groups) > SHOWN)
+    return ", ".join(" and ".join(map(repr, group)) for group in groups[:SHOWN]) + more
 
 
 def headline(metadata: ModelMetadata, kind: TaskKind) -> str:

@@ -1,7 +1,7 @@
 """A labelled table in memory: features and target; and its split into training rows and held-out rows."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -33,6 +33,7 @@ class Dataset:
         missing: feature → how many rows of the whole table lack it, if any do. Their value is NaN.
         left_out: column that is no feature → the reason.
         unlabelled: how many rows were left out because they have no target value.
+        notes: what was found out when it was read, a line each.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Dataset:
     missing: Mapping[str, int] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)
     unlabelled: int = 0
+    notes: Sequence[str] = ()
 
     def __len__(self) -> int:
         return len(self.target)

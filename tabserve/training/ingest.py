@@ -1,7 +1,8 @@
 """A file in, a `Dataset` out: the role of each column, which are left out and why, and everything that is wrong."""
 
 import difflib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ from tabserve.errors import DataError
 from tabserve.training.columns import MAX_TEXT, NUMERIC_SHARE, as_inferred, as_text, share_of_numbers, why_useless
 from tabserve.training.config import ColumnOptions
 from tabserve.training.dataset import Dataset
+from tabserve.training.raw_table import RawTable
+from tabserve.training.source import TableSource
 from tabserve.training.table_file import read_table
 from tabserve.training.tasks import TaskKind, TaskTraining, task_training
 
@@ -21,29 +24,40 @@ MIN_ROWS = 20
 """With fewer rows a model learns hardly anything, and nobody can say how good it is."""
 
 
-def load_table(file: Path, columns: ColumnOptions, rows_needed: int, kind: TaskKind = "classification") -> Dataset:
-    """Reads a table of CSV, also compressed, or Parquet. Rows without a target value are left out.
+def load_table(
+    source: TableSource | Path, columns: ColumnOptions, rows_needed: int, kind: TaskKind = "classification"
+) -> Dataset:
+    """Reads a table. Rows without a target value are left out.
 
-    `rows_needed`: how many rows the training needs, as `TaskTraining.rows_needed` gives it.
+    `source`: a path stands for a file of which everything is to be found out. `rows_needed`: how many rows the training
+    needs, as `TaskTraining.rows_needed` gives it.
 
     Raises:
         DataError: it can't be read, or no model can be trained on it; a line for every reason.
     """
-    task, raw = task_training(kind), read_table(file)
-    problems = list(_name_problems(raw, columns))
+    if isinstance(source, Path):
+        source = TableSource(str(source))
+    task, read = task_training(kind), read_table(source, columns.target)
+    raw, named = read.frame, {name for _, name in columns.named_columns()}
+    problems = [*([] if columns.target in raw else read.notes), *_name_problems(raw, columns)]
     raw = raw.loc[:, ~raw.columns.duplicated()]
     labelled = raw[raw[columns.target].notna()] if columns.target in raw else raw
-    frame, left_out = _choose_features(labelled, columns)
+    unused = {name: reason for name, reason in read.left_out.items() if name not in named}
+    frame, left_out = _choose_features(labelled.drop(columns=list(unused)), columns)
+    left_out = unused | left_out
     if columns.target in raw:
         frame[columns.target] = task.read_target(labelled[columns.target])
+        if list(frame.columns) == [columns.target]:
+            problems.append(_nothing_left(left_out))
     problems += _value_problems(frame, columns, rows_needed, task)
     if problems:
-        raise DataError("\n".join(f"{file.name}: {problem}" for problem in problems))
+        raise DataError("\n".join(f"{source.name}: {problem}" for problem in problems))
     missing = {str(name): int(count) for name, count in frame.isna().sum().items() if count}
     features = frame.reset_index(drop=True)
     target = features.pop(columns.target)
     unlabelled = len(raw) - len(labelled)
-    return Dataset(file.name.split(".")[0], features, target, task.model_task(target), missing, left_out, unlabelled)
+    notes = (*read.notes, *_missing_notes(read, columns.target))
+    return Dataset(source.table_name, features, target, task.model_task(target), missing, left_out, unlabelled, notes)
 
 
 def _choose_features(labelled: pd.DataFrame, columns: ColumnOptions) -> tuple[pd.DataFrame, dict[str, str]]:
@@ -62,6 +76,29 @@ def _choose_features(labelled: pd.DataFrame, columns: ColumnOptions) -> tuple[pd
         else:
             features[name] = column
     return pd.DataFrame(features, index=labelled.index), left_out
+
+
+def _nothing_left(left_out: Mapping[str, str]) -> str:
+    reasons = "; ".join(f"{name!r}: {reason}" for name, reason in left_out.items())[:300]
+    if not reasons:
+        return "no column is left to learn from: the target is the only one"
+    return f"no column is left to learn from ({reasons}): --categorical NAME keeps one that holds categories"
+
+
+def _missing_notes(read: RawTable, target: str) -> Iterator[str]:
+    """Which texts were read as missing, and what was lost by that."""
+    counts = Counter[str]()
+    for texts in read.read_as_missing.values():
+        counts.update(texts)
+    if counts.keys() - {""}:
+        shown = ", ".join(f"{text!r} {count}" for text, count in counts.most_common())
+        yield f"read as missing: {shown} (other: --missing)"
+    for text, count in read.read_as_missing.get(target, {}).items():
+        if text:
+            yield (
+                f"warning: {count} rows are left out, because their {target} is {text!r}, which counts as missing. "
+                "If it is a class, name what is missing instead, such as --missing NA"
+            )
 
 
 def _name_problems(raw: pd.DataFrame, columns: ColumnOptions) -> Iterator[str]:
@@ -94,7 +131,6 @@ def _value_problems(frame: pd.DataFrame, columns: ColumnOptions, rows_needed: in
             lambda table: len(table) >= MIN_ROWS,
             error=f"it has {len(frame)} rows with a target value, and needs at least {MIN_ROWS}",
         ),
-        pandera.Check(lambda table: len(table.columns) > 1, error="no column is left to learn from"),
     ]
     if columns.target in frame:
         target_checks = list(task.target_checks(frame[columns.target], rows_needed))
@@ -112,13 +148,14 @@ def _feature_checks(column: pd.Series, columns: ColumnOptions) -> Iterator[pande
         lambda values: bool(values.notna().any()), ignore_na=False, error=f"column {name!r} is empty: --drop '{name}'"
     )
     if is_numeric_dtype(column.dtype):
-        message = f"column {name!r} holds infinity"
+        message = f"column {name!r} holds infinity: repair it, or --drop '{name}'"
         yield pandera.Check(lambda values: bool(np.isfinite(values).all()), error=message)
     elif name not in columns.categorical and share_of_numbers(present) >= NUMERIC_SHARE:
         others = present[pd.to_numeric(present, errors="coerce").isna()]
+        same = f"--missing '{others.iloc[0]}' if it means that the value is missing, or " * (others.nunique() == 1)
         message = (
             f"column {name!r} mixes numbers with {len(others)} texts, the first {str(others.iloc[0])[:40]!r} in row "
-            f"{int(others.index[0]) + 1}: repair them, or --categorical '{name}', or --drop '{name}'"
+            f"{int(others.index[0]) + 1}: {same}repair them, or --categorical '{name}', or --drop '{name}'"
         )
         yield pandera.Check(lambda values: share_of_numbers(values) == 1, error=message)
     else:
