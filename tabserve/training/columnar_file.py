@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pandas as pd
 import pyarrow as pa
@@ -30,20 +30,20 @@ def read_parquet_files(files: Sequence[Path], source: TableSource) -> RawTable:
     Raises:
         DataError: a column has types that don't fit together.
     """
-    partitions = arrow_dataset.partitioning(flavor="hive")
-    base = None if source.is_pattern else str(source.place)
-    found = arrow_dataset.dataset(
-        [str(file) for file in files], format="parquet", partitioning=partitions, partition_base_dir=base
-    )
+    names = [str(file) for file in files]
+    place: dict[str, Any] = {
+        "format": "parquet",
+        "partitioning": arrow_dataset.partitioning(flavor="hive"),
+        "partition_base_dir": None if source.is_pattern else source.place,
+    }
+    found = arrow_dataset.dataset(names, **place)  # with the columns of the first file
+    schemas = [found.schema, *(fragment.physical_schema for fragment in found.get_fragments())]
     try:
-        schema = pa.unify_schemas(
-            [found.schema, *(fragment.physical_schema for fragment in found.get_fragments())],
-            promote_options="permissive",
-        )
+        schema = pa.unify_schemas(schemas, promote_options="permissive")
     except pa.ArrowTypeError as error:
         raise DataError(f"{source.name} can't be read: its files have other types for a column: {error}") from error
-    # each file has an index of its own, or none
-    table = found.replace_schema(schema.remove_metadata()).to_table()
+    # without pandas' metadata, because each file may have an index of its own
+    table = arrow_dataset.dataset(names, schema=schema.remove_metadata(), **place).to_table()
     return RawTable(_with_text_names(table.to_pandas()))
 
 

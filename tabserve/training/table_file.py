@@ -79,6 +79,7 @@ def _read_file(open_file: OpenFile, source: TableSource, target: str) -> RawTabl
             return _typed(columnar_file.read_feather(file), source)
         names = _members(file) if start.startswith(ZIP) else []
         if start.startswith(OLD_EXCEL) or "[Content_Types].xml" in names:
+            file.seek(0)
             return workbook.read_workbook(file, source, target).without(texts_missing)
     if start.startswith(ZIP):
         if len(names) != 1:
