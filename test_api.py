@@ -19,7 +19,7 @@ except ModuleNotFoundError as missing:
 ROOT = Path(__file__).resolve().parent
 TRAIN, SERVE = (sys.executable, "train_model.py"), (sys.executable, "api.py")
 
-globals().update({check.__name__: check for check in runner.CHECKS})  # for pytest
+globals().update({check.__name__: check for check in runner.IRIS_CHECKS})  # for pytest
 
 if __name__ == "__main__":
     # read, not imported: this is a client

@@ -53,7 +53,7 @@ def train(options: TrainOptions, settings: Settings, progress: StepProgress) -> 
         artifacts.draft(settings.artifacts_dir, registry.has_version, registry.mark_killed) as draft,
         steps.start_run(registry, options, settings, draft) as run,
     ):
-        dataset = steps.load_dataset(options)
+        dataset = steps.load_dataset(options, run)
         parts = split(dataset, options.test_size, options.seed)
         training, held_out = parts.training, parts.held_out
         progress.done(f"load {dataset.name}: {len(training)} rows to train, {len(held_out)} held out")
@@ -67,6 +67,8 @@ def train(options: TrainOptions, settings: Settings, progress: StepProgress) -> 
             validation = cross_validate(training, config, options.folds, options.seed, progress.during(step))
             progress.done(step)
 
+        parts = steps.calibrate(parts, validation, options)
+        training, held_out = parts.training, parts.held_out
         pipeline = fit(training, config, options.seed, progress.during("fit"))
         evaluation = evaluate(pipeline, held_out, options.seed, progress.during("evaluate"))
         progress.done(f"fit {describe_fit(pipeline)} and evaluate them")

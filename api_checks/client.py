@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-from api_checks.expectations import expect_status, strict_json
+from api_checks.expectations import ANSWER_TYPES, RECORD_TYPES, expect_status, strict_json
 
 Row = dict[str, Any]
 
@@ -96,6 +96,7 @@ class ServedModel:
     """The model as the API describes it, and rows for it.
 
     Attributes:
+        task: `classification` or `regression`.
         names: of the features, in the order of the model.
         numbers, categories: the features of each kind, by name, as /model/info shows them.
         required: the names of the features that can't be left out.
@@ -103,7 +104,9 @@ class ServedModel:
     """
 
     def __init__(self, api: Api) -> None:
-        features = api.json("/model/info")["features"]
+        info = api.json("/model/info")
+        features = info["features"]
+        self.task: str = info["task"]
         self.names: list[str] = [feature["name"] for feature in features]
         self.numbers: dict[str, Any] = {feature["name"]: feature for feature in features if feature["kind"] == "number"}
         self.categories: dict[str, Any] = {
@@ -117,6 +120,15 @@ class ServedModel:
         values = {name: feature[number] for name, feature in self.numbers.items()}
         values |= {name: list(feature["categories"])[category] for name, feature in self.categories.items()}
         return {name: values[name] for name in self.names}
+
+    @property
+    def reply_types(self) -> dict[str, set[type]]:
+        """The keys of a reply of /predict."""
+        return ANSWER_TYPES[self.task] | RECORD_TYPES
+
+    def answer(self, reply: Row) -> Row:
+        """The answer in a reply of /predict."""
+        return {key: reply[key] for key in ANSWER_TYPES[self.task]}
 
     @property
     def is_of_iris(self) -> bool:

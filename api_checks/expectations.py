@@ -12,17 +12,24 @@ LARGEST_ERROR = 16 * 1024
 """Bytes of the largest error."""
 
 
-REPLY_TYPES = {
-    "prediction": int,
-    "prediction_proba": list,
-    "confidence": float,
-    "model_version": str,
-    "timestamp": str,
-    "label": str,
-    "prediction_id": str,
-    "warnings": list,
+ANSWER_TYPES: dict[str, dict[str, set[type]]] = {
+    "classification": {
+        "prediction": {int},
+        "prediction_proba": {list},
+        "confidence": {float},
+        "label": {str, int, float, bool},
+    },
+    "regression": {"prediction": {float}, "interval": {list}, "coverage": {float}},
 }
-"""The keys of a reply of /predict."""
+"""Task → the keys of a reply of /predict that are its answer. The same row gets the same values."""
+
+RECORD_TYPES: dict[str, set[type]] = {
+    "model_version": {str},
+    "timestamp": {str},
+    "prediction_id": {str},
+    "warnings": {list},
+}
+"""The other keys of a reply of /predict."""
 
 
 def expect(condition: bool, failure: str) -> None:

@@ -22,11 +22,10 @@ def test_service_is_healthy(api: Api) -> None:
 
 
 def test_model_info_describes_the_model(api: Api) -> None:
-    """/model/info describes the served model: its type, classes, features, metrics, parameters and origin."""
+    """/model/info describes the served model: its type, features, parameters and origin."""
     info = api.json("/model/info")
     for key in ("run_id", "registry_version", "alias", "model_type", "trained_at", "checksum", "git_commit"):
         expect(bool(info[key]), f"{key} is empty")
-    expect(len(info["classes"]) >= 2, f"classes {info['classes']}")
     numbers = [feature for feature in info["features"] if feature["kind"] == "number"]
     expect(
         all(feature["minimum"] <= feature["mean"] <= feature["maximum"] for feature in numbers),
@@ -34,7 +33,6 @@ def test_model_info_describes_the_model(api: Api) -> None:
     )
     total = sum(feature["importance"] for feature in info["features"])
     expect(total == 0 or math.isclose(total, 1, abs_tol=1e-6), f"importances sum to {total}")
-    expect(0 < info["metrics"]["test_accuracy"] <= 1, f"accuracy {info['metrics']['test_accuracy']}")
     deployments = [entry for entry in info["journal"] if entry["alias"] == info["alias"]]
     live = info["registry_version"]
     expect(not deployments or deployments[0]["to"] == live, f"the journal says that {deployments[:1]} is live")

@@ -1,6 +1,5 @@
 """/predict and /predict/batch: valid rows get the right answers."""
 
-import math
 import re
 import threading
 from collections import defaultdict
@@ -12,7 +11,6 @@ import requests
 from api_checks.client import Api, Row, new_session
 from api_checks.expectations import (
     MARKER,
-    REPLY_TYPES,
     expect,
     expect_equal,
     expect_refusal,
@@ -20,45 +18,13 @@ from api_checks.expectations import (
     strict_json,
 )
 
-TYPICAL_FLOWERS = {
-    "setosa": {"sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2},
-    "versicolor": {"sepal_length": 5.9, "sepal_width": 2.8, "petal_length": 4.3, "petal_width": 1.3},
-    "virginica": {"sepal_length": 6.7, "sepal_width": 3.1, "petal_length": 5.7, "petal_width": 2.3},
-}
-
-
-def test_known_flowers_are_recognized(api: Api) -> None:
-    """A typical flower of each species is predicted as that species. (Only for a model of Iris.)"""
-    for species, values in TYPICAL_FLOWERS.items():
-        expect_equal("label", api.predict(values)["label"], species)
-
-
-def test_label_is_the_class_at_the_index(api: Api) -> None:
-    """The label is the class at the predicted index, in the order of the classes in /model/info."""
-    classes = api.json("/model/info")["classes"]
-    for values in api.model.rows:
-        reply = api.predict(values)
-        expect_equal("the class at the index", classes[reply["prediction"]], reply["label"])
-        expect_equal("the number of probabilities", len(reply["prediction_proba"]), len(classes))
-
 
 def test_reply_has_every_key_of_the_contract(api: Api) -> None:
     """A reply of /predict has every key of the contract, each with its type."""
     reply = api.predict(api.model.example)
-    for key, kind in REPLY_TYPES.items():
+    for key, types in api.model.reply_types.items():
         expect(key in reply, f"{key} is missing")
-        expect(type(reply[key]) is kind, f"{key} is {reply[key]!r}, not {kind.__name__}")
-
-
-def test_probabilities_sum_to_one(api: Api) -> None:
-    """Probabilities sum to 1, the confidence is the largest of them, and the prediction is its index."""
-    for values in api.model.rows:
-        reply = api.predict(values)
-        probabilities = reply["prediction_proba"]
-        expect(math.isclose(sum(probabilities), 1, abs_tol=1e-6), f"they sum to {sum(probabilities)!r}")
-        expect(all(0 <= value <= 1 for value in probabilities), f"{probabilities} are not probabilities")
-        expect_equal("confidence", reply["confidence"], max(probabilities))
-        expect_equal("prediction", reply["prediction"], probabilities.index(max(probabilities)))
+        expect(type(reply[key]) in types, f"{key} is {reply[key]!r}, not {', '.join(kind.__name__ for kind in types)}")
 
 
 def test_version_and_timestamp_are_well_formed(api: Api) -> None:
@@ -74,10 +40,10 @@ def test_version_and_timestamp_are_well_formed(api: Api) -> None:
 
 
 def test_same_row_gets_the_same_answer(api: Api) -> None:
-    """The same row gets the same probabilities each time, and each prediction has its own id."""
+    """The same row gets the same answer each time, and each prediction has its own id."""
     first, second = api.predict(api.model.example), api.predict(api.model.example)
     if first["model_version"] == second["model_version"]:
-        expect_equal("the second answer", second["prediction_proba"], first["prediction_proba"])
+        expect_equal("the second answer", api.model.answer(second), api.model.answer(first))
     expect(first["prediction_id"] != second["prediction_id"], "two predictions share an id")
 
 
@@ -85,7 +51,8 @@ def test_integers_count_as_numbers(api: Api) -> None:
     """A number may be written with or without a decimal point, and the keys may come in any order."""
     point = api.model.example | {name: float(round(api.model.example[name])) for name in api.model.numbers}
     integer = {name: int(value) if name in api.model.numbers else value for name, value in reversed(point.items())}
-    expect_equal("the answer", api.predict(integer)["prediction_proba"], api.predict(point)["prediction_proba"])
+    answers = [api.model.answer(api.predict(values)) for values in (integer, point)]
+    expect_equal("the answer", answers[0], answers[1])
 
 
 def test_unusual_values_get_a_warning(api: Api) -> None:
@@ -109,7 +76,7 @@ def test_optional_features_may_be_left_out(api: Api) -> None:
     for name in set(api.model.names) - set(api.model.required):
         rest = {key: value for key, value in api.model.example.items() if key != name}
         left_out, null = api.predict(rest), api.predict(rest | {name: None})
-        expect_equal("the answer without", left_out["prediction_proba"], null["prediction_proba"])
+        expect_equal("the answer without", api.model.answer(left_out), api.model.answer(null))
         expect_equal("warnings", left_out["warnings"], [])
     for name in api.model.required:
         expect_refusal(api.post("/predict", api.model.example | {name: None}), 422, field=name)
@@ -117,12 +84,12 @@ def test_optional_features_may_be_left_out(api: Api) -> None:
 
 def test_concurrent_callers_get_their_own_answers(api: Api) -> None:
     """Two hundred predictions over sixteen connections at the same time each get the answer for their own row."""
-    rows = [(api.predict(values)["prediction_proba"], values) for values in api.model.rows] * 67
+    rows = [(api.model.answer(api.predict(values)), values) for values in api.model.rows] * 67
     sessions: defaultdict[int, requests.Session] = defaultdict(new_session)
 
-    def is_right(row: tuple[list[float], Row]) -> bool:
+    def is_right(row: tuple[Row, Row]) -> bool:
         response = sessions[threading.get_ident()].post(f"{api.url}/predict", json=row[1], timeout=60)
-        return bool(expect_status(response, 200).json()["prediction_proba"] == row[0])
+        return api.model.answer(expect_status(response, 200).json()) == row[0]
 
     with ThreadPoolExecutor(16) as pool:
         wrong = sum(not right for right in pool.map(is_right, rows))
@@ -138,8 +105,9 @@ def test_batch_is_answered_in_order(api: Api) -> None:
     warned = [(number, warning["feature"]) for number, answer in enumerate(alone) for warning in answer["warnings"]]
     for body in ({"records": rows}, {"columns": columns}):
         reply = strict_json(expect_status(api.post("/predict/batch", body), 200))
-        for key in ("prediction", "label", "prediction_proba", "confidence"):
-            expect_equal(key, reply[key], [answer[key] for answer in alone])
+        for key in api.model.answer(alone[0]):
+            answers = [answer[key] for answer in alone]
+            expect_equal(key, reply[key], answers if isinstance(reply[key], list) else answers[0])
         expect_equal("rows with a warning", [(w["row"], w["feature"]) for w in reply["warnings"]], warned)
 
 

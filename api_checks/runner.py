@@ -11,7 +11,7 @@ from types import ModuleType
 
 import requests
 
-from api_checks import bad_input, history_and_metrics, model_and_docs, predictions
+from api_checks import bad_input, classes, history_and_metrics, model_and_docs, numbers, predictions
 from api_checks.client import Api, ServedModel, new_session
 from api_checks.own_server import own_server
 
@@ -22,15 +22,20 @@ def _checks_of(topic: ModuleType) -> list[Check]:
     return [check for name, check in vars(topic).items() if name.startswith("test_")]
 
 
-CHECKS = [
-    check for topic in (predictions, history_and_metrics, model_and_docs, bad_input) for check in _checks_of(topic)
-]
-"""Every check, in the order in which it runs."""
+TOPICS: dict[str, list[ModuleType]] = {
+    "classification": [classes, predictions, history_and_metrics, model_and_docs, bad_input],
+    "regression": [numbers, predictions, history_and_metrics, model_and_docs, bad_input],
+}
+"""Task of a model → the topics of its checks, in the order in which they run."""
+
+IRIS_CHECKS = [check for topic in TOPICS["classification"] for check in _checks_of(topic)]
+"""Every check of a model of Iris."""
 
 
 def checks_for(model: ServedModel) -> list[Check]:
     """The checks that apply to this model."""
-    return [check for check in CHECKS if model.is_of_iris or check is not predictions.test_known_flowers_are_recognized]
+    checks = [check for topic in TOPICS[model.task] for check in _checks_of(topic)]
+    return [check for check in checks if model.is_of_iris or check is not classes.test_known_flowers_are_recognized]
 
 
 def run(url: str) -> int:

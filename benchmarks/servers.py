@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from benchmarks.load import HOST, Connection, request
 from tabserve.cli import addresses
@@ -154,12 +154,13 @@ def plain() -> Any:
     from fastapi import FastAPI
     from pydantic import BaseModel
 
-    from tabserve.model import Predictor
+    from tabserve.model import Classification, Predictor
     from tabserve.registry import open_registry
     from tabserve.settings import Settings
 
     registry = open_registry(Settings.load(ROOT))
     predictor = Predictor(registry.fetch(registry.champion()))
+    classes = cast("Classification", predictor.schema.task).classes
     history: deque[Any] = deque(maxlen=1000)
 
     class Flower(BaseModel):
@@ -192,7 +193,7 @@ def plain() -> Any:
             confidence=probabilities[best],
             model_version=predictor.model_version,
             timestamp=datetime.now(UTC).isoformat(),
-            label=predictor.schema.task.classes[best],
+            label=classes[best],
             prediction_id=uuid.uuid4().hex,
             warnings=[],
         )

@@ -1,8 +1,9 @@
 """A running API's newest predictions, answered again by another version: what would change, and how fast it is."""
 
 from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
@@ -10,10 +11,44 @@ from pydantic import TypeAdapter, ValidationError
 from tabserve.cli.tables import aligned
 from tabserve.errors import TabserveError
 from tabserve.model import Predictor, RegisteredVersion, Value
-from tabserve.monitoring import compare_probabilities, median_latencies
+from tabserve.monitoring import compare_outputs, median_latencies
 
 if TYPE_CHECKING:
     from tabserve.registry import Registry
+
+
+@dataclass(frozen=True)
+class Words:
+    """How a comparison of two models speaks of one kind of task.
+
+    Attributes:
+        changed: what a row gets if the two differ.
+        outputs: what moves.
+        distance: what is measured of that.
+        answer: a decision in cells of a table.
+    """
+
+    changed: str
+    outputs: str
+    distance: str
+    answer: Callable[[Any], list[str]]
+
+
+WORDS: Mapping[str, Words] = {
+    "classification": Words(
+        "another class",
+        "probabilities",
+        "total variation distance",
+        lambda outcome: [outcome.label, f"{outcome.confidence:.3f}"],
+    ),
+    "regression": Words(
+        "another number",
+        "numbers",
+        "as a share of the target's spread; another number is more than 0.01 away",
+        lambda outcome: [f"{outcome.prediction:g}"],
+    ),
+}
+"""Kind of task → its words."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +70,7 @@ class RecordedHistory:
 
 def compare(registry: "Registry", version: RegisteredVersion, url: str, limit: int | None) -> str:
     """Compares the version with the live one on the newest predictions of the API at `url`. The text for a terminal
-    shows at most `limit` of the rows that would get another class.
+    shows at most `limit` of the rows that would get another prediction.
 
     Raises:
         TabserveError: the two can't be compared, no API answers there, or it has no predictions of these features.
@@ -51,7 +86,8 @@ def compare(registry: "Registry", version: RegisteredVersion, url: str, limit: i
         np.array([model.schema.row(prediction.inputs) for prediction in recorded]) for model in (live, candidate)
     )
     ours, theirs = live.outputs(live_rows), candidate.outputs(candidate_rows)
-    difference = compare_probabilities(ours, theirs)
+    task, words = live.schema.task, WORDS[live.schema.task.kind]
+    difference = compare_outputs(task, ours, theirs)
     changed, distance, count = np.flatnonzero(difference.changed), difference.distance, len(recorded)
     candidate_seconds, live_seconds = median_latencies(
         [(candidate.row_outputs, candidate_rows), (live.row_outputs, live_rows)]
@@ -63,26 +99,27 @@ def compare(registry: "Registry", version: RegisteredVersion, url: str, limit: i
         f"version {version.registry_version} ({candidate.model_version}) against {live.model_version}, which is live, "
         f"on the newest {count} predictions of {url}\n"
         f"  they were made  {made_by}{left_out}\n"
-        f"  another class   {len(changed)} of {count} ({len(changed) / count:.1%})\n"
-        f"  probabilities   moved by {distance.mean():.4f} in the mean, {distance.max():.4f} at most "
-        "(total variation distance)\n"
+        f"  {words.changed:14}  {len(changed)} of {count} ({len(changed) / count:.1%})\n"
+        f"  {words.outputs:14}  moved by {distance.mean():.4f} in the mean, {distance.max():.4f} at most "
+        f"({words.distance})\n"
         f"  latency, a row  {candidate_seconds * 1e6:.1f} µs against {live_seconds * 1e6:.1f} µs, the model alone"
     )
     if not len(changed):
         return summary
     farthest_first = changed[np.argsort(-distance[changed], kind="stable")]
-    names, classes = live.feature_names, live.schema.task.classes
-    lines = [["answered (UTC)", "prediction", *names, "live", "", "candidate", "", "moved"]]
+    names = live.feature_names
+    blank = [""] * (len(words.answer(task.decide(ours[0].tolist()))) - 1)
+    lines = [["answered (UTC)", "prediction", *names, "live", *blank, "candidate", *blank, "moved"]]
     for row in farthest_first[:limit]:
         prediction, answers = recorded[row], []
-        for probabilities in (ours[row], theirs[row]):
-            answers += [classes[probabilities.argmax()], f"{probabilities.max():.3f}"]
+        for outputs in (ours[row], theirs[row]):
+            answers += words.answer(task.decide(outputs.tolist()))
         when = prediction.timestamp[:19].replace("T", " ")
         features = [_cell(prediction.inputs.get(name)) for name in names]
         lines.append([when, prediction.prediction_id, *features, *answers, f"{distance[row]:.3f}"])
     hidden = len(changed) - len(lines) + 1
     more = f"\nleft out: {hidden}; --all shows them" if hidden else ""
-    return f"{summary}\n\nwould get another class, the farthest first:\n{aligned(lines)}{more}"
+    return f"{summary}\n\nwould get {words.changed}, the farthest first:\n{aligned(lines)}{more}"
 
 
 def _cell(value: Value) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from tabserve.errors import SettingsError
 from tabserve.store_uri import absolute_store
+from tabserve.training import METRICS
 from tabserve.training.source import STANDARD_INPUT, TableSource
 
 if TYPE_CHECKING:
@@ -21,7 +22,19 @@ COLUMN_OPTIONS = (
     ("--categorical", "columns whose values are categories, even if they are numbers"),
 )
 
-OF_A_TABLE = ("target", "drop", "id", "categorical", "query", "separator", "encoding", "missing", "no_header", "sheet")
+OF_A_TABLE = (
+    "target",
+    "task",
+    "drop",
+    "id",
+    "categorical",
+    "query",
+    "separator",
+    "encoding",
+    "missing",
+    "no_header",
+    "sheet",
+)
 """The options that need --data."""
 
 REMOTE = ("http", "https", "ftp", "s3", "gs", "abfs", "hdfs", "file")
@@ -35,6 +48,11 @@ def add_table_options(group: argparse._ActionsContainer) -> None:
         "Parquet; - for standard input; or the address of a database, with --query (default: Iris)",
     )  # fmt: skip
     group.add_argument("--target", metavar="COLUMN", help="the target column of the table")
+    group.add_argument(
+        "--task", choices=METRICS,
+        help="what to predict: classes, or a number (default: a number if the target has fractions or more than 15 "
+        "different whole numbers)",
+    )  # fmt: skip
     for option, description in COLUMN_OPTIONS:
         group.add_argument(option, nargs="+", action="extend", default=[], metavar="COLUMN", help=description)
     group.add_argument("--query", metavar="SQL", help="the query of a database whose result is the table")
@@ -84,7 +102,7 @@ def table_source(given: argparse.Namespace) -> TableSource | None:
 
 def table_arguments(given: argparse.Namespace) -> list[str]:
     """The same options for another command, but for --data."""
-    texts = ("target", "query", "separator", "encoding", "sheet")
+    texts = ("target", "task", "query", "separator", "encoding", "sheet")
     arguments = [f"{_option(name)}={getattr(given, name)}" for name in texts if getattr(given, name)]
     for name in ("drop", "id", "categorical"):
         if values := getattr(given, name):

@@ -4,12 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from tabserve.model.versions import Deployment
+from tabserve.training import METRICS, metric_text
 
 if TYPE_CHECKING:
     from tabserve.registry import ListedVersion
-
-METRICS = ("test_accuracy", "test_f1_macro", "test_log_loss")
-"""Metrics of a version's run that the table of versions shows."""
 
 
 def version_table(
@@ -20,11 +18,13 @@ def version_table(
 ) -> str:
     """A line for each version, with the metrics of its run and the last deployment that made it live."""
     latest = {deployment.to: deployment for deployment in deployments if deployment.alias == alias}
-    head = ["version", "model version", "registered (UTC)", *(name.removeprefix("test_") for name in METRICS)]
+    measurable = [name for task_metrics in METRICS.values() for name in task_metrics.headline]
+    names = [name for name in measurable if any(f"test_{name}" in measured for measured in metrics)]
+    head = ["version", "model version", "registered (UTC)", *names]
     lines = [[*head, "alias", "last made live"]]
     for listed, measured in zip(versions, metrics, strict=True):
         number = listed.version.registry_version
-        values = [f"{measured[name]:.4f}" if name in measured else "" for name in METRICS]
+        values = [metric_text(measured[f"test_{name}"]) if f"test_{name}" in measured else "" for name in names]
         aliases = ", ".join(f"{name} (live)" if name == alias else name for name in listed.aliases)
         created = f"{listed.created:%Y-%m-%d %H:%M}"
         deployment = latest.get(number)

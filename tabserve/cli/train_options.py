@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from tabserve import __version__
 from tabserve.cli.table_options import add_table_options, table_problem, table_source
-from tabserve.training import HYPERPARAMETERS, METRICS, ColumnOptions, EstimatorConfig, TaskKind
+from tabserve.training import CRITERIA, HYPERPARAMETERS, LOSSES, METRICS, ColumnOptions, EstimatorConfig, TaskKind
 from tabserve.training.source import TableSource
 
 Promotion = Literal["always", "better", "never"]
@@ -30,12 +30,13 @@ class TrainOptions:
         folds: how many folds the cross-validation has.
         seed: of the split, the folds, the estimator and the search.
         promote: whether to make the version live.
-        metric: the metric by which a search and `promote` compare.
+        metric: the metric by which a search and `promote` compare; None for the default of the task.
         unless_trained: whether to do nothing if a version is live.
         experiment: MLflow's experiment; None for one with the name of the model.
         model_name: the registered model; None for that of the settings.
         tracking_uri: the MLflow store; None for that of the settings.
-        task: what kind of prediction is trained.
+        task: what kind of prediction is trained; None: as the target column says.
+        coverage: for which share of the rows an interval shall hold the true value.
     """
 
     root: Path
@@ -48,12 +49,17 @@ class TrainOptions:
     folds: int
     seed: int
     promote: Promotion
-    metric: str
+    metric: str | None
     unless_trained: bool
     experiment: str | None
     model_name: str | None
     tracking_uri: str | None
-    task: TaskKind = "classification"
+    task: TaskKind | None = None
+    coverage: float = 0.9
+
+    def metric_of(self, kind: TaskKind) -> str:
+        """The metric by which models of this kind of task are compared."""
+        return self.metric or METRICS[kind].default
 
 
 # -- types of values
@@ -94,8 +100,15 @@ def max_features(text: str) -> str | float:
 
 
 def criterion(text: str) -> str:
-    if text not in ("gini", "entropy", "log_loss"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not gini, entropy or log_loss")
+    names = [name for own in CRITERIA.values() for name in own]
+    if text not in names:
+        raise argparse.ArgumentTypeError(f"{text!r} is not {', '.join(names[:-1])} or {names[-1]}")
+    return text
+
+
+def loss(text: str) -> str:
+    if text not in LOSSES:
+        raise argparse.ArgumentTypeError(f"{text!r} is not {', '.join(LOSSES[:-1])} or {LOSSES[-1]}")
     return text
 
 
@@ -116,9 +129,12 @@ HYPERPARAMETER_OPTIONS: Mapping[str, tuple[Callable[[str], Any], str]] = {
     "min_samples_split": (whole_number(2), "rows that a node needs to be split (default: 2)"),
     "min_samples_leaf": (whole_number(1), "rows that each leaf needs (default: 1; gradient boosting 20)"),
     "max_features": (
-        max_features, "features tried at each split: sqrt, log2, or a share of them up to 1 (default: sqrt)"
+        max_features, "features tried at each split: sqrt, log2, or a share up to 1 (default: sqrt; for a number 1)"
     ),
-    "criterion": (criterion, "quality of a split: gini, entropy or log_loss (default: gini)"),
+    "criterion": (
+        criterion,
+        "quality of a split: gini, entropy or log_loss (default: gini); for a number squared_error or absolute_error",
+    ),
     "max_leaf_nodes": (
         whole_number(2, 10**9),
         "most leaves of a tree (default: 31 for gradient boosting; and as many as fit in 100 MB for all trees)",
@@ -126,6 +142,11 @@ HYPERPARAMETER_OPTIONS: Mapping[str, tuple[Callable[[str], Any], str]] = {
     "learning_rate": (positive, "weight of each tree of gradient boosting (default: 0.1)"),
     "l2_regularization": (positive, "regularization of the leaves of gradient boosting (default: none)"),
     "C": (positive, "inverse of the regularization of a logistic regression (default: 1)"),
+    "alpha": (positive, "regularization of a ridge regression (default: 1)"),
+    "loss": (
+        loss,
+        "what gradient boosting of a number minimizes: squared_error, gamma (above 0) or poisson (counts)",
+    ),
 }  # fmt: skip
 """Hyperparameter → the type of its value, and what it is."""
 
@@ -159,11 +180,13 @@ def parse(argv: Sequence[str] | None, *, root: Path, program: str) -> TrainOptio
         folds=given.folds,
         seed=given.seed,
         promote=given.promote,
-        metric=given.metric or METRICS["classification"].default,
+        metric=given.metric,
         unless_trained=given.unless_trained,
         experiment=given.experiment,
         model_name=given.model_name,
         tracking_uri=given.tracking_uri,
+        task=given.task,
+        coverage=given.coverage,
     )
 
 
@@ -200,6 +223,10 @@ def _add_data_options(parser: argparse.ArgumentParser) -> None:
         "--folds", type=whole_number(2), default=5, metavar="K", help=f"folds of the cross-validation {default}"
     )
     group.add_argument(
+        "--coverage", type=share, default=TrainOptions.coverage, metavar="SHARE",
+        help=f"share of the rows whose true number shall be in its interval {default}",
+    )  # fmt: skip
+    group.add_argument(
         "--seed", type=whole_number(0, 2**32 - 1), default=42, metavar="N",
         help=f"seed of the split, the folds and the estimator {default}",
     )  # fmt: skip
@@ -207,16 +234,15 @@ def _add_data_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_publishing_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("publishing")
-    metrics = METRICS["classification"]
-    names = ", ".join(metrics.comparable)
+    names = [name for metrics in METRICS.values() for name in metrics.comparable]
+    choices = "; of numbers ".join(f"{', '.join(own.comparable)} (default: {own.default})" for own in METRICS.values())
     group.add_argument(
         "--promote", choices=["always", "better", "never"], default="always",
         help="make the new version live: always; better, if its --metric is better than the champion's on the same "
         "held-out rows; or never, so that it stays a candidate (default: %(default)s)",
     )  # fmt: skip
     group.add_argument(
-        "--metric", choices=metrics.comparable, metavar="M",
-        help=f"what --search and --promote better compare: {names} (default: {metrics.default})",
+        "--metric", choices=names, metavar="M", help=f"what --search and --promote better compare: {choices}",
     )  # fmt: skip
     group.add_argument("--unless-trained", action="store_true", help="do nothing if a model is live already")
     group.add_argument("--experiment", metavar="NAME", help="MLflow experiment (default: the name of the model)")

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tabserve.cli.train_options import TrainOptions
 from tabserve.errors import NoModelError, ReleaseError
-from tabserve.training import ReportProgress
+from tabserve.training import ReportProgress, metric_text
 
 if TYPE_CHECKING:
     from tabserve.model import Predictor, RegisteredVersion, Release
@@ -82,20 +82,20 @@ def compare_with(
     from tabserve.training.evaluation import compare
     from tabserve.training.rows import as_rows
 
-    held_out = result.split.held_out
+    held_out, task = result.split.held_out, result.schema.task
     comparison = compare(
-        options.metric,
+        options.metric_of(task.kind),
         held_out.target,
         result.evaluation.outputs,
         champion.outputs(as_rows(champion.schema, held_out.features)),
-        result.schema.task,
+        task,
         options.seed,
         report_progress,
     )
     text = (
-        f"{comparison.metric} {comparison.candidate:.4f} against {comparison.champion:.4f} of {champion.model_version} "
-        f"on the same {len(held_out)} rows, difference {comparison.low:+.4f} to {comparison.high:+.4f} with 95 % "
-        "confidence"
+        f"{comparison.metric} {metric_text(comparison.candidate)} against {metric_text(comparison.champion)} of "
+        f"{champion.model_version} on the same {len(held_out)} rows, difference {metric_text(comparison.low, '+')} to "
+        f"{metric_text(comparison.high, '+')} with 95 % confidence"
     )
     if comparison.low <= 0 <= comparison.high:
         text += ", so it may be chance"

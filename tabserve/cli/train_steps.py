@@ -5,18 +5,20 @@ Importing this module imports scikit-learn, so the recipe does it in its first s
 
 import time
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tabserve.cli.train import StepProgress
 from tabserve.cli.train_options import TrainOptions
+from tabserve.errors import DataError
 from tabserve.model import ModelMetadata
 from tabserve.model.artifacts import Draft
 from tabserve.registry import Registry, runs
 from tabserve.registry.runs import Run
 from tabserve.reporting import dataset_warnings, describe_dataset, model_limits, task_reporting
 from tabserve.settings import Settings
-from tabserve.training import EstimatorConfig, task_training
+from tabserve.training import EstimatorConfig, TaskKind, metric_text, task_training
 from tabserve.training.cross_validation import CrossValidation, cross_validate
 from tabserve.training.dataset import Dataset, Split, load_iris
 from tabserve.training.estimators import all_hyperparameters, with_leaf_limit
@@ -34,18 +36,34 @@ def start_run(
     registry: Registry, options: TrainOptions, settings: Settings, draft: Draft
 ) -> AbstractContextManager[Run]:
     """An MLflow run for the model version of the draft."""
-    columns = [f"metrics.`{name}`" for name in task_reporting(options.task).run_metrics]
-    columns += [f"params.`{name}`" for name in RUN_PARAMETERS]
     experiment = options.experiment or settings.model_name
-    return runs.start(registry, experiment, draft.model_version, draft.token, columns)
+    return runs.start(registry, experiment, draft.model_version, draft.token)
 
 
-def load_dataset(options: TrainOptions) -> Dataset:
-    """The table that the options name, or Iris."""
+def load_dataset(options: TrainOptions, run: Run) -> Dataset:
+    """The table that the options name, or Iris. Its task decides what MLflow's list of runs shows.
+
+    Raises:
+        DataError: no model can be trained on it, or not with these options.
+    """
+
+    def rows_needed(kind: TaskKind, folds: int = options.folds) -> int:
+        return task_training(kind).rows_needed(options.config.estimator, folds, options.test_size)
+
     if options.table is None or options.columns is None:
-        return load_iris()
-    rows_needed = task_training(options.task).rows_needed(options.config.estimator, options.folds, options.test_size)
-    return load_table(options.table, options.columns, rows_needed, options.task)
+        dataset = load_iris()
+    else:
+        dataset = load_table(
+            options.table, options.columns, rows_needed, options.task, fewest_rows=partial(rows_needed, folds=2)
+        )
+    kind = dataset.task.kind
+    training, metric = task_training(kind), options.metric_of(kind)
+    problems = training.config_problem(options.config, dataset.target), training.metric_problem(metric, dataset.target)
+    if found := [problem for problem in problems if problem]:
+        raise DataError("\n".join(found))
+    columns = [f"metrics.`{name}`" for name in task_reporting(kind).run_metrics]
+    run.show_columns(columns + [f"params.`{name}`" for name in RUN_PARAMETERS])
+    return dataset
 
 
 def show_dataset(split: Split, options: TrainOptions) -> None:
@@ -74,19 +92,30 @@ def search(
     and its cross-validation."""
     from tabserve.training.tuning import Search  # imports Optuna, which nothing else needs
 
-    trials = Search(options.config, options.metric, options.seed, options.task)
+    kind = training.task.kind
+    metric = options.metric_of(kind)
+    trials = Search(options.config, metric, options.seed, kind)
     for number in range(1, options.search + 1):
         started, step = time.time(), f"trial {number} of {options.search}"
         set_by_hand = options.config.hyperparameters
         config = with_leaf_limit(trials.suggest(), len(training), training.task, set_by_hand)
         validation = cross_validate(training, config, options.folds, options.seed, progress.during(step))
-        value = validation.mean(options.metric)
+        value = validation.mean(metric)
         best = trials.record(config, value)
-        run.log_trial(number, all_hyperparameters(config, options.task), validation.summary(), started)
+        run.log_trial(number, all_hyperparameters(config, kind), validation.summary(), started)
         if best.number == number:
             best_validation = validation
-        progress.done(f"{step}: {options.metric} {value:.4f}, best so far {best.value:.4f} of trial {best.number}")
+        progress.done(
+            f"{step}: {metric} {metric_text(value)}, best so far {metric_text(best.value)} of trial {best.number}"
+        )
     return best.config, best_validation
+
+
+def calibrate(parts: Split, validation: CrossValidation, options: TrainOptions) -> Split:
+    """The rows with a task that knows how far cross-validation was from the truth."""
+    training, task = parts.training, parts.whole.task
+    outputs = validation.outputs
+    return parts.with_task(task_training(task.kind).calibrated(task, training.target, outputs, options.coverage))
 
 
 def describe(
@@ -98,15 +127,16 @@ def describe(
     run: Run,
 ) -> ModelMetadata:
     """The metadata of the model."""
+    kind = result.schema.task.kind
     parameters = {
         "estimator": config.estimator,
-        **all_hyperparameters(config, options.task),
+        **all_hyperparameters(config, kind),
         "test_size": options.test_size,
         "folds": options.folds,
         "seed": options.seed,
     }
     if options.search:
-        parameters |= {"search": options.search, "search_metric": options.metric}
+        parameters |= {"search": options.search, "search_metric": options.metric_of(kind)}
     metadata = result.describe(
         model_name=settings.model_name,
         model_version=draft.model_version,
@@ -121,7 +151,7 @@ def describe(
 def log_model(run: Run, result: TrainingResult, metadata: ModelMetadata) -> Any:
     """Logs parameters, datasets and the pipeline, in the order that MLflow needs. Returns MLflow's logged model."""
     training, held_out = result.split.training, result.split.held_out
-    facts = {f"data_{name}": value for name, value in metadata.dataset.model_dump().items()}
+    facts = {f"data_{name}": value for name, value in metadata.dataset.model_dump(exclude_none=True).items()}
     run.log_parameters(metadata.parameters | facts)
     run.log_dataset(training.frame, result.schema.target, training.name, "training")
     run.log_dataset(held_out.frame, result.schema.target, held_out.name, "evaluation")

@@ -71,7 +71,8 @@ class BatchPrediction:
 
     def predictions(self) -> list[Prediction]:
         """The same, row by row."""
-        rows = zip(self.schema.inputs(self.rows), self.rows.values.tolist(), self.outcomes.outcomes(), strict=True)
+        outcomes: Sequence[Outcome] = self.outcomes.outcomes()
+        rows = zip(self.schema.inputs(self.rows), self.rows.values.tolist(), outcomes, strict=True)
         return [
             Prediction(
                 prediction_id=f"{self.batch_id}-{number}",

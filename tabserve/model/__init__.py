@@ -7,6 +7,7 @@ pandas. Promises that a loaded model gives scikit-learn's outputs, and that read
 from tabserve.model.arrays import Matrix, Vector
 from tabserve.model.metadata import ClassFacts, DatasetFacts, Estimate, ModelMetadata
 from tabserve.model.predictor import Predictor
+from tabserve.model.regression import NumberOutcome, NumberOutcomes, Regression
 from tabserve.model.release import Release
 from tabserve.model.schema import UNKNOWN, Category, Feature, InputWarning, Number, Rows, Schema, Value
 from tabserve.model.task import Classification, ClassOutcome, ClassOutcomes, Labels, Outcome, Outcomes, Task
@@ -15,5 +16,6 @@ from tabserve.model.versions import BY_HAND, Deployment, RegisteredVersion
 __all__ = [
     "BY_HAND", "UNKNOWN", "Category", "ClassFacts", "ClassOutcome", "ClassOutcomes", "Classification",
     "DatasetFacts", "Deployment", "Estimate", "Feature", "InputWarning", "Labels", "Matrix", "ModelMetadata", "Number",
-    "Outcome", "Outcomes", "Predictor", "RegisteredVersion", "Release", "Rows", "Schema", "Task", "Value", "Vector",
+    "NumberOutcome", "NumberOutcomes", "Outcome", "Outcomes", "Predictor", "RegisteredVersion", "Regression", "Release",
+    "Rows", "Schema", "Task", "Value", "Vector",
 ]  # fmt: skip

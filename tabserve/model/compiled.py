@@ -38,8 +38,8 @@ NOWHERE = -1
 MAX_COLUMNS = 100_000
 """One row of columns is kept on the stack."""
 
-Link = Literal["mean", "softmax"]
-"""How sums become outputs: divided by the number of trees, or by the softmax."""
+Link = Literal["mean", "softmax", "identity", "exp"]
+"""How sums become outputs: divided by the number of trees, by the softmax, as they are, or by the exponential."""
 
 
 @dataclass(frozen=True)

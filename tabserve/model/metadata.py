@@ -39,14 +39,15 @@ class ClassFacts(Frozen):
 
 
 class DatasetFacts(Frozen):
-    """The table in numbers. `sha256` says whether another table is the same one."""
+    """The table in numbers. `sha256` says whether another table is the same one; `classes` is None if the target is a
+    number."""
 
     name: str
     rows: int
     training_rows: int
     held_out_rows: int
     features: int
-    classes: int
+    classes: int | None = None
     sha256: str
 
 

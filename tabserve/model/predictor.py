@@ -9,7 +9,7 @@ import functools
 import math
 import struct
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any, Literal
 
@@ -20,10 +20,13 @@ from numpy.typing import NDArray
 from tabserve.errors import ReleaseError
 from tabserve.model import compiled
 from tabserve.model.arrays import Matrix
-from tabserve.model.compiled import Forest
-from tabserve.model.release import TOLERANCE, Release
+from tabserve.model.compiled import Forest, Link
+from tabserve.model.release import Release
 
 Kernel = Callable[[int, Any, int, Any], None]
+
+MAX_EXPONENT = 700.0
+"""No exponent is larger, so that no output overflows. A target is at most 1e30, whose logarithm is 69."""
 
 
 class _Model(ctypes.Structure):
@@ -75,8 +78,8 @@ def _engine() -> Any:
 
 
 class Predictor:
-    """Computes what the release's scikit-learn model would: averaged trees to the last bit, a softmax within
-    `TOLERANCE`. Thread-safe."""
+    """Computes what the release's scikit-learn model would: averaged trees to the last bit, the others within
+    `Release.tolerance`. Thread-safe."""
 
     def __init__(self, release: Release) -> None:
         """Reads the model and checks it on its golden rows.
@@ -106,10 +109,10 @@ class Predictor:
         self._address = ctypes.addressof(self._model)
         self._pack, self._row_outputs = struct.Struct(f"{features}d").pack, ctypes.c_double * (outputs + 1)
         self._one, self._many = _kernels("forest" if isinstance(model, Forest) else "linear")
-        self._is_softmax = release.link == "softmax"
+        self._link_row, self._link_rows = _LINKS[release.link]
         expected = release.golden_outputs
         actual = self.outputs(release.golden_rows)
-        if actual.shape != expected.shape or not np.abs(actual - expected).max() <= TOLERANCE[release.link]:
+        if actual.shape != expected.shape or not np.abs(actual - expected).max() <= release.tolerance:
             raise ReleaseError(f"release {release.model_version} gives other outputs for its golden rows than it must")
 
     def row_outputs(self, row: Sequence[float]) -> tuple[list[float], bool]:
@@ -117,7 +120,7 @@ class Predictor:
         buffer = self._row_outputs()
         self._one(self._address, self._pack(*row), 1, buffer)  # packing takes a third of the time of a ctypes array
         *outputs, is_outside_training = buffer
-        return _softmax(outputs) if self._is_softmax else outputs, is_outside_training > 0
+        return self._link_row(outputs) if self._link_row else outputs, is_outside_training > 0
 
     def outputs(self, rows: Matrix) -> Matrix:
         """The outputs for many rows: shape (rows, features) → (rows, outputs), float64. Releases the GIL."""
@@ -127,11 +130,7 @@ class Predictor:
         outputs = np.empty((len(rows), self._model.outputs))
         if len(rows):
             self._many(self._address, rows.ctypes.data, len(rows), outputs.ctypes.data)
-        if self._is_softmax:
-            outputs -= outputs.max(axis=1, keepdims=True, initial=-np.inf)
-            np.exp(outputs, out=outputs)
-            outputs /= outputs.sum(axis=1, keepdims=True)
-        return outputs
+        return self._link_rows(outputs) if self._link_rows else outputs
 
 
 def _softmax(sums: list[float]) -> list[float]:
@@ -139,3 +138,31 @@ def _softmax(sums: list[float]) -> list[float]:
     powers = [math.exp(value - largest) for value in sums]
     total = sum(powers)
     return [power / total for power in powers]
+
+
+def _softmax_rows(sums: Matrix) -> Matrix:
+    """The same for many rows, in place."""
+    sums -= sums.max(axis=1, keepdims=True, initial=-np.inf)
+    np.exp(sums, out=sums)
+    sums /= sums.sum(axis=1, keepdims=True)
+    return sums
+
+
+def _exponential(sums: list[float]) -> list[float]:
+    return [math.exp(min(value, MAX_EXPONENT)) for value in sums]
+
+
+def _exponential_rows(sums: Matrix) -> Matrix:
+    return np.exp(np.minimum(sums, MAX_EXPONENT))
+
+
+_LinkOfRow = Callable[[list[float]], list[float]] | None
+_LinkOfRows = Callable[[Matrix], Matrix] | None
+
+_LINKS: Mapping[Link, tuple[_LinkOfRow, _LinkOfRows]] = {
+    "mean": (None, None),  # the compiled code divides
+    "identity": (None, None),
+    "softmax": (_softmax, _softmax_rows),
+    "exp": (_exponential, _exponential_rows),
+}
+"""How sums become outputs, for one row and for many."""

@@ -25,10 +25,11 @@ from tabserve.model.compiled import Link
 from tabserve.model.metadata import ModelMetadata
 from tabserve.model.schema import Schema
 
-TOLERANCE: dict[Link, float] = {"mean": 1e-7, "softmax": 1e-6}
-"""The largest difference from scikit-learn's probabilities with which a model is published and served."""
+TOLERANCE: dict[Link, float] = {"mean": 1e-7, "softmax": 1e-6, "identity": 1e-9, "exp": 1e-9}
+"""The largest difference from scikit-learn's outputs with which a model is published and served, as a share of the
+task's `output_scale`: of probabilities 1, of a number the spread of the target."""
 
-FORMAT = 4
+FORMAT = 5
 """Version of the layout above. A release of another format is refused."""
 
 MANIFEST, MODEL = "manifest.json", "model.safetensors"
@@ -110,6 +111,11 @@ class Release:
     @property
     def link(self) -> Link:
         return self.manifest.link
+
+    @property
+    def tolerance(self) -> float:
+        """The largest difference from scikit-learn's outputs."""
+        return TOLERANCE[self.link] * self.schema.task.output_scale
 
     @property
     def golden_rows(self) -> Matrix:

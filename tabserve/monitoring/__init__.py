@@ -11,5 +11,9 @@ from tabserve.monitoring.classification import compare_probabilities
 from tabserve.monitoring.comparison import ShadowComparison, median_latencies
 from tabserve.monitoring.history import HISTORY_SIZE, History
 from tabserve.monitoring.metrics import Metrics
+from tabserve.monitoring.tasks import compare_outputs
 
-__all__ = ["HISTORY_SIZE", "History", "Metrics", "ShadowComparison", "compare_probabilities", "median_latencies"]
+__all__ = [
+    "HISTORY_SIZE", "History", "Metrics", "ShadowComparison", "compare_outputs", "compare_probabilities",
+    "median_latencies",
+]  # fmt: skip

@@ -3,17 +3,16 @@
 Knows outcomes and probabilities. Doesn't know requests, or which of two models is live.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
 
-from tabserve.model import ClassOutcome, ClassOutcomes, Matrix, Vector
-from tabserve.monitoring.histogram import Histogram, rounded
+from tabserve.model import ClassOutcome, ClassOutcomes, Matrix
+from tabserve.model.task import Label
+from tabserve.monitoring.difference import Difference, Differences
+from tabserve.monitoring.histogram import Histogram
 
 CONFIDENCE_BUCKETS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 
@@ -31,15 +30,15 @@ class ClassCounts:
     __slots__ = ("confidence", "labels")
 
     def __init__(self) -> None:
-        self.labels: dict[str, int] = {}
+        self.labels: dict[Label, int] = {}
         self.confidence = Histogram(CONFIDENCE_BUCKETS)
 
     @classmethod
     def of(cls, outcomes: ClassOutcomes) -> "ClassCounts":
         """The counts of a batch."""
         counts = cls()
-        rows = np.bincount(outcomes.prediction, minlength=len(outcomes.classes)).tolist()
-        counts.labels = {label: count for label, count in zip(outcomes.classes, rows, strict=True) if count}
+        rows = np.bincount(outcomes.prediction, minlength=len(outcomes.task.labels)).tolist()
+        counts.labels = {label: count for label, count in zip(outcomes.task.labels, rows, strict=True) if count}
         counts.confidence = Histogram.of(CONFIDENCE_BUCKETS, outcomes.confidence)
         return counts
 
@@ -61,7 +60,8 @@ class ClassCounts:
     def summary(by_version: Mapping[str, "ClassCounts"]) -> dict[str, Any]:
         """The counts of all model versions for `/metrics`, by key."""
         total = _total(by_version)
-        return {"predictions_by_class": total.labels, "mean_confidence": total.confidence.mean}
+        by_class = {str(label): count for label, count in total.labels.items()}
+        return {"predictions_by_class": by_class, "mean_confidence": total.confidence.mean}
 
     @staticmethod
     def collect(by_version: Mapping[str, "ClassCounts"]) -> Sequence[Metric]:
@@ -69,7 +69,7 @@ class ClassCounts:
         predictions = CounterMetricFamily("model_predictions", "Rows predicted", labels=["model_version", "label"])
         for version, counts in by_version.items():
             for label, count in counts.labels.items():
-                predictions.add_metric([version, label], count)
+                predictions.add_metric([version, str(label)], count)
         confidence = HistogramMetricFamily(
             "model_prediction_confidence", "Largest probability of each predicted row", labels=[]
         )
@@ -85,79 +85,26 @@ def _total(by_version: Mapping[str, ClassCounts]) -> ClassCounts:
     return total
 
 
-@dataclass(frozen=True)
-class Difference:
-    """How two classifiers differ on the same rows.
-
-    Attributes:
-        changed: shape (rows,), whether the predicted class is another one.
-        distance: shape (rows,), the total variation distance of the probabilities, which is half the sum of the
-            absolute differences: 0 if they are equal, 1 if they have nothing in common (Levin, Peres: Markov Chains and
-            Mixing Times, 2017, proposition 4.2).
-    """
-
-    changed: NDArray[np.bool_]
-    distance: Vector
-
-
 def compare_probabilities(probabilities: Matrix, other_probabilities: Matrix) -> Difference:
-    """Compares the outputs of two classifiers, each of shape (rows, classes) with the classes in the same order."""
+    """Compares the outputs of two classifiers, each of shape (rows, classes) with the classes in the same order.
+
+    The prediction is another one if the class is. The distance is the total variation distance of the probabilities,
+    which is half the sum of the absolute differences: 0 if they are equal, 1 if they have nothing in common (Levin,
+    Peres: Markov Chains and Mixing Times, 2017, proposition 4.2).
+    """
     changed = probabilities.argmax(axis=1) != other_probabilities.argmax(axis=1)
     distance = np.abs(probabilities - other_probabilities).sum(axis=1) / 2
     return Difference(changed, np.minimum(distance, 1.0))  # rounding may put a sum just above 1
 
 
-class ClassDifferences:
-    """Rows that two classifiers predicted, by how the two differ. Not thread-safe.
+class ClassDifferences(Differences):
+    """Rows that two classifiers predicted; see `compare_probabilities`."""
 
-    Attributes:
-        rows: `agreed`, the rows for which both predicted the same class, and `differed`, the others.
-        distance: of every row, see `Difference`.
-        largest: the largest distance.
-    """
-
-    def __init__(self) -> None:
-        self.rows: Counter[str] = Counter(agreed=0, differed=0)
-        self.distance = Histogram(DISTANCE_BUCKETS)
-        self.largest = 0.0
-
-    @classmethod
-    def of(cls, outcomes: Sequence[ClassOutcome], other_outputs: Matrix) -> "ClassDifferences":
-        """The differences between the decisions of one model and the outputs of the other for the same rows."""
-        found = compare_probabilities(np.array([outcome.prediction_proba for outcome in outcomes]), other_outputs)
-        differences = cls()
-        differed = int(found.changed.sum())
-        differences.rows.update(agreed=len(found.changed) - differed, differed=differed)
-        differences.distance = Histogram.of(DISTANCE_BUCKETS, found.distance)
-        differences.largest = float(found.distance.max(initial=0.0))
-        return differences
-
-    def merge(self, other: "ClassDifferences") -> None:
-        self.rows.update(other.rows)
-        self.distance.merge(other.distance)
-        self.largest = max(self.largest, other.largest)
-
-    def summary(self) -> dict[str, Any]:
-        """The differences for `/metrics` and `/model/info`, by key. What has no rows yet is null."""
-        rows = self.rows.total()
-        p95 = self.distance.quantile(0.95)
-        return {
-            "agreement": self.rows["agreed"] / rows if rows else None,
-            "probability_distance": {
-                "mean": rounded(self.distance.mean, 6),
-                "p95": rounded(None if p95 is None else min(p95, self.largest), 6),
-                "largest": rounded(self.largest, 6) if rows else None,
-            },
-        }
+    buckets = DISTANCE_BUCKETS
+    key = "probability_distance"
+    metric = "model_shadow_probability_distance"
+    description = "Total variation distance of the two models' probabilities"
 
     @staticmethod
-    def collect(by_pair: Iterable[tuple[list[str], "ClassDifferences"]]) -> Sequence[Metric]:
-        """The differences for Prometheus. `by_pair`: the versions of the champion and the challenger, and theirs."""
-        distances = HistogramMetricFamily(
-            "model_shadow_probability_distance",
-            "Total variation distance of the two models' probabilities",
-            labels=["champion", "challenger"],
-        )
-        for pair, differences in by_pair:
-            distances.add_metric(pair, differences.distance.cumulative(), differences.distance.sum)
-        return (distances,)
+    def compare(outcomes: Sequence[ClassOutcome], other_outputs: Matrix) -> Difference:
+        return compare_probabilities(np.array([outcome.prediction_proba for outcome in outcomes]), other_outputs)

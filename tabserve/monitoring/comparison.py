@@ -13,8 +13,9 @@ from typing import Any, Literal
 from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
 
 from tabserve.model import Matrix, Outcome, Task
+from tabserve.monitoring.difference import Differences
 from tabserve.monitoring.histogram import Histogram, rounded
-from tabserve.monitoring.tasks import MONITORING, Differences
+from tabserve.monitoring.tasks import MONITORING
 
 LATENCY_BUCKETS = tuple(1e-7 * 10 ** (step / 8) for step in range(49))
 """100 ns to 100 ms, eight buckets per decade."""

@@ -41,6 +41,12 @@ class Run:
     def _logging(self) -> AbstractContextManager[None]:
         return self._registry.translate_errors("logging to MLflow")
 
+    def show_columns(self, columns: Sequence[str]) -> None:
+        """Sets what `page` shows of each run of the experiment: `columns` such as ``metrics.`test_accuracy` ``."""
+        with self._logging():
+            tag = f"mlflow.sharedViewState.{VIEW}"
+            self._registry.connect().set_experiment_tag(self.experiment_id, tag, _view(columns))
+
     def log_parameters(self, parameters: Mapping[str, Any]) -> None:
         """Logs hyperparameters and facts about the data. Before `log_model`, which copies them to the model."""
         with self._logging():
@@ -146,13 +152,12 @@ class Run:
 
 
 @contextlib.contextmanager
-def start(registry: Registry, experiment: str, model_version: str, token: str, columns: Sequence[str]) -> Iterator[Run]:
+def start(registry: Registry, experiment: str, model_version: str, token: str) -> Iterator[Run]:
     """A run named after the model version. It becomes FAILED if the block raises, and KILLED if it is interrupted. If
     neither happens, it is RUNNING until `Run.finish`, or until a later training calls `Registry.mark_killed` with the
     `token` of its draft.
 
-    `columns`, such as ``metrics.`test_accuracy` ``, are what `Run.page` shows of each run of the experiment. The block
-    runs in `Registry.logging_folder`.
+    The block runs in `Registry.logging_folder`.
 
     Raises:
         TrackingError: the store can't be written.
@@ -161,7 +166,6 @@ def start(registry: Registry, experiment: str, model_version: str, token: str, c
         with registry.translate_errors(f"starting a run in {registry.display_uri}"):
             stack.enter_context(registry.logging_folder())
             experiment_id = registry.experiment(experiment)
-            registry.connect().set_experiment_tag(experiment_id, f"mlflow.sharedViewState.{VIEW}", _view(columns))
             set_default_store(registry.uri)
             import mlflow
 

@@ -5,8 +5,8 @@ from sklearn.pipeline import Pipeline
 
 from tabserve.model import Category, Feature, ModelMetadata, Number, Schema
 from tabserve.reporting.tasks import task_reporting
-from tabserve.reporting.text import most_frequent, table_rows, with_deviation
-from tabserve.training import METRICS
+from tabserve.reporting.text import is_measured, most_frequent, table_rows, with_deviation
+from tabserve.training import METRICS, metric_text
 from tabserve.training.estimators import family_of
 from tabserve.training.preprocessing import RARE_SHARE
 
@@ -14,7 +14,7 @@ CARD = """\
 # {metadata.model_name} {metadata.model_version}
 
 A {metadata.model_type} that {introduction}
-{headline} {value:.4f} on {dataset.held_out_rows} held-out rows, {validated} in {folds}-fold cross-validation.
+{headline} {value} on {dataset.held_out_rows} held-out rows, {validated} in {folds}-fold cross-validation.
 
 ## How good it is
 
@@ -53,18 +53,20 @@ Trained {metadata.trained_at} on {dataset.training_rows} of the {dataset.rows} r
 def model_card(metadata: ModelMetadata, schema: Schema) -> str:
     """The model card, as Markdown."""
     task, metrics = task_reporting(schema.task.kind), metadata.metrics
-    names = METRICS[schema.task.kind].names
-    headline_metric = task.headline_metrics[0]
+    names = [name for name in METRICS[schema.task.kind].names if is_measured(metrics, name)]
+    headline_metric = METRICS[schema.task.kind].headline[0]
     return CARD.format(
         metadata=metadata,
         dataset=metadata.dataset,
         introduction=task.card_introduction(schema),
-        headline=headline_metric.capitalize(),
-        value=metrics[f"test_{headline_metric}"],
+        headline=task.metric_title(headline_metric),
+        value=metric_text(metrics[f"test_{headline_metric}"]),
         validated=with_deviation(metrics, headline_metric),
         folds=metadata.parameters["folds"],
-        metrics=table_rows([name, f"{metrics[f'test_{name}']:.4f}", with_deviation(metrics, name)] for name in names),
-        results=task.card_results(metadata),
+        metrics=table_rows(
+            [name, metric_text(metrics[f"test_{name}"]), with_deviation(metrics, name)] for name in names
+        ),
+        results=task.card_results(metadata, schema),
         features=table_rows(
             [feature.name, _seen_values(feature), str(feature.missing or "")] for feature in schema.features
         ),

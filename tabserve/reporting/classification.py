@@ -5,7 +5,7 @@ The module is a `TaskReporting`.
 
 from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import auc, roc_curve
 
-from tabserve.model import Estimate, Matrix, ModelMetadata, Schema
+from tabserve.model import Classification, Estimate, Matrix, ModelMetadata, Schema
 from tabserve.model.task import listed
 from tabserve.reporting.plots import COLOURS
 from tabserve.reporting.tasks import Draw
@@ -24,8 +24,6 @@ from tabserve.training import METRICS
 from tabserve.training.dataset import Dataset
 from tabserve.training.estimators import Family
 from tabserve.training.result import TrainingResult
-
-headline_metrics = ("accuracy", "f1_macro", "log_loss")
 
 summary_metrics = tuple(name for name in METRICS["classification"].names if not name.endswith("_weighted"))
 
@@ -41,13 +39,15 @@ IMBALANCED = 5
 
 
 def plots(result: TrainingResult, metadata: ModelMetadata) -> Iterator[tuple[str, Draw]]:
-    classes, split = list(result.schema.task.classes), result.split
+    classes, split = list(_classes(result.schema)), result.split
     draw = partial(draw_confusion, confusion=np.array(metadata.confusion_matrix), classes=classes)
     yield "confusion_matrix", draw
     probabilities = result.evaluation.outputs
-    yield "roc", partial(draw_roc, target=split.held_out.target, probabilities=probabilities, classes=classes)
+    target = split.held_out.target.astype("str")
+    yield "roc", partial(draw_roc, target=target, probabilities=probabilities, classes=classes)
     probabilities = result.validation.outputs
-    draw = partial(draw_calibration, target=split.training.target, probabilities=probabilities, classes=classes)
+    target = split.training.target.astype("str")
+    draw = partial(draw_calibration, target=target, probabilities=probabilities, classes=classes)
     yield "calibration", draw
 
 
@@ -70,7 +70,7 @@ def draw_confusion(axes: Axes, confusion: NDArray[np.int64], classes: list[str])
 
 
 def draw_roc(axes: Axes, target: pd.Series, probabilities: Matrix, classes: list[str]) -> None:
-    """`target`: shape (rows,), the true classes; `probabilities`: shape (rows, classes)."""
+    """`target`: shape (rows,), the names of the true classes; `probabilities`: shape (rows, classes)."""
     axes.plot([0, 1], [0, 1], color="0.7", linestyle="--", linewidth=1, label="chance")
     for number, name in enumerate(classes):
         false_rate, true_rate, _ = roc_curve(target == name, probabilities[:, number])
@@ -87,7 +87,7 @@ def draw_roc(axes: Axes, target: pd.Series, probabilities: Matrix, classes: list
 
 
 def draw_calibration(axes: Axes, target: pd.Series, probabilities: Matrix, classes: list[str]) -> None:
-    """`target`: shape (rows,), the true classes; `probabilities`: shape (rows, classes)."""
+    """`target`: shape (rows,), the names of the true classes; `probabilities`: shape (rows, classes)."""
     for number, name in enumerate(classes):
         colour, own = _colour(number), probabilities[:, number]
         observed, predicted = calibration_curve(target == name, own, n_bins=CALIBRATION_BINS)
@@ -110,6 +110,10 @@ def draw_calibration(axes: Axes, target: pd.Series, probabilities: Matrix, class
             handle.set_sizes([40])
 
 
+def _classes(schema: Schema) -> tuple[str, ...]:
+    return cast("Classification", schema.task).classes
+
+
 def _colour(number: int) -> str:
     return COLOURS[number % len(COLOURS)]
 
@@ -118,8 +122,11 @@ def _colour(number: int) -> str:
 
 
 def describe_target(dataset: Dataset) -> str:
-    counts = most_frequent(dataset.target.value_counts().to_dict())
-    return f"{dataset.target.name} has {len(dataset.task.classes)} classes: {counts}"
+    rows = dataset.target.value_counts().to_dict()
+    described = f"{dataset.target.name} has {len(rows)} classes: {most_frequent(rows)}"
+    if dataset.task_reason:
+        described += f"\n  classes, because {dataset.task_reason}: --task regression predicts a number"
+    return described
 
 
 def dataset_warnings(dataset: Dataset) -> list[str]:
@@ -153,12 +160,25 @@ In brackets: the 95 % confidence interval.
 `plots/` has the confusion matrix, ROC curves, calibration and importances."""
 
 
+def describe_leakage(score: float) -> str:
+    return f"in {score:.1%} of the cases"
+
+
+def metric_title(metric: str) -> str:
+    return metric.capitalize()
+
+
+def summary_lines(_metrics: Mapping[str, float]) -> list[str]:
+    """The metrics say it all."""
+    return []
+
+
 def card_introduction(schema: Schema) -> str:
     width = len(schema.features)
-    return f"predicts {schema.target} from {width} features. Classes: {', '.join(schema.task.classes)}."
+    return f"predicts {schema.target} from {width} features. Classes: {', '.join(_classes(schema))}."
 
 
-def card_results(metadata: ModelMetadata) -> str:
+def card_results(metadata: ModelMetadata, _schema: Schema) -> str:
     by_class = table_rows(
         [
             name,
@@ -178,7 +198,7 @@ def _with_interval(estimate: Estimate) -> str:
 def limits(metadata: ModelMetadata, schema: Schema, family: Family) -> list[str]:
     source = "shares of its trees' leaves" if family.averages else "computed from sums"
     sentences = [
-        f"It knows only the classes {listed(schema.task.classes, SHOWN)}, and predicts one of them for any input.",
+        f"It knows only the classes {listed(_classes(schema), SHOWN)}, and predicts one of them for any input.",
         f"Its probabilities are {source}: look at plots/calibration.png before you rely on them.",
     ]
     rows = {name: facts.rows for name, facts in metadata.by_class.items()}

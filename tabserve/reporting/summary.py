@@ -7,8 +7,8 @@ from pandas.api.types import is_numeric_dtype
 
 from tabserve.model import ModelMetadata, RegisteredVersion
 from tabserve.reporting.tasks import task_reporting
-from tabserve.reporting.text import SHOWN, most_frequent, with_deviation
-from tabserve.training import TaskKind
+from tabserve.reporting.text import SHOWN, is_measured, most_frequent, with_deviation
+from tabserve.training import METRICS, TaskKind, metric_text
 from tabserve.training.dataset import Dataset
 from tabserve.training.lookalikes import find_lookalikes
 
@@ -38,9 +38,9 @@ def describe_dataset(dataset: Dataset) -> str:
 def dataset_warnings(dataset: Dataset, leakage: Mapping[str, float]) -> list[str]:
     """What somebody should know of a table before trusting a model of it, a line each. `leakage`: feature → its score,
     as `find_leakage` gives it."""
-    target = dataset.target.name
+    target, task = dataset.target.name, task_reporting(dataset.task.kind)
     warnings = [
-        f"warning: {name!r} alone predicts {target} in {score:.1%} of the cases: is it known before {target} is? "
+        f"warning: {name!r} alone predicts {target} {task.describe_leakage(score)}: is it known before {target} is? "
         f"If not, --drop '{name}'"
         for name, score in leakage.items()
     ]
@@ -48,7 +48,7 @@ def dataset_warnings(dataset: Dataset, leakage: Mapping[str, float]) -> list[str
         f"warning: {name} has values that look alike: {_listed_groups(groups)}. If they mean the same, repair the table"
         for name, groups in find_lookalikes(dataset).items()
     ]
-    return warnings + task_reporting(dataset.task.kind).dataset_warnings(dataset)
+    return warnings + task.dataset_warnings(dataset)
 
 
 def _listed_groups(groups: list[list[str]]) -> str:
@@ -58,8 +58,7 @@ def _listed_groups(groups: list[list[str]]) -> str:
 
 def headline(metadata: ModelMetadata, kind: TaskKind) -> str:
     """How good the model is on the held-out rows, in a line."""
-    names = task_reporting(kind).headline_metrics
-    return ", ".join(f"{name} {metadata.metrics[f'test_{name}']:.4f}" for name in names)
+    return ", ".join(f"{name} {metric_text(metadata.metrics[f'test_{name}'])}" for name in METRICS[kind].headline)
 
 
 def training_summary(
@@ -75,17 +74,18 @@ def training_summary(
     """What a training shows at its end: the version, how good it is, where its artifacts are, and the page of its
     run."""
     metrics = metadata.metrics
-    rows = [
-        f"  {name:18} {metrics[f'test_{name}']:8.4f}   {with_deviation(metrics, name)}"
-        for name in task_reporting(kind).summary_metrics
-    ]
+    names = [name for name in task_reporting(kind).summary_metrics if is_measured(metrics, name)]
+    values = {name: metric_text(metrics[f"test_{name}"]) for name in names}
+    width, digits = max(18, *map(len, names)), max(8, *map(len, values.values()))
+    rows = [f"  {name:{width}} {values[name]:>{digits}}   {with_deviation(metrics, name)}" for name in names]
     return "\n".join(
         [
             "",
             f"{version.model_version}, version {version.registry_version} in the registry: {verdict}",
             "",
-            f"  {'':18} {'held out':>8}   cross-validation",
+            f"  {'':{width}} {'held out':>{digits}}   cross-validation",
             *rows,
+            *task_reporting(kind).summary_lines(metrics),
             "",
             f"  artifacts   {folder}",
             f"  MLflow      run {version.run_id} in {tracking_uri}",

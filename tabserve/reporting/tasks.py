@@ -1,6 +1,6 @@
 """What a task provides for reports. Reporting asks `task_reporting` for everything that differs between tasks."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
 from matplotlib.axes import Axes
@@ -19,13 +19,10 @@ class TaskReporting(Protocol):
     """The part of a report that is true of one task only. A module of functions can be one.
 
     Attributes:
-        headline_metrics: the metrics in one line about a model.
         summary_metrics: the metrics at the end of a training.
         run_metrics: the metrics, by their flat names, in a list of trainings.
     """
 
-    @property
-    def headline_metrics(self) -> tuple[str, ...]: ...
     @property
     def summary_metrics(self) -> tuple[str, ...]: ...
     @property
@@ -40,10 +37,19 @@ class TaskReporting(Protocol):
     def dataset_warnings(self, dataset: Dataset) -> list[str]:
         """What somebody should know of the target column before trusting a model, a line each."""
 
+    def describe_leakage(self, score: float) -> str:
+        """How well a single column predicts the target. Continues a sentence: "x alone predicts y …"."""
+
+    def metric_title(self, metric: str) -> str:
+        """The metric at the begin of a sentence."""
+
+    def summary_lines(self, metrics: Mapping[str, float]) -> list[str]:
+        """What the end of a training says besides `summary_metrics`. `metrics` has flat names."""
+
     def card_introduction(self, schema: Schema) -> str:
         """What the model predicts. Continues a sentence: "A pipeline that …"."""
 
-    def card_results(self, metadata: ModelMetadata) -> str:
+    def card_results(self, metadata: ModelMetadata, schema: Schema) -> str:
         """What the metrics of the whole model don't show, as Markdown, with a sentence about the plots."""
 
     def limits(self, metadata: ModelMetadata, schema: Schema, family: Family) -> list[str]:
@@ -57,3 +63,7 @@ def task_reporting(kind: TaskKind) -> TaskReporting:
             from tabserve.reporting import classification
 
             return classification
+        case "regression":
+            from tabserve.reporting import regression
+
+            return regression

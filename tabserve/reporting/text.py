@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from tabserve.training import metric_text
+
 SHOWN = 5
 """How many categories or classes are named, if there are many."""
 
@@ -21,4 +23,9 @@ def table_rows(rows: Iterable[list[str]]) -> str:
 
 def with_deviation(metrics: Mapping[str, float], name: str) -> str:
     """A metric of the cross-validation: mean ± standard deviation."""
-    return f"{metrics[f'cv_{name}_mean']:.4f} ± {metrics[f'cv_{name}_std']:.4f}"
+    return f"{metric_text(metrics[f'cv_{name}_mean'])} ± {metric_text(metrics[f'cv_{name}_std'])}"
+
+
+def is_measured(metrics: Mapping[str, float], name: str) -> bool:
+    """Whether a metric is defined for the held-out rows and in every fold."""
+    return f"test_{name}" in metrics and f"cv_{name}_mean" in metrics

@@ -1,5 +1,6 @@
 """Classification, for training: all that is true of classes and probabilities only. The module is a `TaskTraining`."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pandera.pandas as pandera
 from numpy.typing import NDArray
+from pandas.api.types import is_bool_dtype, is_numeric_dtype
 from scipy.stats import binomtest
 from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
@@ -29,8 +31,10 @@ from sklearn.tree import DecisionTreeClassifier
 from tabserve.errors import DataError
 from tabserve.model import ClassFacts, Classification, Estimate, Matrix, ModelMetadata
 from tabserve.model.compiled import Link
-from tabserve.model.task import listed
-from tabserve.training.columns import as_text, has_fractions
+from tabserve.model.task import LabelType, listed
+from tabserve.training.columns import as_text, has_fractions, share_of_numbers
+from tabserve.training.config import CRITERIA, EstimatorConfig
+from tabserve.training.conformal import conformal_quantile
 from tabserve.training.dataset import Dataset, RowNumbers
 from tabserve.training.estimators import EstimatorType
 from tabserve.training.estimators.boosting import BOOSTING
@@ -49,7 +53,8 @@ estimators: Mapping[str, EstimatorType] = {
 
 estimator_step = "classifier"
 
-score_link: Link = "softmax"
+WHOLE_NUMBER, FRACTION = re.compile(r"-?[1-9]\d{0,17}|0"), re.compile(r"-?(0|[1-9]\d{0,14})\.\d{1,15}")
+"""Classes that are numbers, as a table writes them. A code such as 007 is none."""
 
 MAX_CLASSES, MAX_NUMERIC_CLASSES = 100, 20
 """A target column with more values is a quantity; the second holds if the values are numbers, and not all whole."""
@@ -66,11 +71,19 @@ LEAKAGE_ROWS, LEAKAGE_FOLDS = 10_000, 3
 
 
 def read_target(column: pd.Series) -> pd.Series:
-    """The classes, as the table writes them."""
-    return as_text(column).astype(object)
+    """The classes: whole numbers and booleans as such, all others as the table writes them."""
+    texts = as_text(column)
+    present = set(texts.dropna())
+    if texts.isna().any() or not present:
+        return texts.astype(object)
+    if present in ({"True", "False"}, {"true", "false"}):
+        return texts.str.lower() == "true"
+    if all(map(WHOLE_NUMBER.fullmatch, present)):
+        return texts.astype("int64")
+    return texts.astype(object)
 
 
-def target_checks(target: pd.Series, rows_needed: int) -> Iterator[pandera.Check]:
+def target_checks(target: pd.Series, rows_needed: int, fewest_rows: int) -> Iterator[pandera.Check]:
     """There are at least two classes, not too many, and each has the rows that the training needs."""
     counts = target.value_counts()
     name = target.name
@@ -79,13 +92,39 @@ def target_checks(target: pd.Series, rows_needed: int) -> Iterator[pandera.Check
         message = f"the target {name!r} needs at least two classes, and has {only}"
         yield pandera.Check(lambda values: values.nunique() >= 2, error=message)
     elif len(counts) > MAX_CLASSES or (len(counts) > MAX_NUMERIC_CLASSES and has_fractions(target)):
-        message = f"the target {name!r} has {len(counts)} different values: are these classes, and not a quantity?"
+        is_number = share_of_numbers(target) == 1
+        remedy = "for a number to predict --task regression" if is_number else "join classes, or remove rare ones"
+        message = (
+            f"the target {name!r} has {len(counts)} different values, and at most {MAX_CLASSES} classes are possible, "
+            f"{MAX_NUMERIC_CLASSES} if they are numbers with fractions: {remedy}"
+        )
         yield pandera.Check(lambda values: values.nunique() <= MAX_NUMERIC_CLASSES, error=message)
     else:
         rare = counts[counts < rows_needed]
         shown = listed([f"{label!r} has {count}" for label, count in rare.items()])
-        message = f"each class of {name!r} needs {rows_needed} rows; {shown}: use fewer --folds, or remove these rows"
+        remedy = "join them with other classes, or remove these rows"
+        if len(rare) and rare.min() >= fewest_rows:
+            remedy = "use fewer --folds, or remove these rows"
+        message = f"each class of {name!r} needs {rows_needed} rows; {shown}: {remedy}"
         yield pandera.Check(lambda values: bool((values.value_counts() >= rows_needed).all()), error=message)
+
+
+def config_problem(config: EstimatorConfig, target: pd.Series) -> str | None:
+    """Estimators, criteria and losses for numbers are refused."""
+    advice = f"{target.name!r} has classes: leave it out, or predict a number with --task regression"
+    criterion = config.hyperparameters.get("criterion")
+    if config.estimator not in estimators:
+        return f"--estimator {config.estimator} predicts a number; {advice}"
+    if criterion is not None and criterion not in CRITERIA["classification"]:
+        return f"--criterion {criterion} is for numbers; {advice}"
+    return f"--loss is for numbers; {advice}" if "loss" in config.hyperparameters else None
+
+
+def metric_problem(metric: str, target: pd.Series) -> str | None:
+    """Metrics of numbers are refused."""
+    if metric in metrics.comparable:
+        return None
+    return f"--metric {metric} is for numbers, and {target.name!r} has classes: use {', '.join(metrics.comparable)}"
 
 
 def rows_needed(estimator: str, folds: int, test_size: float) -> int:
@@ -97,7 +136,25 @@ def rows_needed(estimator: str, folds: int, test_size: float) -> int:
 
 def model_task(target: pd.Series) -> Classification:
     """The classes by name. scikit-learn gives the probabilities in the same order."""
-    return Classification(classes=tuple(sorted(map(str, target.unique()))))
+    classes = tuple(map(str, sorted(target.unique().tolist())))
+    label_type: LabelType = "text"
+    if is_bool_dtype(target.dtype):
+        label_type = "boolean"
+    elif is_numeric_dtype(target.dtype) or all(map(FRACTION.fullmatch, classes)):
+        label_type = "number"
+    return Classification(classes=classes, label_type=label_type)
+
+
+def calibrated(task: Classification, target: pd.Series, outputs: Matrix, coverage: float) -> Classification:
+    """Prediction sets with every class that is at least as probable as the true one was in the share `coverage` of the
+    rows (Sadinle, Lei and Wasserman 2019, "Least ambiguous set-valued classifiers").
+
+    Raises:
+        DataError: there are too few rows for the coverage.
+    """
+    probabilities_of_truth = outputs[np.arange(len(outputs)), true_values(target, task)]
+    least = -conformal_quantile(-probabilities_of_truth, coverage)
+    return task.model_copy(update={"coverage": coverage, "least_probability": min(max(least, 0.0), 1.0)})
 
 
 def dataset_facts(task: Classification) -> dict[str, int]:
@@ -132,6 +189,10 @@ def resample_groups(truth: NDArray[np.intp]) -> Sequence[RowNumbers]:
 # -- a model
 
 
+def score_link(_estimator: object) -> Link:
+    return "softmax"
+
+
 def scores(task: Classification) -> int:
     """One per class; of two classes, one for the second."""
     return len(task.classes) if len(task.classes) > 2 else 1
@@ -144,7 +205,8 @@ def outputs(pipeline: Pipeline, features: pd.DataFrame) -> Matrix:
 
 def true_values(target: pd.Series, task: Classification) -> NDArray[np.intp]:
     """The number of the true class of each row. To compare texts takes ten times as long."""
-    return pd.Index(list(task.classes)).get_indexer(pd.Index(target))
+    classes = task.classes if target.dtype == object else task.labels
+    return pd.Index(list(classes)).get_indexer(pd.Index(target))
 
 
 def metric_value(metric: str, truth: NDArray[np.intp], probabilities: Matrix) -> float:
@@ -212,20 +274,25 @@ class ClassResults:
     Attributes:
         confusion: shape (classes, classes); row: the true class, column: the predicted one.
         by_class: class → how good the model is at it.
+        set_coverage: the share of the rows whose prediction set has the true class.
+        set_size: how many classes a prediction set has in the mean.
     """
 
     confusion: NDArray[np.int64]
     by_class: Mapping[str, ClassMetrics]
+    set_coverage: float
+    set_size: float
 
     def named_metrics(self) -> dict[str, float]:
-        return {
+        of_classes = {
             f"{name}_{label}": getattr(measured, name).value
             for label, measured in self.by_class.items()
             for name in ("precision", "recall", "f1")
         }
+        return of_classes | {"set_coverage": self.set_coverage, "set_size": self.set_size}
 
     def add_to(self, metadata: ModelMetadata, target: pd.Series) -> ModelMetadata:
-        rows = target.value_counts()
+        rows = target.astype("str").value_counts()
         by_class = {
             label: ClassFacts(
                 rows=int(rows[label]),
@@ -241,8 +308,15 @@ class ClassResults:
 
 
 def results(truth: NDArray[np.intp], probabilities: Matrix, task: Classification) -> ClassResults:
-    confusion = confusion_matrix(truth, probabilities.argmax(axis=1), labels=range(len(task.classes)))
-    return ClassResults(confusion, dict(zip(task.classes, class_metrics(confusion), strict=True)))
+    prediction = probabilities.argmax(axis=1)
+    confusion = confusion_matrix(truth, prediction, labels=range(len(task.classes)))
+    members = task.members(probabilities, prediction)
+    return ClassResults(
+        confusion,
+        by_class=dict(zip(task.classes, class_metrics(confusion), strict=True)),
+        set_coverage=float(members[np.arange(len(truth)), truth].mean()),
+        set_size=float(members.sum(axis=1).mean()),
+    )
 
 
 def class_metrics(confusion: NDArray[np.int64]) -> list[ClassMetrics]:

@@ -16,11 +16,21 @@ HYPERPARAMETERS: Mapping[str, tuple[str, ...]] = {
     "extra-trees": (*FOREST, "class_weight"),
     "hist-gradient-boosting": (
         "max_iter", "max_depth", "min_samples_leaf", "max_leaf_nodes", "learning_rate", "l2_regularization",
-        "class_weight",
+        "class_weight", "loss",
     ),
     "logistic-regression": ("C", "max_iter", "class_weight"),
+    "ridge": ("alpha",),
 }  # fmt: skip
 """Estimator → the hyperparameters that can be set, under scikit-learn's names."""
+
+ONE_TASK = {"class_weight": "classification", "loss": "regression"}
+"""Hyperparameter that one task alone has → that task."""
+
+CRITERIA = {"classification": ("gini", "entropy", "log_loss"), "regression": ("squared_error", "absolute_error")}
+"""Task → the qualities of a split in a forest."""
+
+LOSSES = ("squared_error", "gamma", "poisson")
+"""What gradient boosting minimizes, if it predicts a number."""
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ class CrossValidation:
     """Metrics of every fold, and the outputs for each row from the model that wasn't fitted on it.
 
     Attributes:
-        folds: metric → one value per fold.
+        folds: metric → one value per fold. A metric that isn't defined for the rows of a fold is left out.
         outputs: shape (rows, outputs).
     """
 
@@ -72,10 +72,10 @@ def cross_validate(
     fold_outputs = joblib.Parallel(parallel_folds, prefer="threads")(
         joblib.delayed(outputs_of_fold)(number, *rows) for number, rows in enumerate(fold_rows)
     )
-    values: dict[str, list[float]] = {metric: [] for metric in task.metrics.names}
+    scores: list[dict[str, float]] = []
     outputs = np.empty((len(dataset), dataset.task.outputs))
     for (_, outside), own_outputs in zip(fold_rows, fold_outputs, strict=True):
         outputs[outside] = own_outputs
-        for metric, value in score(dataset.target.iloc[outside], own_outputs, dataset.task).items():
-            values[metric].append(value)
-    return CrossValidation(values, outputs)
+        scores.append(score(dataset.target.iloc[outside], own_outputs, dataset.task))
+    defined = [metric for metric in task.metrics.names if all(metric in values for values in scores)]
+    return CrossValidation({metric: [values[metric] for values in scores] for metric in defined}, outputs)

@@ -33,6 +33,7 @@ class Dataset:
         missing: feature → how many rows of the whole table lack it, if any do. Their value is NaN.
         left_out: column that is no feature → the reason.
         unlabelled: how many rows were left out because they have no target value.
+        task_reason: why it has this kind of task; empty if it needs no reason.
         notes: what was found out when it was read, a line each.
     """
 
@@ -43,6 +44,7 @@ class Dataset:
     missing: Mapping[str, int] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)
     unlabelled: int = 0
+    task_reason: str = ""
     notes: Sequence[str] = ()
 
     def __len__(self) -> int:
@@ -73,6 +75,10 @@ class Split:
     whole: Dataset
     training: Dataset
     held_out: Dataset
+
+    def with_task(self, task: Task) -> "Split":
+        """The same rows with another task."""
+        return Split(*(replace(part, task=task) for part in (self.whole, self.training, self.held_out)))
 
     def facts(self) -> DatasetFacts:
         """The table in numbers, with its digest."""

@@ -1,6 +1,7 @@
 """How good a model is on held-out rows: one model, or two on the same rows. Touches no disk."""
 
 import itertools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -68,10 +69,12 @@ class Evaluation:
 
 
 def score(target: pd.Series, outputs: Matrix, task: Task) -> dict[str, float]:
-    """Every metric of outputs, shape (rows, outputs), for rows whose target column is `target`."""
+    """Every metric of outputs, shape (rows, outputs), for rows whose target column is `target`. A metric that isn't
+    defined for these rows is left out."""
     training = task_training(task.kind)
     truth = training.true_values(target, task)
-    return {metric: training.metric_value(metric, truth, outputs) for metric in training.metrics.names}
+    values = {metric: training.metric_value(metric, truth, outputs) for metric in training.metrics.names}
+    return {metric: value for metric, value in values.items() if not math.isnan(value)}
 
 
 def evaluate(

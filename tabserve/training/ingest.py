@@ -2,8 +2,9 @@
 
 import difflib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ from tabserve.training.dataset import Dataset
 from tabserve.training.raw_table import RawTable
 from tabserve.training.source import TableSource
 from tabserve.training.table_file import read_table
+from tabserve.training.task_choice import TaskChoice, choose_task
 from tabserve.training.tasks import TaskKind, TaskTraining, task_training
 
 MIN_ROWS = 20
@@ -25,23 +27,31 @@ MIN_ROWS = 20
 
 
 def load_table(
-    source: TableSource | Path, columns: ColumnOptions, rows_needed: int, kind: TaskKind = "classification"
+    source: TableSource | Path,
+    columns: ColumnOptions,
+    rows_needed: int | Callable[[TaskKind], int],
+    kind: TaskKind | None = None,
+    *,
+    fewest_rows: int | Callable[[TaskKind], int] = 0,
 ) -> Dataset:
     """Reads a table. Rows without a target value are left out.
 
     `source`: a path stands for a file of which everything is to be found out. `rows_needed`: how many rows the training
-    needs, as `TaskTraining.rows_needed` gives it.
+    needs, as `TaskTraining.rows_needed` gives it, or gives it for a kind. `kind`: the kind of task; None: as the target
+    column says. `fewest_rows`: how many it would need with two folds.
 
     Raises:
         DataError: it can't be read, or no model can be trained on it; a line for every reason.
     """
     if isinstance(source, Path):
         source = TableSource(str(source))
-    task, read = task_training(kind), read_table(source, columns.target)
+    read = read_table(source, columns.target)
     raw, named = read.frame, {name for _, name in columns.named_columns()}
     problems = [*([] if columns.target in raw else read.notes), *_name_problems(raw, columns)]
     raw = raw.loc[:, ~raw.columns.duplicated()]
     labelled = raw[raw[columns.target].notna()] if columns.target in raw else raw
+    choice = choose_task(labelled[columns.target], kind) if columns.target in raw else TaskChoice("classification", "")
+    task = task_training(choice.kind)
     unused = {name: reason for name, reason in read.left_out.items() if name not in named}
     frame, left_out = _choose_features(labelled.drop(columns=list(unused)), columns)
     left_out = unused | left_out
@@ -49,15 +59,24 @@ def load_table(
         frame[columns.target] = task.read_target(labelled[columns.target])
         if list(frame.columns) == [columns.target]:
             problems.append(_nothing_left(left_out))
-    problems += _value_problems(frame, columns, rows_needed, task)
+    rows, fewest = (count if isinstance(count, int) else count(choice.kind) for count in (rows_needed, fewest_rows))
+    problems += _value_problems(frame, columns, task, rows, fewest)
     if problems:
         raise DataError("\n".join(f"{source.name}: {problem}" for problem in problems))
     missing = {str(name): int(count) for name, count in frame.isna().sum().items() if count}
     features = frame.reset_index(drop=True)
     target = features.pop(columns.target)
-    unlabelled = len(raw) - len(labelled)
-    notes = (*read.notes, *_missing_notes(read, columns.target))
-    return Dataset(source.table_name, features, target, task.model_task(target), missing, left_out, unlabelled, notes)
+    return Dataset(
+        name=source.table_name,
+        features=features,
+        target=target,
+        task=task.model_task(target),
+        missing=missing,
+        left_out=left_out,
+        unlabelled=len(raw) - len(labelled),
+        task_reason=choice.reason,
+        notes=(*read.notes, *_missing_notes(read, columns.target)),
+    )
 
 
 def _choose_features(labelled: pd.DataFrame, columns: ColumnOptions) -> tuple[pd.DataFrame, dict[str, str]]:
@@ -113,13 +132,13 @@ def _name_problems(raw: pd.DataFrame, columns: ColumnOptions) -> Iterator[str]:
     for name in dict.fromkeys(name for name in names if names.count(name) > 1):
         yield f"{names.count(name)} columns are named {name!r}: give each a different name"
     for number, name in enumerate(names, 1):
-        if not name:
-            yield f"column {number} has no name: name or remove it"
-        elif len(name) > MAX_TEXT:
+        if len(name) > MAX_TEXT:
             yield f"the name of column {number} has {len(name)} characters: at most {MAX_TEXT} are possible"
 
 
-def _value_problems(frame: pd.DataFrame, columns: ColumnOptions, rows_needed: int, task: TaskTraining) -> list[str]:
+def _value_problems(
+    frame: pd.DataFrame, columns: ColumnOptions, task: TaskTraining[Any], rows_needed: int, fewest_rows: int
+) -> list[str]:
     """Why no model can be trained on the values of a table."""
     checked = {
         str(name): pandera.Column(checks=list(_feature_checks(column, columns)), nullable=True)
@@ -133,7 +152,7 @@ def _value_problems(frame: pd.DataFrame, columns: ColumnOptions, rows_needed: in
         ),
     ]
     if columns.target in frame:
-        target_checks = list(task.target_checks(frame[columns.target], rows_needed))
+        target_checks = list(task.target_checks(frame[columns.target], rows_needed, fewest_rows))
         checked[columns.target] = pandera.Column(checks=target_checks)
     try:
         pandera.DataFrameSchema(checked, checks=table_checks).validate(frame, lazy=True)

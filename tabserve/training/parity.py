@@ -49,7 +49,7 @@ def check_parity(pipeline: Pipeline, schema: Schema, rows: Matrix, actual: Matri
         ParityError: they differ.
     """
     expected = expected_outputs(pipeline, schema, rows)
-    allowed = TOLERANCE[link(pipeline, schema.task.kind)]
+    allowed = TOLERANCE[link(pipeline, schema.task.kind)] * schema.task.output_scale
     difference = float(np.abs(expected - actual).max())
     changed = task_training(schema.task.kind).changed_predictions(expected, actual)
     if not difference <= allowed or changed:
@@ -67,7 +67,8 @@ def expected_outputs(pipeline: Pipeline, schema: Schema, rows: Matrix) -> Matrix
 
 def link(pipeline: Pipeline, kind: TaskKind) -> Link:
     """How the sums of the compiled model become its outputs."""
-    return "mean" if family_of(pipeline[-1]).averages else task_training(kind).score_link
+    estimator = pipeline[-1]
+    return "mean" if family_of(estimator).averages else task_training(kind).score_link(estimator)
 
 
 def probing_rows(pipeline: Pipeline, schema: Schema, training: Dataset, count: int, seed: int) -> Matrix:

@@ -1,14 +1,14 @@
 """The tasks that can be trained: the names of their metrics, and what each provides for training.
 
-Training asks `task_training` for everything that differs between classification and other tasks. A new task is a
-module beside `classification`, its metrics in `METRICS`, and a line in `task_training`. Importing this module is
-cheap, because the options of the command need the names of the metrics.
+Training asks `task_training` for everything that differs between classification and regression. Another task would be
+a module beside these two, its metrics in `METRICS`, and a line in `task_training`. Importing this module is cheap,
+because the options of the command need the names of the metrics.
 """
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,10 +18,14 @@ if TYPE_CHECKING:
 
     from tabserve.model import Matrix, ModelMetadata, Task
     from tabserve.model.compiled import Link
+    from tabserve.training.config import EstimatorConfig
     from tabserve.training.dataset import Dataset, RowNumbers
     from tabserve.training.estimators import EstimatorType
 
-TaskKind = Literal["classification"]
+TaskKind = Literal["classification", "regression"]
+
+OwnTask = TypeVar("OwnTask", bound="Task")
+"""The task of a `TaskTraining`."""
 
 
 @dataclass(frozen=True)
@@ -29,13 +33,15 @@ class Metrics:
     """The metrics of a task, by name.
 
     Attributes:
-        names: every metric of a whole model.
+        names: every metric of a whole model. One that isn't defined for some rows is left out there.
+        headline: the most important ones, which stand in one line about a model.
         comparable: the metrics by which models can be compared.
         default: the metric by which models are compared, unless a person chooses another.
         lower_is_better: the metrics whose lower value is better.
     """
 
     names: tuple[str, ...]
+    headline: tuple[str, ...]
     comparable: tuple[str, ...]
     default: str
     lower_is_better: frozenset[str]
@@ -62,13 +68,28 @@ METRICS: Mapping[TaskKind, Metrics] = {
             "log_loss",
             "brier_score",
         ),
+        headline=("accuracy", "f1_macro", "log_loss"),
         comparable=(
             "accuracy", "balanced_accuracy", "f1_macro", "f1_weighted", "roc_auc_ovr", "log_loss", "brier_score",
         ),
         default="f1_macro",
         lower_is_better=frozenset({"log_loss", "brier_score"}),
-    )
+    ),
+    "regression": Metrics(
+        names=("mae", "rmse", "r2", "median_absolute_error", "mape"),
+        headline=("mae", "rmse", "r2"),
+        comparable=("mae", "rmse", "r2", "median_absolute_error", "mape"),
+        default="rmse",
+        lower_is_better=frozenset({"mae", "rmse", "median_absolute_error", "mape"}),
+    ),
 }  # fmt: skip
+
+
+def metric_text(value: float, sign: str = "") -> str:
+    """A metric, or a difference of two, with four digits behind the point. The errors of numbers may be so large or so
+    small that they need others. `sign` is "+" to show it always."""
+    size = abs(value)
+    return f"{value:{sign}{'.7g' if size >= 1e5 else '.3g' if 0 < size < 1e-4 else '.4f'}}"
 
 
 class TaskResults(Protocol):
@@ -81,14 +102,13 @@ class TaskResults(Protocol):
         """The metadata with these results. `target` is the target column of the whole table."""
 
 
-class TaskTraining(Protocol):
+class TaskTraining(Protocol[OwnTask]):
     """What a task provides for training. A module of functions can be one.
 
     Attributes:
         metrics: its metrics.
         estimators: the name of an estimator in an `EstimatorConfig` → what it builds.
         estimator_step: the name of the estimator's step in a pipeline.
-        score_link: how scores become outputs, for an estimator that computes a sum per score.
     """
 
     @property
@@ -97,24 +117,39 @@ class TaskTraining(Protocol):
     def estimators(self) -> "Mapping[str, EstimatorType]": ...
     @property
     def estimator_step(self) -> str: ...
-    @property
-    def score_link(self) -> "Link": ...
 
     # -- the table
 
     def read_target(self, column: "pd.Series") -> "pd.Series":
         """The target column as the task takes it."""
 
-    def target_checks(self, target: "pd.Series", rows_needed: int) -> "Iterator[pandera.Check]":
-        """What must hold of a target column that can be trained on."""
+    def target_checks(self, target: "pd.Series", rows_needed: int, fewest_rows: int) -> "Iterator[pandera.Check]":
+        """What must hold of a target column that can be trained on. `rows_needed`: how many rows it takes;
+        `fewest_rows`: how many with two folds."""
+
+    def config_problem(self, config: "EstimatorConfig", target: "pd.Series") -> str | None:
+        """Why the config can't be trained on this target column, and what to do; None if it can."""
+
+    def metric_problem(self, metric: str, target: "pd.Series") -> str | None:
+        """Why models of this target column can't be compared by the metric; None if they can."""
 
     def rows_needed(self, estimator: str, folds: int, test_size: float) -> int:
         """How many rows the training needs; of a classifier, of each class."""
 
-    def model_task(self, target: "pd.Series") -> "Task":
+    def model_task(self, target: "pd.Series") -> OwnTask:
         """The task of a model that predicts this target column."""
 
-    def dataset_facts(self, task: "Task") -> dict[str, int]:
+    def calibrated(self, task: OwnTask, target: "pd.Series", outputs: "Matrix", coverage: float) -> OwnTask:
+        """The task with what only cross-validation can tell: the size of its intervals.
+
+        `target` are the training rows, and `outputs`, of shape (rows, outputs), come from models that were not fitted
+        on them. `coverage`: for which share of the rows an interval shall hold the true value.
+
+        Raises:
+            DataError: there are too few rows.
+        """
+
+    def dataset_facts(self, task: OwnTask) -> dict[str, int]:
         """Facts about the target for `DatasetFacts`."""
 
     # -- rows
@@ -135,22 +170,25 @@ class TaskTraining(Protocol):
 
     # -- a model
 
-    def scores(self, task: "Task") -> int:
+    def score_link(self, estimator: Any) -> "Link":
+        """How scores become outputs, for an estimator that computes a sum per score."""
+
+    def scores(self, task: OwnTask) -> int:
         """How many scores an estimator computes for a row, if it computes sums."""
 
     def outputs(self, pipeline: "Pipeline", features: "pd.DataFrame") -> "Matrix":
         """What scikit-learn computes for each row: shape (rows, outputs)."""
 
-    def true_values(self, target: "pd.Series", task: "Task") -> "NDArray[Any]":
+    def true_values(self, target: "pd.Series", task: OwnTask) -> "NDArray[Any]":
         """The true values as numbers: shape (rows,)."""
 
     def metric_value(self, metric: str, truth: "NDArray[Any]", outputs: "Matrix") -> float:
-        """A metric of outputs of shape (rows, outputs)."""
+        """A metric of outputs of shape (rows, outputs). NaN if it isn't defined for these rows."""
 
     def prediction_score(self, target: "pd.Series", predictions: "NDArray[Any]") -> float:
         """How good predictions are, by the measure of the permutation importances."""
 
-    def results(self, truth: "NDArray[Any]", outputs: "Matrix", task: "Task") -> TaskResults:
+    def results(self, truth: "NDArray[Any]", outputs: "Matrix", task: OwnTask) -> TaskResults:
         """What an evaluation finds besides the metrics."""
 
     def changed_predictions(self, expected: "Matrix", actual: "Matrix") -> int:
@@ -165,10 +203,14 @@ class TaskTraining(Protocol):
         """How well one column of numbers alone predicts the target, from 0 to 1."""
 
 
-def task_training(kind: TaskKind) -> TaskTraining:
+def task_training(kind: TaskKind) -> TaskTraining[Any]:
     """What the task provides for training. Imports scikit-learn."""
     match kind:
         case "classification":
             from tabserve.training import classification
 
             return classification
+        case "regression":
+            from tabserve.training import regression
+
+            return regression

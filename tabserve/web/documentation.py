@@ -11,6 +11,7 @@ from fastapi.staticfiles import StaticFiles
 
 from tabserve.model import Schema
 from tabserve.serving import Service
+from tabserve.web import schemas
 from tabserve.web.codecs import JSON, encode
 from tabserve.web.pipeline import Pipeline
 
@@ -28,6 +29,8 @@ def add_documentation(app: FastAPI, service: Service, pipeline: Pipeline) -> Non
             components |= {"PredictRequest": NO_MODEL, "BatchRequest": NO_MODEL}
         else:
             components |= pipeline.requests_for(schema).json_schemas("#/components/schemas/{model}")
+            for name, reply in schemas.REPLIES[schema.task.kind].items():
+                components[name] = {"$ref": f"#/components/schemas/{reply.__name__}"}
         return encode(openapi)
 
     @app.get("/openapi.json", include_in_schema=False)

@@ -1,8 +1,11 @@
 """The documentation of replies: one pydantic model per reply. The tests hold every reply to it."""
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, RootModel
+
+from tabserve.model.task import Label, LabelType
 
 
 class Reply(BaseModel):
@@ -16,34 +19,79 @@ class InputWarning(Reply):
     message: str = Field(examples=["9.9 is outside the training range 4.3 to 7.9"])
 
 
-class PredictReply(Reply):
+class PredictedRow(Reply):
+    """What a reply has whatever is predicted."""
+
+    model_version: str = Field(description="the model that predicted", examples=["20241201_143022"])
+    timestamp: str = Field(description="ISO 8601, UTC", examples=["2024-12-01T14:31:07.123456+00:00"])
+    prediction_id: str = Field(examples=["0b5c1a6e3f9d4c7f8a2b1c3d4e5f6071"])
+    warnings: list[InputWarning] = Field(description="values outside the range seen in training")
+
+
+class PredictedClass(PredictedRow):
     prediction: int = Field(description="index of the class in `prediction_proba`", examples=[0])
     prediction_proba: list[float] = Field(
         description="one probability per class; they sum to 1", examples=[[1.0, 0.0, 0.0]]
     )
     confidence: float = Field(description="the probability of `prediction`, which is the largest", examples=[1.0])
-    model_version: str = Field(description="the model that predicted", examples=["20241201_143022"])
-    timestamp: str = Field(description="ISO 8601, UTC", examples=["2024-12-01T14:31:07.123456+00:00"])
-    label: str = Field(description="name of the class", examples=["setosa"])
-    prediction_id: str = Field(examples=["0b5c1a6e3f9d4c7f8a2b1c3d4e5f6071"])
-    warnings: list[InputWarning] = Field(description="values outside the range seen in training")
+    label: Label = Field(description="the class, in the type that the table has for it", examples=["setosa"])
+    prediction_set: list[Label] = Field(
+        description="labels of which one is the true class for the share `coverage` of the rows", examples=[["setosa"]]
+    )
+    coverage: float = Field(description="that share", examples=[0.9])
+
+
+class PredictedNumber(PredictedRow):
+    prediction: float = Field(description="the number", examples=[326.5])
+    interval: tuple[float, float] = Field(
+        description="its lower and its upper bound, between which the true number is", examples=[[301.0, 352.0]]
+    )
+    coverage: float = Field(
+        description="for which share of the rows the interval holds the true number", examples=[0.9]
+    )
+
+
+class PredictReply(RootModel[PredictedClass | PredictedNumber]):
+    """The reply of a model of classes, or of a number."""
 
 
 class BatchWarning(InputWarning):
     row: int = Field(description="number of the row, from 0")
 
 
-class BatchReply(Reply):
+class PredictedRows(Reply):
     """Columns, in the order of the rows in the request."""
 
     batch_id: str = Field(description="row n has the prediction id `<batch_id>-<n>`")
     model_version: str
     timestamp: str
+    warnings: list[BatchWarning]
+
+
+class PredictedClasses(PredictedRows):
     prediction: list[int]
-    label: list[str]
+    label: list[Label]
     confidence: list[float]
     prediction_proba: list[list[float]]
-    warnings: list[BatchWarning]
+    prediction_set: list[list[Label]]
+    coverage: float
+
+
+class PredictedNumbers(PredictedRows):
+    prediction: list[float]
+    interval: list[tuple[float, float]]
+    coverage: float
+
+
+class BatchReply(RootModel[PredictedClasses | PredictedNumbers]):
+    """The reply of a model of classes, or of a number."""
+
+
+REPLIES: Mapping[str, Mapping[str, type[Reply]]] = {
+    "classification": {"PredictReply": PredictedClass, "BatchReply": PredictedClasses},
+    "regression": {"PredictReply": PredictedNumber, "BatchReply": PredictedNumbers},
+}
+"""Kind of task → the replies of a model of that kind."""
 
 
 class HealthReply(Reply):
@@ -60,16 +108,24 @@ class ProbeReply(Reply):
     reason: str | None = None
 
 
-class HistoryEntry(PredictReply):
+class HistoryEntry(Reply):
     inputs: dict[str, float | str | None] = Field(description="the features as the caller sent them")
     latency_ms: float = Field(description="from the complete body to the finished prediction")
+
+
+class HistoryOfClass(PredictedClass, HistoryEntry):
+    """A prediction of a class."""
+
+
+class HistoryOfNumber(PredictedNumber, HistoryEntry):
+    """A prediction of a number."""
 
 
 class HistoryReply(Reply):
     total: int = Field(description="predictions in memory, at most 1000")
     limit: int
     offset: int
-    predictions: list[HistoryEntry] = Field(description="the newest first")
+    predictions: list[HistoryOfClass | HistoryOfNumber] = Field(description="the newest first")
 
 
 class LatencyReply(Reply):
@@ -80,7 +136,7 @@ class LatencyReply(Reply):
 
 
 class ComparedRows(Reply):
-    agreed: int = Field(description="both models gave the same class")
+    agreed: int = Field(description="both models gave the same class, or numbers within 1 % of the target's spread")
     differed: int
     skipped: int = Field(description="not compared, because they came too fast")
     failed: int = Field(description="not compared, because the comparison failed; the log says why")
@@ -100,9 +156,13 @@ class ModelLatency(Reply):
 
 class ComparedReply(Reply):
     rows: ComparedRows = Field(description="predictions since these two models are compared, in this process")
-    agreement: float | None = Field(description="share of the compared rows for which both gave the same class")
-    probability_distance: DistanceReply = Field(
-        description="total variation distance: 0 means equal probabilities, 1 nothing in common"
+    agreement: float | None = Field(description="share of the compared rows that agreed")
+    probability_distance: DistanceReply | None = Field(
+        default=None,
+        description="of classes, the total variation distance: 0 means equal probabilities, 1 nothing in common",
+    )
+    prediction_distance: DistanceReply | None = Field(
+        default=None, description="of numbers, the absolute difference as a share of the target's spread"
     )
     latency_ms: dict[str, ModelLatency] = Field(description="model version → the model alone, one row")
 
@@ -128,7 +188,11 @@ class MetricsReply(Reply):
     predictions_total: int
     predictions_by_class: dict[str, int]
     predictions_by_version: dict[str, int]
+    predictions_by_range: dict[str, dict[str, int]] = Field(
+        description="of numbers: model version → upper bound of a range → rows; the bounds are deciles of the target"
+    )
     mean_confidence: float | None
+    mean_prediction: float | None = Field(description="of numbers")
     latency_ms: LatencyReply = Field(description="of requests to /predict, from the first byte in to the last byte out")
     requests_total: int
     requests: dict[str, dict[str, int]] = Field(description="route → status → requests")
@@ -180,7 +244,7 @@ class DeploymentReply(Reply):
 
 
 class ModelReply(Reply):
-    task: Literal["classification"]
+    task: Literal["classification", "regression"]
     model_version: str
     model_name: str
     model_type: str
@@ -192,7 +256,21 @@ class ModelReply(Reply):
     journal: list[DeploymentReply] = Field(description="the deployments of the aliases, the newest first, at most 20")
     trained_at: str
     target: str
-    classes: list[str]
+    classes: list[str] = Field(default=[], description="of a classification, in the order of the probabilities")
+    label_type: LabelType = Field(default="text", description="of a classification: the type of `label` in a reply")
+    target_minimum: float = Field(default=0.0, description="of a number: the smallest one in training")
+    target_maximum: float = Field(default=0.0, description="of a number: the largest one in training")
+    target_spread: float = Field(default=0.0, description="of a number: the standard deviation in training")
+    target_deciles: list[float] = Field(default=[], description="of a number: the deciles in training")
+    coverage: float = Field(description="for which share of the rows an interval or a prediction set holds the truth")
+    least_probability: float = Field(
+        default=0.0, description="of a classification: a class with this probability is in the prediction set"
+    )
+    interval_bounds: list[float] = Field(
+        default=[],
+        description="of a number: up to which prediction each of `interval_radii` holds; the last has no end",
+    )
+    interval_radii: list[float] = Field(default=[], description="of a number: half the width of the intervals")
     features: list[ModelFeature]
     parameters: dict[str, Any]
     metrics: dict[str, float]

@@ -25,6 +25,7 @@ from tabserve.settings import Settings
 from tabserve.store_uri import absolute_store
 from tabserve.training import METRICS, dataset
 from tabserve.training.estimators import catalog
+from tests.support.models import classes_of
 from tests.support.project import PYTHON, ROOT
 from tests.support.signals import train_with_signal
 from tests.support.workspaces import Workspace, runs
@@ -98,7 +99,7 @@ def test_release_logged_model_and_scaler_are_of_one_model(trained_once: Workspac
         answers = mlflow.pyfunc.load_model(location).predict(rows)
     probabilities = Predictor(served).outputs(rows.to_numpy())
     assert pipeline.predict_proba(rows).tolist() == probabilities.tolist()
-    assert answers.tolist() == [served.schema.task.classes[index] for index in probabilities.argmax(axis=1)]
+    assert answers.tolist() == [classes_of(served.schema.task)[index] for index in probabilities.argmax(axis=1)]
     scaler = joblib.load(trained_once.artifacts / version.model_version / "scaler.joblib")
     assert np.array_equal(scaler.mean_, pipeline.named_steps["scaler"].mean_)
 

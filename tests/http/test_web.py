@@ -20,7 +20,7 @@ from tabserve.model import Classification, Release, Schema
 from tabserve.monitoring import History
 from tabserve.web import create_app
 from tabserve.web.codecs import JSON, JsonRequests, TooManyRowsError
-from tests.support.models import ROW, SETTINGS, Trained
+from tests.support.models import ROW, SETTINGS, Trained, classes_of
 from tests.support.sources import FakeSource
 from tests.support.waiting import until
 
@@ -264,7 +264,8 @@ def test_features_may_have_any_name(trained: Trained) -> None:
         feature.model_copy(update={"name": name}) for feature, name in zip(trained.schema.features, names, strict=True)
     ]
     requests = JsonRequests(
-        Schema(target="kind", features=tuple(features), task=Classification(classes=trained.schema.task.classes)), 10
+        Schema(target="kind", features=tuple(features), task=Classification(classes=classes_of(trained.schema.task))),
+        10,
     )
     row = dict.fromkeys(names, 1.0)
     assert requests.decode_row(json.dumps(row).encode()) == row

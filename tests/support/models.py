@@ -7,6 +7,7 @@ from sklearn.pipeline import Pipeline
 from tabserve.model.metadata import DatasetFacts, ModelMetadata
 from tabserve.model.release import Release
 from tabserve.model.schema import Schema
+from tabserve.model.task import Classification, Task
 from tabserve.settings import Settings
 from tabserve.training import EstimatorConfig, compiler, dataset, fitting, provenance, schema_inference
 from tabserve.training.dataset import Dataset
@@ -24,6 +25,12 @@ SETTINGS = Settings.model_construct(
     **{name: field.default for name, field in Settings.model_fields.items()} | {"follow_seconds": 0.01}
 )
 """The defaults, except that the registry is polled all the time."""
+
+
+def classes_of(task: Task) -> tuple[str, ...]:
+    """The classes of a classification."""
+    assert isinstance(task, Classification)
+    return task.classes
 
 
 def metadata(schema: Schema, model_version: str = "20260101_000000") -> ModelMetadata:

@@ -10,14 +10,15 @@ from tabserve.model.task import Classification, ClassOutcome, ClassOutcomes
 def prediction(number: int) -> Prediction:
     """The record of one row; its id is the number, and its time is so many seconds after the new year of 2026."""
     time = f"2026-01-01T00:{number // 60:02}:{number % 60:02}+00:00"
-    return Prediction(str(number), time, "20260101_000000", {}, ClassOutcome(0, (1.0,), 1.0, "a"), (), 0.1)
+    return Prediction(str(number), time, "20260101_000000", {}, ClassOutcome(0, (1.0,), 1.0, "a", ("a",), 0.9), (), 0.1)
 
 
 def batch(rows: int, second: int) -> BatchPrediction:
     """The record of a batch of so many rows, all of class `a`; the second is its time and a part of its id."""
     time = f"2026-01-01T00:00:{second:02}+00:00"
     feature = Number(name="x", minimum=0, maximum=1e9, mean=1, lowest=-1e9, highest=1e9)
-    schema = Schema(target="kind", features=(feature,), task=Classification(classes=("a", "b")))
+    task = Classification(classes=("a", "b"))
+    schema = Schema(target="kind", features=(feature,), task=task)
     zeros, column = np.zeros(rows, dtype=np.intp), np.arange(float(rows))
-    outcomes = ClassOutcomes(schema.task.classes, zeros, np.ones((rows, 2)), column)
+    outcomes = ClassOutcomes(task, zeros, np.ones((rows, 2)), column)
     return BatchPrediction(f"b{second}", time, "20260101_000000", schema, Rows(column[:, None]), outcomes, 0.1)

@@ -17,7 +17,7 @@ DATE_STYLE = (
     '<xf numFmtId="14" applyNumberFormat="1"/></cellXfs></styleSheet>'
 )
 
-ROWS: Sequence[tuple[str, str, str]] = [
+ROWS: list[tuple[str, str, str]] = [
     (f"{number / 8:.3f}", "pq"[number % 2], "ab"[number // 2 % 2]) for number in range(32)
 ]
 """The rows of a table that a model can be trained on: a number `x`, a category `z`, a class `y`."""

@@ -8,7 +8,7 @@ import joblib
 
 from tabserve.model import Task
 from tabserve.model.compiled import NODE
-from tabserve.training.config import HYPERPARAMETERS, EstimatorConfig
+from tabserve.training.config import HYPERPARAMETERS, ONE_TASK, EstimatorConfig
 from tabserve.training.estimators.family import Family
 from tabserve.training.tasks import METRICS, TaskKind, task_training
 
@@ -26,7 +26,7 @@ def build(config: EstimatorConfig, seed: int, kind: TaskKind) -> Any:
 def all_hyperparameters(config: EstimatorConfig, kind: TaskKind) -> dict[str, Any]:
     """Every hyperparameter that can be set, with its value."""
     values = build(config, 0, kind).get_params()
-    return {name: values[name] for name in HYPERPARAMETERS[config.estimator]}
+    return {name: values[name] for name in HYPERPARAMETERS[config.estimator] if ONE_TASK.get(name, kind) == kind}
 
 
 def family_of(estimator: Any) -> Family:

@@ -76,6 +76,19 @@ class ForestFamily(Family):
 FOREST = ForestFamily()
 
 
+class NumberForestFamily(ForestFamily):
+    """Forests that predict a number. Their splits are good with all features, unlike those of classes."""
+
+    space: ClassVar[Mapping[str, Axis]] = {
+        "max_depth": Choice((None, 4, 8, 16, 32), first=None),
+        "min_samples_leaf": WholeRange(1, 32, first=1),
+        "max_features": Choice((1.0, 0.5, 1 / 3, "sqrt"), first=1.0),
+    }
+
+
+NUMBER_FOREST = NumberForestFamily()
+
+
 def _compiled_tree(tree: Tree) -> tuple[NDArray[np.void], Matrix]:
     """The nodes of a tree, with thresholds as cuts, and the values of its leaves: shape (leaves, outputs)."""
     order, nodes = nodes_in_order(

@@ -21,15 +21,27 @@ class LinearFamily(Family):
 
     def importances(self, estimator: Any) -> tuple[str, Matrix]:
         """The share of each column in the sum of the absolute coefficients. The columns are scaled."""
-        sizes = np.abs(estimator.coef_).sum(axis=0, keepdims=True)
+        sizes = np.abs(np.atleast_2d(estimator.coef_)).sum(axis=0, keepdims=True)
         return "coefficient", sizes / (sizes.sum() or 1.0)
 
     def compile(self, estimator: Any, columns: PreparedColumns, outputs: int) -> Compiled:
-        scores, width = estimator.coef_.shape
+        coefficients = np.atleast_2d(estimator.coef_)
+        scores, width = coefficients.shape
         zeros = outputs - scores
-        weights = np.column_stack([np.zeros((width, zeros)), estimator.coef_.T])
+        weights = np.column_stack([np.zeros((width, zeros)), coefficients.T])
         start = np.append(np.zeros(zeros), estimator.intercept_)
         return Linear(columns.inputs, start, columns.mean, columns.scale, np.ascontiguousarray(weights))
 
 
 LINEAR = LinearFamily()
+
+
+class RidgeFamily(LinearFamily):
+    defaults: ClassVar[Mapping[str, Any]] = {}
+    space: ClassVar[Mapping[str, Axis]] = {"alpha": Range(1e-3, 1e4, first=1.0)}
+
+    def describe_fit(self, _estimator: Any) -> str:
+        return "a linear model"
+
+
+RIDGE = RidgeFamily()

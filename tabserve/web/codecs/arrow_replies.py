@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tabserve.inference import BatchPrediction
 from tabserve.model import Labels, Task
-from tabserve.model.task import Column
+from tabserve.model.task import Column, LabelSets
 from tabserve.web.codecs.json_replies import batch_head, batch_warnings, encode
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ END = b"\xff\xff\xff\xff\0\0\0\0"
 
 
 def encode_arrow_batch(batch: BatchPrediction) -> bytes:
-    """The columns of the JSON reply. The rest of it is JSON in the metadata of the stream's schema, under `batch`."""
+    """The columns of the JSON reply; a set of labels is a boolean for each label. The rest of the reply is JSON in the
+    metadata of the stream's schema, under `batch`."""
     metadata = encode({**batch_head(batch), "warnings": batch_warnings(batch)})
     metadata = metadata.ljust(-(-len(metadata) // METADATA_STEP) * METADATA_STEP)  # blanks after JSON are JSON
     before, after = _frame(batch.schema.task, len(batch), len(metadata))
@@ -57,6 +58,10 @@ def _stored(column: Column) -> NDArray[Any]:
     """The values of a column as Arrow stores them."""
     if isinstance(column, Labels):
         return column.codes.astype(np.int32)
+    if isinstance(column, LabelSets):
+        column = column.members
+    if column.dtype.kind == "b":
+        return np.packbits(column.astype(np.bool_).ravel(), bitorder="little")
     return column.astype(np.int64, copy=False) if column.dtype.kind == "i" else column
 
 
@@ -65,6 +70,8 @@ def _arrow(column: Column) -> "pa.Array":
 
     if isinstance(column, Labels):
         return pa.DictionaryArray.from_arrays(pa.array(_stored(column)), pa.array(column.names))
+    if isinstance(column, LabelSets):
+        column = column.members
     if column.ndim == 2:
         return pa.FixedSizeListArray.from_arrays(pa.array(column.ravel()), column.shape[1])
-    return pa.array(_stored(column))
+    return pa.array(column if column.dtype.kind == "b" else _stored(column))

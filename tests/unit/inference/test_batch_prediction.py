@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tabserve.inference import BatchPrediction, predict, predict_batch
-from tabserve.model import Predictor, Release, Rows, Value
+from tabserve.model import ClassOutcomes, Predictor, Release, Rows, Value
 from tests.support.models import Trained
 
 SIZES: list[float | None] = [1.0, 6.0, None, 6.0, 99.0, 6.0]
@@ -90,5 +90,7 @@ def test_newest_rows_own_their_memory(batch: BatchPrediction) -> None:
     """The newest rows share no array with the batch, so that a history of them doesn't keep whole batches in memory."""
     newest = batch.newest(2)
     assert not np.shares_memory(newest.rows.values, batch.rows.values)
+    assert isinstance(newest.outcomes, ClassOutcomes)
+    assert isinstance(batch.outcomes, ClassOutcomes)
     assert not np.shares_memory(newest.outcomes.prediction_proba, batch.outcomes.prediction_proba)
     assert len(newest.rows.texts["colour"]) == 2

@@ -17,11 +17,11 @@ ISO_8601 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+00:00")
 @pytest.mark.parametrize(
     ("inputs", "outcome"),
     [
-        ({"size": 1.0, "colour": "red"}, ClassOutcome(0, [0.75, 0.25], 0.75, "no")),
-        ({"size": 6.0, "colour": "blue"}, ClassOutcome(1, [0.25, 0.75], 0.75, "yes")),
-        ({"size": 6.0, "colour": "red"}, ClassOutcome(0, [0.5, 0.5], 0.5, "no")),
-        ({"size": None, "colour": "blue"}, ClassOutcome(0, [0.75, 0.25], 0.75, "no")),
-        ({"colour": "blue"}, ClassOutcome(0, [0.75, 0.25], 0.75, "no")),
+        ({"size": 1.0, "colour": "red"}, ClassOutcome(0, [0.75, 0.25], 0.75, "no", ("no",), 0.9)),
+        ({"size": 6.0, "colour": "blue"}, ClassOutcome(1, [0.25, 0.75], 0.75, "yes", ("yes",), 0.9)),
+        ({"size": 6.0, "colour": "red"}, ClassOutcome(0, [0.5, 0.5], 0.5, "no", ("no",), 0.9)),
+        ({"size": None, "colour": "blue"}, ClassOutcome(0, [0.75, 0.25], 0.75, "no", ("no",), 0.9)),
+        ({"colour": "blue"}, ClassOutcome(0, [0.75, 0.25], 0.75, "no", ("no",), 0.9)),
     ],
 )
 def test_record_holds_the_decision(predictor: Predictor, inputs: dict[str, Value], outcome: ClassOutcome) -> None:
@@ -70,6 +70,7 @@ def test_value_outside_the_training_range_is_warned_of(
     the same."""
     record = predict(predictor, inputs, time.perf_counter())
     assert list(record.warnings) == warnings
+    assert isinstance(record.outcome, ClassOutcome)
     assert sum(record.outcome.prediction_proba) == 1
 
 
@@ -82,6 +83,8 @@ def test_reply_has_the_keys_of_the_contract(predictor: Predictor) -> None:
         "prediction_proba": [0.25, 0.75],
         "confidence": 0.75,
         "label": "yes",
+        "prediction_set": ("yes",),
+        "coverage": 0.9,
         "model_version": predictor.model_version,
         "timestamp": record.timestamp,
         "prediction_id": record.prediction_id,

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tabserve.model import Classification, ClassOutcome, ClassOutcomes, Labels
+from tabserve.model.task import Label, LabelSets, LabelType
 
 TASK = Classification(classes=("red", "green", "blue"))
 
@@ -24,7 +25,7 @@ def outcomes() -> ClassOutcomes:
 def test_most_probable_class_is_predicted() -> None:
     """The prediction is the index of the largest probability, the confidence is that probability, and the label is the
     name of the class."""
-    assert TASK.decide([0.2, 0.3, 0.5]) == ClassOutcome(2, [0.2, 0.3, 0.5], 0.5, "blue")
+    assert TASK.decide([0.2, 0.3, 0.5]) == ClassOutcome(2, [0.2, 0.3, 0.5], 0.5, "blue", ("blue",), 0.9)
 
 
 @pytest.mark.parametrize(
@@ -37,19 +38,49 @@ def test_tie_predicts_the_first_class(outputs: list[float], label: str) -> None:
     assert outcome.label == label
 
 
-@given(st.lists(st.lists(st.sampled_from([0.0, 0.25, 0.5, 0.5000000000000001, 1.0]), min_size=3, max_size=3)))
-def test_many_rows_are_decided_as_row_by_row(rows: list[list[float]]) -> None:
-    """`decide_rows` makes the same decisions as `decide` on each row, ties and no rows at all included."""
-    outcomes = TASK.decide_rows(np.array(rows, dtype=np.float64).reshape(-1, 3))
-    assert outcomes.outcomes() == [TASK.decide(row) for row in rows]
+@given(
+    st.lists(st.lists(st.integers(0, 4), min_size=3, max_size=3).filter(any)),
+    st.sampled_from([0.0, 0.2, 0.25, 0.3, 0.5, 1.0]),
+)
+def test_many_rows_are_decided_as_row_by_row(counts: list[list[int]], least: float) -> None:
+    """The columns of `decide_rows` are the decisions of `decide` on each row, ties and no rows at all included."""
+    task = TASK.model_copy(update={"least_probability": least})
+    rows = [[count / sum(row) for count in row] for row in counts]
+    outcomes = task.decide_rows(np.array(rows, dtype=np.float64).reshape(-1, 3))
+    columns, one_by_one = outcomes.columns(), [task.decide(row) for row in rows]
+    labels, sets = columns["label"], columns["prediction_set"]
+    assert isinstance(labels, Labels)
+    assert isinstance(sets, LabelSets)
+    assert [labels.names[code] for code in labels.codes] == [outcome.label for outcome in one_by_one]
+    assert outcomes.confidence.tolist() == [outcome.confidence for outcome in one_by_one]
+    assert sets.lists(slice(None)) == [list(outcome.prediction_set) for outcome in one_by_one]
+    assert outcomes.outcomes() == one_by_one
     assert len(outcomes) == len(rows)
+
+
+@pytest.mark.parametrize(
+    ("least", "outputs", "members"),
+    [
+        (0.3, [0.5, 0.3, 0.2], ["red", "green"]),
+        (0.3, [0.9, 0.05, 0.05], ["red"]),
+        (0.6, [0.4, 0.3, 0.3], ["red"]),
+        (0.25, [0.75, 0.25, 0.0], ["red", "green"]),
+        (0.0, [1.0, 0.0, 0.0], ["red", "green", "blue"]),
+        (0.1, [0.9, 0.0, 0.1], ["red", "blue"]),
+    ],
+)
+def test_prediction_set_has_the_probable_classes(least: float, outputs: list[float], members: list[str]) -> None:
+    """A prediction set has every class with the least probability, and the predicted class in any case."""
+    task = TASK.model_copy(update={"least_probability": least})
+    assert list(task.decide(outputs).prediction_set) == members
 
 
 def test_reply_has_the_keys_of_a_classification() -> None:
     """The task's part of a reply has exactly these keys, and is a new dict each time."""
     outcome = TASK.decide([0.2, 0.3, 0.5])
     reply = outcome.reply()
-    assert reply == {"prediction": 2, "prediction_proba": [0.2, 0.3, 0.5], "confidence": 0.5, "label": "blue"}
+    own = {"prediction": 2, "prediction_proba": [0.2, 0.3, 0.5], "confidence": 0.5, "label": "blue"}
+    assert reply == own | {"prediction_set": ("blue",), "coverage": 0.9}
     reply["model_version"] = "20241201_143022"
     assert "model_version" not in outcome.reply()
 
@@ -59,7 +90,7 @@ def test_columns_have_the_keys_of_a_reply(outcomes: ClassOutcomes) -> None:
     as codes."""
     columns = outcomes.columns()
     labels = columns["label"]
-    assert columns.keys() == TASK.decide([0.2, 0.3, 0.5]).reply().keys()
+    assert columns.keys() | outcomes.head().keys() == TASK.decide([0.2, 0.3, 0.5]).reply().keys()
     assert isinstance(labels, Labels)
     assert [labels.names[code] for code in labels.codes] == ["blue", "red", "green", "red"]
     assert np.array_equal(np.asarray(columns["prediction"]), [2, 0, 1, 0])
@@ -71,7 +102,7 @@ def test_slice_has_the_chosen_rows(outcomes: ClassOutcomes) -> None:
     """A slice of the outcomes holds the chosen rows in their order, and the classes."""
     part = outcomes[1:3]
     assert part.outcomes() == outcomes.outcomes()[1:3]
-    assert part.classes == TASK.classes
+    assert part.task == TASK
 
 
 @pytest.mark.parametrize(
@@ -89,6 +120,39 @@ def test_slice_owns_its_memory(
     part = outcomes[-1:]
     assert not np.shares_memory(array_of(part), array_of(outcomes))
     assert array_of(part).base is None
+
+
+@pytest.mark.parametrize(
+    ("classes", "label_type", "labels"),
+    [
+        (("-1", "2", "10"), "number", [10, -1, 2, -1]),
+        (("0.5", "1.0", "1.5"), "number", [1.5, 0.5, 1.0, 0.5]),
+        (("1", "x", "True"), "text", ["True", "1", "x", "1"]),
+    ],
+)
+def test_labels_have_the_type_of_the_table(
+    classes: tuple[str, ...], label_type: LabelType, labels: list[Label]
+) -> None:
+    """Labels are numbers where the table has numbers: in single decisions, and in the column of a batch, which JSON and
+    Arrow write as numbers."""
+    task = Classification(classes=classes, label_type=label_type)
+    outcomes = task.decide_rows(OUTPUTS)
+    assert [outcome.label for outcome in outcomes.outcomes()] == labels
+    assert [task.decide(row).label for row in OUTPUTS.tolist()] == labels
+    column = outcomes.columns()["label"]
+    if label_type == "number":
+        assert isinstance(column, np.ndarray)
+        assert column.tolist() == labels
+
+
+@pytest.mark.parametrize(
+    ("classes", "label_type"),
+    [(("1", "x"), "number"), (("no", "yes"), "boolean"), (("a", "a"), "text"), (("1", "1.0"), "number")],
+)
+def test_classes_of_another_type_are_refused(classes: tuple[str, ...], label_type: LabelType) -> None:
+    """Classes that aren't of the type of the labels, or that are the same label twice, are no task."""
+    with pytest.raises(ValidationError):
+        Classification(classes=classes, label_type=label_type)
 
 
 def test_outputs_are_one_per_class() -> None:

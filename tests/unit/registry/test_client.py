@@ -104,7 +104,7 @@ def test_logging_leaves_the_environment_as_it_was(
     if before:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", before)
     registry = open_registry(settings_at(uri.format(tmp_path), tmp_path))
-    with runs.start(registry, "iris-classifier", "20260101_000000", "token", ()) as run:
+    with runs.start(registry, "iris-classifier", "20260101_000000", "token") as run:
         run.log_parameters({"C": 1.0})
         run.finish()
     assert os.environ.get("MLFLOW_TRACKING_URI") == before

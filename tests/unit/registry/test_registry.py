@@ -39,7 +39,7 @@ def registry(workspace: Workspace) -> Registry:
 def train(registry: Registry, trained: Trained, model_version: str) -> RegisteredVersion:
     """Logs and registers a release as a training does; the model in MLflow is an empty one."""
     release = trained.release(registry.artifacts / model_version / RELEASE, model_version)
-    with runs.start(registry, "iris-classifier", model_version, "token", ()) as run:
+    with runs.start(registry, "iris-classifier", model_version, "token") as run:
         run.log_folder(registry.artifacts / model_version)
         model = registry.connect().create_logged_model(run.experiment_id, "model", source_run_id=run.run_id)
         run.log_metrics({"test_accuracy": 0.9}, model)

@@ -24,7 +24,7 @@ def open_registry_at(uri: str, folder: Path) -> Registry:
 def test_trials_of_a_killed_search_are_marked_as_killed(registry: Registry) -> None:
     """A trial that was being logged when its training was killed is marked with it. Runs of another training with the
     same name, and runs that somebody named alike, stay as they are."""
-    with runs.start(registry, "iris-classifier", "20260101_000000", "token", ()) as run:
+    with runs.start(registry, "iris-classifier", "20260101_000000", "token") as run:
         run.log_trial(1, {"C": 1.0}, {"cv_accuracy_mean": 0.5}, started=0)
         client = registry.connect()
         client.create_run(run.experiment_id, run_name="20260101_000000 trial 2", tags={DRAFT_TAG: "token"})
@@ -61,7 +61,7 @@ def test_trial_that_cannot_be_logged_is_marked_as_failed(tmp_path: Path) -> None
     registry = open_registry_at(f"sqlite:///{tmp_path}/mlflow.db", tmp_path)
     with (
         pytest.raises(TrackingError, match="logging to MLflow"),
-        runs.start(registry, "iris-classifier", "20260101_000000", "token", ()) as run,
+        runs.start(registry, "iris-classifier", "20260101_000000", "token") as run,
     ):
         run.log_trial(1, {"": 1.0}, {}, started=0)
     found = registry.connect().search_runs([run.experiment_id])

@@ -6,7 +6,7 @@ from tabserve.model import ClassFacts, Estimate, ModelMetadata
 from tabserve.reporting import model_card, model_limits
 from tabserve.training import METRICS, ColumnOptions, EstimatorConfig, fitting
 from tabserve.training.ingest import load_table
-from tests.support.models import Trained, metadata
+from tests.support.models import Trained, classes_of, metadata
 from tests.support.project import PENGUINS
 
 HALF = Estimate(value=0.5, low=0.25, high=0.75)
@@ -26,7 +26,7 @@ def described(trained: Trained, *rows: int, **parameters: int) -> ModelMetadata:
         update={
             "metrics": metrics,
             "parameters": {"folds": 5, **parameters},
-            "by_class": dict(zip(trained.schema.task.classes, map(facts, rows), strict=True)),
+            "by_class": dict(zip(classes_of(trained.schema.task), map(facts, rows), strict=True)),
             "left_out": {"note": "free text"},
             "limits": ["It has never seen the sea."],
         }

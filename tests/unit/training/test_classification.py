@@ -1,10 +1,14 @@
 """Classification in training: metrics and intervals by their definitions, and the rows that it needs."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.tree import DecisionTreeClassifier
 
 from tabserve.model import Classification
+from tabserve.model.task import Label
 from tabserve.training import METRICS, EstimatorConfig, classification, cross_validation, dataset
 from tabserve.training.dataset import Dataset
 from tabserve.training.evaluation import score
@@ -68,3 +72,33 @@ def test_rows_needed_grow_with_folds_and_with_a_small_held_out_part() -> None:
     assert classification.rows_needed("random-forest", 2, 0.01) == 100
     assert classification.rows_needed("random-forest", 2, 0.5) == 4
     assert classification.rows_needed("hist-gradient-boosting", 2, 0.5) == 8
+
+
+@pytest.mark.parametrize(
+    ("column", "classes", "labels"),
+    [
+        (["2", "10", "-1", "2"], ("-1", "2", "10"), (-1, 2, 10)),
+        ([10, 2, 2, 0], ("0", "2", "10"), (0, 2, 10)),
+        ([1.0, 2.0, None], ("1", "2"), (1, 2)),
+        (["0.5", "1.5", "0.5"], ("0.5", "1.5"), (0.5, 1.5)),
+        ([True, False], ("False", "True"), (False, True)),
+        (["true", "false"], ("False", "True"), (False, True)),
+        (["01", "2", "10"], ("01", "10", "2"), ("01", "10", "2")),
+        (["2", "10", "x"], ("10", "2", "x"), ("10", "2", "x")),
+        (["true", "False"], ("False", "true"), ("False", "true")),
+        (["9" * 30, "1"], ("1", "9" * 30), ("1", "9" * 30)),
+    ],
+)
+def test_classes_have_the_type_and_the_order_of_the_table(
+    column: list[Any], classes: tuple[str, ...], labels: tuple[Label, ...]
+) -> None:
+    """Classes that are whole numbers or booleans have their order, and labels of their type. Codes with leading zeros,
+    and numbers beside texts, are texts. scikit-learn has the same order."""
+    raw = pd.Series(column, name="kind")
+    target = classification.read_target(raw[raw.notna()])
+    task = classification.model_task(target)
+    assert (task.classes, task.labels) == (classes, labels)
+    assert [type(label) for label in task.labels] == [type(label) for label in labels]
+    fitted = DecisionTreeClassifier().fit(np.arange(len(target)).reshape(-1, 1), target)
+    assert [str(label) for label in fitted.classes_] == list(classes)
+    assert classification.true_values(target, task).tolist() == [classes.index(str(label)) for label in target]

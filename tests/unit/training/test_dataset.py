@@ -4,13 +4,14 @@ import pytest
 
 from tabserve.errors import DataError
 from tabserve.training import dataset
+from tests.support.models import classes_of
 
 
 def test_iris_is_the_known_table() -> None:
     """Iris has 150 rows, four lengths named after what was measured, and three species of 50 rows."""
     iris = dataset.load_iris()
     assert list(iris.features.columns) == ["sepal_length", "sepal_width", "petal_length", "petal_width"]
-    assert iris.task.classes == ("setosa", "versicolor", "virginica")
+    assert classes_of(iris.task) == ("setosa", "versicolor", "virginica")
     assert iris.target.value_counts().tolist() == [50, 50, 50]
     assert iris.features.iloc[0].tolist() == [5.1, 3.5, 1.4, 0.2]
 

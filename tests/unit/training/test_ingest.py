@@ -12,6 +12,7 @@ from tabserve.training import ColumnOptions
 from tabserve.training.dataset import Dataset
 from tabserve.training.ingest import load_table
 from tabserve.training.source import TableSource
+from tests.support.models import classes_of
 from tests.support.project import PENGUINS
 
 # Palmer penguins, https://allisonhorst.github.io/palmerpenguins, CC0
@@ -45,7 +46,7 @@ def test_types_and_gaps_of_a_real_table_are_inferred() -> None:
         "island": "O", "bill_length_mm": "f", "bill_depth_mm": "f", "flipper_length_mm": "f", "body_mass_g": "f",
         "sex": "O", "year": "f",
     }  # fmt: skip
-    assert table.task.classes == ("Adelie", "Chinstrap", "Gentoo")
+    assert classes_of(table.task) == ("Adelie", "Chinstrap", "Gentoo")
     assert len(table) == 344
     assert table.missing == {
         "bill_length_mm": 2, "bill_depth_mm": 2, "flipper_length_mm": 2, "body_mass_g": 2, "sex": 11,
@@ -64,7 +65,7 @@ def test_every_format_gives_the_same_table(tmp_path: Path) -> None:
         for target in ("grade", "flag")
         for ending in ("csv", "csv.gz", "parquet")
     ]
-    assert [table.task.classes for table in loaded] == [("1", "2")] * 3 + [("False", "True")] * 3
+    assert [classes_of(table.task) for table in loaded] == [("1", "2")] * 3 + [("False", "True")] * 3
     for other in loaded[1:3]:
         pd.testing.assert_frame_equal(other.frame, loaded[0].frame)
     for other in loaded[4:]:
@@ -75,11 +76,11 @@ def test_classes_keep_their_spelling(tmp_path: Path) -> None:
     """Leading zeros stay, whole numbers get no decimal point if some are missing, and rows without a class are left
     out."""
     table = load(frame(kind=["01", "1"] * 20), tmp_path)
-    assert table.task.classes == ("01", "1")
+    assert classes_of(table.task) == ("01", "1")
     unlabelled = frame(kind=[None] + [1.0, 2.0] * 19 + [2.0])
     unlabelled.to_parquet(tmp_path / "table.parquet")
     table = load_table(tmp_path / "table.parquet", ColumnOptions("kind"), 7)
-    assert (table.task.classes, len(table), table.unlabelled) == (("1", "2"), 39, 1)
+    assert (classes_of(table.task), len(table), table.unlabelled) == (("1", "2"), 39, 1)
 
 
 def test_useless_columns_are_left_out_with_the_reason(tmp_path: Path) -> None:
@@ -144,7 +145,11 @@ def test_all_problems_are_reported_together(tmp_path: Path) -> None:
         (frame(kind=["cat"] * ROWS), "kind", "the target 'kind' needs at least two classes, and has only 'cat'"),
         (frame(kind=[None] * ROWS), "kind", "it has 0 rows with a target value, and needs at least 20"),
         (frame().head(19), "kind", "it has 19 rows with a target value, and needs at least 20"),
-        (pd.concat([frame()] * 5), "size", "36 different values: are these classes, and not a quantity?"),
+        (
+            pd.concat([frame().assign(kind=[f"{part}.{number}" for number in range(ROWS)]) for part in "abc"]),
+            "kind",
+            "120 different values, and at most 100 classes are possible, 20 if they are numbers with fractions: join",
+        ),
         (frame()[["kind"]], "kind", "no column is left to learn from: the target is the only one"),
         (
             frame(size=range(ROWS), colour="red"),
@@ -161,11 +166,19 @@ def test_table_that_no_model_can_learn_from_is_refused(
     assert any(message in line for line in problems(table, tmp_path, ColumnOptions(target)))
 
 
+@pytest.mark.parametrize(("fewest", "remedy"), [(5, "use fewer --folds"), (6, "join them with other classes")])
+def test_fewer_folds_are_advised_only_if_they_help(fewest: int, remedy: str, tmp_path: Path) -> None:
+    """With the fewest folds, too, a class needs some rows."""
+    frame(kind=["cat"] * 35 + ["dog"] * 5).to_csv(tmp_path / "table.csv", index=False)
+    with pytest.raises(DataError, match=f"'dog' has 5: {remedy}, or remove these rows"):
+        load_table(tmp_path / "table.csv", ColumnOptions("kind"), 7, fewest_rows=fewest)
+
+
 def test_texts_that_count_as_missing_are_shown_and_never_take_a_class_away_in_silence(tmp_path: Path) -> None:
     """A class that is written `None` is told with its rows, and --missing keeps it."""
     table = frame(kind=["None", "mild", "severe", "mild"] * 10, colour=["NA", "red", "", "blue"] * 10)
     loaded = load(table, tmp_path)
-    assert loaded.task.classes == ("mild", "severe")
+    assert classes_of(loaded.task) == ("mild", "severe")
     read_as_missing, rows_left_out = loaded.notes
     assert read_as_missing == "read as missing: 'NA' 10, '' 10, 'None' 10 (other: --missing)"
     assert rows_left_out == (
@@ -173,7 +186,7 @@ def test_texts_that_count_as_missing_are_shown_and_never_take_a_class_away_in_si
         "what is missing instead, such as --missing NA"
     )
     kept = load_table(TableSource(str(tmp_path / "table.csv"), missing=["NA"]), ColumnOptions("kind"), 7)
-    assert kept.task.classes == ("None", "mild", "severe")
+    assert classes_of(kept.task) == ("None", "mild", "severe")
     assert kept.missing == {"colour": 20}
     assert kept.notes == ("read as missing: 'NA' 10, '' 10 (other: --missing)",)
 
@@ -183,7 +196,8 @@ def test_text_among_numbers_may_be_named_as_missing(tmp_path: Path) -> None:
     table = frame(size=["-", *map(str, range(1, 20))] * 2)
     assert any("--missing '-' if it means that the value is missing" in line for line in problems(table, tmp_path))
     loaded = load_table(TableSource(str(tmp_path / "table.csv"), missing=["-"]), ColumnOptions("kind"), 7)
-    assert (loaded.missing, loaded.features["size"].dtype) == ({"size": 2}, np.float64)
+    assert loaded.missing == {"size": 2}
+    assert loaded.features["size"].dtype == np.float64
 
 
 def test_unusual_layout_is_told_with_the_table_and_with_a_wrong_target(tmp_path: Path) -> None:

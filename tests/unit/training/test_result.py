@@ -6,7 +6,7 @@ from tabserve.training import EstimatorConfig
 from tabserve.training.cross_validation import cross_validate
 from tabserve.training.evaluation import evaluate
 from tabserve.training.result import TrainingResult
-from tests.support.models import Trained
+from tests.support.models import Trained, classes_of
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def test_every_number_has_a_flat_name(result: TrainingResult) -> None:
         assert isinstance(metrics[name], float)
     assert metrics["importance_impurity_petal_width"] > metrics["importance_impurity_sepal_width"]
     assert "importance_permutation_petal_width" in metrics
-    assert all(f"test_f1_{name}" in metrics for name in result.schema.task.classes)
+    assert all(f"test_f1_{name}" in metrics for name in classes_of(result.schema.task))
 
 
 def test_metadata_agrees_with_the_result(result: TrainingResult) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from tabserve.model import Number
-from tests.support.models import Trained
+from tests.support.models import Trained, classes_of
 
 
 def test_schema_has_the_ranges_of_the_training_rows(trained: Trained) -> None:
@@ -22,4 +22,4 @@ def test_schema_has_the_ranges_of_the_training_rows(trained: Trained) -> None:
 
 def test_schema_has_the_classes_in_the_order_of_the_probabilities(trained: Trained) -> None:
     """The classes of the schema are those of the fitted pipeline, in the same order."""
-    assert trained.schema.task.classes == tuple(trained.pipeline.classes_)
+    assert classes_of(trained.schema.task) == tuple(trained.pipeline.classes_)

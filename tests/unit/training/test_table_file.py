@@ -19,7 +19,7 @@ from tabserve.errors import DataError
 from tabserve.training.raw_table import RawTable
 from tabserve.training.source import TableSource
 from tabserve.training.table_file import read_table
-from tests.support.tables import ROWS, csv_rows, workbook
+from tests.support.tables import ROWS, Cell, csv_rows, workbook
 
 CSV = ("x,z,y\n" + csv_rows()).encode()
 FRAME = pd.DataFrame(ROWS, columns=["x", "z", "y"]).astype({"x": float})
@@ -118,7 +118,7 @@ def test_index_of_pandas_is_a_column(tmp_path: Path) -> None:
 def test_workbook_is_read_as_it_looks(tmp_path: Path) -> None:
     """Titles, empty rows and empty sheets are skipped, cells keep their types, and a mixed column has texts in which
     whole numbers have no decimal point."""
-    rows = [
+    rows: list[list[Cell]] = [
         ["Report", None, None, None, None],
         [],
         ["x", "flag", "when", "code", "y"],

@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,8 @@ from starlette.testclient import TestClient
 
 from tabserve.errors import InvalidInputError
 from tabserve.model import Release
+from tabserve.training import classification
+from tabserve.training.dataset import load_iris
 from tabserve.web import create_app
 from tabserve.web.codecs import ARROW, JsonRequests, TooManyRowsError, decode_arrow_batch
 from tabserve.web.codecs.arrow_requests import MAX_RECORD_BATCHES
@@ -55,6 +59,28 @@ def test_arrow_stream_gets_the_predictions_of_json(client: TestClient, count: in
     head = json.loads(reply.schema.metadata[b"batch"])
     assert head["warnings"] == json_reply["warnings"]
     assert f"{head['batch_id']}-{count - 1}" in [entry["prediction_id"] for entry in history]
+
+
+@pytest.mark.parametrize(("kinds", "label_type"), [((False, True), pa.bool_()), ((2, 10), pa.int64())])
+def test_labels_have_the_type_of_the_table(
+    tmp_path: Path, kinds: tuple[bool | int, bool | int], label_type: pa.DataType
+) -> None:
+    """Labels that are booleans or numbers in the table are such in a reply, in a batch of JSON and in an Arrow stream;
+    metrics count them by their texts."""
+    iris = load_iris()
+    target = (iris.target == "setosa").map({False: kinds[0], True: kinds[1]})
+    trained = Trained(table=replace(iris, target=target, task=classification.model_task(target)))
+    source = FakeSource(trained.release(tmp_path / "release"))
+    rows = pa.table({name: iris.features[name].iloc[48:53] for name in NAMES})
+    expected = [kinds[1]] * 2 + [kinds[0]] * 3
+    with TestClient(create_app(SETTINGS, source)) as client:
+        until(lambda: client.get("/readyz").status_code == 200)
+        assert [client.post("/predict", json=row).json()["label"] for row in rows.to_pylist()] == expected
+        assert client.post("/predict/batch", json={"columns": rows.to_pydict()}).json()["label"] == expected
+        labels = pa.ipc.open_stream(post(client, stream(rows)).content).read_all()["label"]
+        assert (labels.type, labels.to_pylist()) == (label_type, expected)
+        by_class = client.get("/metrics").json()["predictions_by_class"]
+        assert by_class == {str(kinds[1]): 6, str(kinds[0]): 9}
 
 
 @pytest.mark.parametrize(
