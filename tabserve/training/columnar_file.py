@@ -58,7 +58,7 @@ def _as_raw_table(table: pa.Table) -> RawTable:
     if not isinstance(frame.index, pd.RangeIndex) or frame.index.name is not None:
         names = ["" if name is None else name for name in frame.index.names]
         frame = frame.reset_index(names=names, allow_duplicates=True)
-    return RawTable(_with_text_names(frame))
+    return RawTable(_with_text_names(frame.reset_index(drop=True)))
 
 
 def _with_text_names(frame: pd.DataFrame) -> pd.DataFrame:

@@ -5,7 +5,7 @@ import csv
 import io
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 import pandas as pd
@@ -49,12 +49,11 @@ def read_csv(open_file: OpenFile, source: TableSource, target: str) -> RawTable:
     try:
         table, odd = _read(open_file, layout)
     except (pa.ArrowInvalid, UnicodeDecodeError) as error:
-        # the sample may be UTF-8, and what follows isn't
-        if not layout.encoding.startswith("utf-8") or "utf" not in str(error).lower() or source.encoding:
+        if not isinstance(error, UnicodeDecodeError) and "UTF8" not in str(error):
             raise
-        given = TableSource(source.place, separator=layout.separator, encoding=FALLBACK, has_header=source.has_header)
-        layout = find_layout(sample[:SAMPLE_BYTES], given, target, is_whole=is_whole)
-        table, odd = _read(open_file, layout)
+        if source.encoding or not layout.encoding.startswith("utf-8"):
+            raise DataError(f"{source.name} is not {layout.encoding}: name another --encoding") from None
+        return read_csv(open_file, replace(source, encoding=FALLBACK), target)  # only its begin is UTF-8
     notes = [note for note in (layout.note(),) if note]
     frame = table.to_pandas()
     if odd:

@@ -26,7 +26,7 @@ class RawTable:
     left_out: Mapping[str, str] = field(default_factory=dict)
 
     def without(self, missing: Collection[str]) -> "RawTable":
-        """The table without these texts, each of which counts as missing."""
+        """The table without these texts, and the numbers that are equal to one: each counts as missing."""
         found: dict[str, dict[str, int]] = {}
         columns = []
         for name, column in self.frame.items():
@@ -63,9 +63,12 @@ class RawTable:
 
 
 def _equals_any(column: pd.Series, texts: Collection[str]) -> pd.Series | None:
-    """Which values are one of the texts; None if the column has no texts."""
+    """Which values are one of the texts, or of numbers equal to one; None if the column has neither."""
     if isinstance(column.dtype, pd.StringDtype):
         return column.isin(list(texts))
     if pd.api.types.is_object_dtype(column.dtype):
         return column.map(lambda value: isinstance(value, str) and value in texts).astype(bool)
+    if pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype):
+        numbers = pd.to_numeric(pd.Series(list(texts), dtype="str"), errors="coerce").dropna()
+        return column.isin(numbers)
     return None

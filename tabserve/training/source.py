@@ -57,9 +57,14 @@ class TableSource:
         return not self.is_database and re.search(r"[*?\[]", self.place) is not None and not Path(self.place).exists()
 
     @property
+    def is_stream(self) -> bool:
+        """Whether the place can be read only once: standard input, or a pipe such as a shell makes of `<(command)`."""
+        return self.place == STANDARD_INPUT or Path(self.place).is_fifo()
+
+    @property
     def file(self) -> Path | None:
         """The file, after which the model is named; None for every other place."""
-        is_other = self.is_database or self.place == STANDARD_INPUT or self.is_pattern or Path(self.place).is_dir()
+        is_other = self.is_database or self.is_stream or self.is_pattern or Path(self.place).is_dir()
         return None if is_other else Path(self.place)
 
     @property

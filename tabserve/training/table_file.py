@@ -54,8 +54,8 @@ def _read(source: TableSource, target: str) -> RawTable:
         return _typed(database.read_query(source), source)
     if source.is_pattern or Path(source.place).is_dir():
         return _typed(columnar_file.read_parquet_files(_parquet_files(source), source), source)
-    if source.place == STANDARD_INPUT:
-        content = sys.stdin.buffer.read()
+    if source.is_stream:
+        content = sys.stdin.buffer.read() if source.place == STANDARD_INPUT else Path(source.place).read_bytes()
         return _read_file(lambda: io.BytesIO(content), source, target)
     return _read_file(lambda: Path(source.place).open("rb"), source, target)
 

@@ -154,5 +154,8 @@ def test_file_that_is_no_csv_is_refused_in_one_line(content: str | bytes, messag
 
 
 def test_wrong_encoding_is_refused() -> None:
-    """An encoding that was named isn't replaced by another one."""
+    """An encoding that was named isn't replaced by another one, wherever the file stops having it."""
+    far = b"x,z,y\n" + csv_rows().encode() * (SAMPLE_BYTES // 200) + b"1,\xe4\x81,a\n"
+    assert "t.csv is not cp1252: name another --encoding" in refusal(far)
+    assert "t.csv is not utf-8: name another --encoding" in refusal(far, encoding="utf-8")
     assert "is not ascii (byte 0): name another --encoding" in refusal("äx,y\n1,2\n", encoding="ascii")

@@ -4,6 +4,8 @@ import bz2
 import gzip
 import io
 import lzma
+import os
+import threading
 import zipfile
 from collections.abc import Callable
 from datetime import date
@@ -72,6 +74,15 @@ def test_every_format_gives_the_same_table(
     frame = read(tmp_path / "data" if place == "file" else "-").frame
     assert frame.astype({"x": float}).to_numpy().tolist() == FRAME.to_numpy().tolist()
     assert list(frame.columns) == ["x", "z", "y"]
+
+
+def test_pipe_is_read_once(tmp_path: Path) -> None:
+    """As a shell makes one of `<(command)`."""
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(gzip.compress(CSV),))
+    writer.start()
+    assert len(read(tmp_path / "pipe").frame) == len(FRAME)
+    writer.join()
 
 
 def test_folder_and_pattern_of_parquet_are_one_table(tmp_path: Path) -> None:
@@ -153,10 +164,12 @@ def test_json_lines_keep_texts_and_nulls(tmp_path: Path) -> None:
 
 
 def test_missing_texts_are_those_of_the_option_in_typed_files_too(tmp_path: Path) -> None:
-    """Without the option, a text in Parquet is that text."""
-    FRAME.assign(z="NA").to_parquet(tmp_path / "t.parquet")
+    """Without the option, a text in Parquet is that text. Numbers may be named, too."""
+    FRAME.assign(z="NA", n=[-999, 5] * 16).to_parquet(tmp_path / "t.parquet")
     assert read(tmp_path / "t.parquet").read_as_missing == {}
-    assert read(tmp_path / "t.parquet", missing=["NA"]).frame["z"].isna().all()
+    table = read(tmp_path / "t.parquet", missing=["NA", "-999"])
+    assert table.read_as_missing == {"z": {"NA": 32}, "n": {"-999": 16}}
+    assert table.frame.isna().sum().to_dict() == {"x": 0, "z": 32, "y": 0, "n": 16}
 
 
 @pytest.mark.parametrize(
