@@ -57,6 +57,8 @@ class CsvLayout:
     def note(self) -> str | None:
         """What is unlike plain CSV, with the options that set something else; None if nothing is."""
         unlike = []
+        if len(self.names) == 1:
+            unlike.append(("as one column", "--separator"))
         if self.separator != ",":
             unlike.append((f"with {SEPARATORS.get(self.separator, repr(self.separator))}", "--separator"))
         if not self.encoding.startswith("utf-8"):
@@ -195,7 +197,8 @@ def _layout(
 def _names(header: list[str], body: list[list[str]]) -> list[str]:
     """A name for each column that the rows have; empty ones for those that the header doesn't name."""
     width = _usual_length(body) or len(header)
-    if width == len(header) + 1 and any(row[-1] for row in body if len(row) == width):
+    first = [row[0] for row in body if len(row) == width]
+    if width == len(header) + 1 and len(set(first)) == len(first) and any(row[-1] for row in body):
         return ["", *header]  # as R writes the names of rows
     while len(header) > width and not header[-1]:
         header = header[:-1]

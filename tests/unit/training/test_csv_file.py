@@ -48,6 +48,7 @@ def refusal(content: str | bytes, target: str = "y", **options: object) -> str:
         ('"Age\nyears","kind","y"\n' + csv_rows(), ["Age\nyears", "kind", "y"], []),
         ('x,"z ""q""",y\n' + csv_rows(), ["x", 'z "q"', "y"], []),
         ("0,1,y\n" + csv_rows(), ["0", "1", "y"], []),
+        ("x^z^y\n" + csv_rows("^"), ["x^z^y"], ["read as one column (other: --separator)"]),
         ("\nx,z,y\n" + csv_rows(), PLAIN, ["read with the names of the columns in line 2 (other: --no-header)"]),
         (
             "Sales of y\nMade on 2024-01-01, by Ann\n\nx,z,y\n" + csv_rows(),
@@ -72,6 +73,8 @@ def test_layout_is_found(content: str | bytes, names: Sequence[str], notes: Sequ
     table = read(content)
     frame = table.frame
     assert list(frame.columns) == names
+    if len(names) == 1:
+        frame = frame.iloc[:, 0].str.split("^", expand=True)
     assert len(frame) in (ROW_COUNT, ROW_COUNT + 1)
     assert frame.iloc[:ROW_COUNT, 2].tolist() == [row[2] for row in ROWS]
     assert frame.iloc[:ROW_COUNT, 0].str.replace(",", ".").tolist() == [row[0] for row in ROWS]
@@ -139,6 +142,7 @@ def test_options_overrule_what_is_found() -> None:
         (" \n\n", "it is empty"),
         ("1.5,2.5,b\n2,3,y\n", "begins with '1.5,2.5,b', which are values and no names of columns"),
         ("x,z,y\n" + csv_rows() + "1,2,3,4\n", "line 34 has more values than the 3 columns x, z, y: repair the lines"),
+        ("x,z,y\n" + csv_rows().replace(".", ","), "lines 2, 3, 4, 5, 6 and 27 more have more values"),
         ("x,z,y\n" + csv_rows() + "1,2,3,4\n" * 7, "lines 34, 35, 36, 37, 38 and 2 more have more values"),
         ("x,z,y\n" + csv_rows() + '1,2,"3\n4,5,6\n', "line 34 opens quotes that are never closed"),
         ("x,z,y\n" + csv_rows() + '1,"2,3\n4,5,6\n', "line 34 opens quotes that are never closed"),
