@@ -44,6 +44,21 @@ def test_only_texts_are_accepted_as_categories(api: Api) -> None:
     api.expect_nothing_recorded(send)
 
 
+def test_only_booleans_and_dates_are_accepted_as_such(api: Api) -> None:
+    """Instead of a boolean, a number or another text, and instead of a date, a number, a boolean, another form of date
+    or a day that doesn't exist is refused by the name of the field."""
+    bad = {name: ["0", "1.0", '"yes"', "[]", f'"{MARKER}"'] for name in list(api.model.booleans)[:1]}
+    dates = ["20240201", "true", '"1/2/2024"', '"2023-02-29"', '"2024-02-01T25:00"', f'"{MARKER}"']
+    bad |= dict.fromkeys(list(api.model.dates)[:1], dates)
+
+    def send() -> None:
+        for name, values in bad.items():
+            for value in values:
+                expect_refusal(api.post("/predict", api.model.body(**{name: value})), 422, field=name)
+
+    api.expect_nothing_recorded(send)
+
+
 def test_ambiguous_and_oversized_json_is_refused(api: Api) -> None:
     """Duplicate keys, lone surrogates, overlong numbers and strings, many keys and many levels are refused."""
     model, name = api.model, api.model.field

@@ -98,7 +98,7 @@ class ServedModel:
     Attributes:
         task: `classification` or `regression`.
         names: of the features, in the order of the model.
-        numbers, categories: the features of each kind, by name, as /model/info shows them.
+        numbers, categories, booleans, dates: the features of each kind, by name, as /model/info shows them.
         required: the names of the features that can't be left out.
         rows: three valid rows: the documentation's example, the smallest and the largest values seen in training.
     """
@@ -108,17 +108,20 @@ class ServedModel:
         features = info["features"]
         self.task: str = info["task"]
         self.names: list[str] = [feature["name"] for feature in features]
-        self.numbers: dict[str, Any] = {feature["name"]: feature for feature in features if feature["kind"] == "number"}
-        self.categories: dict[str, Any] = {
-            feature["name"]: feature for feature in features if feature["kind"] == "category"
-        }
+        by_kind: dict[str, dict[str, Any]] = {"number": {}, "category": {}, "boolean": {}, "date": {}}
+        for feature in features:
+            by_kind[feature["kind"]][feature["name"]] = feature
+        self.numbers, self.categories = by_kind["number"], by_kind["category"]
+        self.booleans, self.dates = by_kind["boolean"], by_kind["date"]
         self.required: list[str] = [feature["name"] for feature in features if not feature["missing"]]
         self.example: Row = api.json("/openapi.json")["components"]["schemas"]["PredictRequest"]["examples"][0]
-        self.rows = [self.example, self._row("minimum", 0), self._row("maximum", -1)]
+        self.rows = [self.example, self._row("minimum", 0, "first"), self._row("maximum", -1, "last")]
 
-    def _row(self, number: str, category: int) -> Row:
+    def _row(self, number: str, category: int, date: str) -> Row:
         values = {name: feature[number] for name, feature in self.numbers.items()}
         values |= {name: list(feature["categories"])[category] for name, feature in self.categories.items()}
+        values |= dict.fromkeys(self.booleans, category == 0)
+        values |= {name: feature[date] for name, feature in self.dates.items()}
         return {name: values[name] for name in self.names}
 
     @property

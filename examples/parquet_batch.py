@@ -56,15 +56,16 @@ def score(session: requests.Session, url: str, rows: pa.Table) -> pa.Table:
 
 
 def pieces(source: Path, features: dict[str, Any], rows: int) -> Iterator[pa.Table]:
-    """The columns that the model needs, so many rows at a time, as the types that the server takes: plain numbers and
-    plain texts."""
+    """The columns that the model needs, so many rows at a time. The server takes them in their own types; only
+    categories may be numbers in the file, and are sent as texts."""
     file = pq.ParquetFile(source)
     names = [name for name in features if name in file.schema_arrow.names]
     if missing := [name for name in features if name not in names and not features[name]["missing"]]:
         raise ScoringError(f"{source} has no column {', '.join(missing)}; the model needs it")
     for batch in file.iter_batches(rows, columns=names):
         table = pa.Table.from_batches([batch])
-        types = {name: pa.string() if features[name]["kind"] == "category" else pa.float64() for name in names}
+        categories = {name for name in names if features[name]["kind"] == "category"}
+        types = {name: pa.string() if name in categories else table.schema.field(name).type for name in names}
         yield table.select(names).cast(pa.schema([(name, types[name]) for name in names]))
 
 

@@ -87,7 +87,7 @@ def compare(registry: "Registry", version: RegisteredVersion, url: str, limit: i
     )
     ours, theirs = live.outputs(live_rows), candidate.outputs(candidate_rows)
     task, words = live.schema.task, WORDS[live.schema.task.kind]
-    difference = compare_outputs(task, ours, theirs)
+    difference = compare_outputs(task, ours, candidate.schema.task, theirs)
     changed, distance, count = np.flatnonzero(difference.changed), difference.distance, len(recorded)
     candidate_seconds, live_seconds = median_latencies(
         [(candidate.row_outputs, candidate_rows), (live.row_outputs, live_rows)]
@@ -123,7 +123,9 @@ def compare(registry: "Registry", version: RegisteredVersion, url: str, limit: i
 
 
 def _cell(value: Value) -> str:
-    return "" if value is None else value if isinstance(value, str) else f"{value:g}"
+    if value is None:
+        return ""
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def fetch_history(url: str) -> list[RecordedPrediction]:

@@ -20,6 +20,7 @@ COLUMN_OPTIONS = (
     ("--drop", "columns to leave out"),
     ("--id", "columns that only identify the row"),
     ("--categorical", "columns whose values are categories, even if they are numbers"),
+    ("--keep", "columns to use, even if they look useless: free texts, identifiers, constants"),
 )
 
 OF_A_TABLE = (
@@ -28,6 +29,10 @@ OF_A_TABLE = (
     "drop",
     "id",
     "categorical",
+    "keep",
+    "dates",
+    "decimal",
+    "split_by",
     "query",
     "separator",
     "encoding",
@@ -55,6 +60,20 @@ def add_table_options(group: argparse._ActionsContainer) -> None:
     )  # fmt: skip
     for option, description in COLUMN_OPTIONS:
         group.add_argument(option, nargs="+", action="extend", default=[], metavar="COLUMN", help=description)
+    group.add_argument(
+        "--dates", choices=["dmy", "mdy"],
+        help="what comes first in dates like 1/2/2024, if no day above 12 says it: the day or the month",
+    )  # fmt: skip
+    group.add_argument(
+        "--decimal", choices=[".", ","], metavar="SIGN",
+        help="point or comma: the decimal sign of numbers like 1,234, if no other value of the column says it "
+        "(default: .)",
+    )  # fmt: skip
+    group.add_argument(
+        "--split-by", metavar="COLUMN",
+        help="hold out the latest rows by this column of dates or numbers, and cross-validate forward in time "
+        "(default: hold out rows at random)",
+    )  # fmt: skip
     group.add_argument("--query", metavar="SQL", help="the query of a database whose result is the table")
     group.add_argument(
         "--separator", type=separator, metavar="CHARACTER", help="between the columns of CSV; tab (default: as found)"
@@ -102,9 +121,9 @@ def table_source(given: argparse.Namespace) -> TableSource | None:
 
 def table_arguments(given: argparse.Namespace) -> list[str]:
     """The same options for another command, but for --data."""
-    texts = ("target", "task", "query", "separator", "encoding", "sheet")
+    texts = ("target", "task", "dates", "decimal", "split_by", "query", "separator", "encoding", "sheet")
     arguments = [f"{_option(name)}={getattr(given, name)}" for name in texts if getattr(given, name)]
-    for name in ("drop", "id", "categorical"):
+    for name in ("drop", "id", "categorical", "keep"):
         if values := getattr(given, name):
             arguments += [_option(name), *values]
     arguments += ["--no-header"] if given.no_header else []

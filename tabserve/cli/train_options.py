@@ -175,7 +175,7 @@ def parse(argv: Sequence[str] | None, *, root: Path, program: str) -> TrainOptio
         config=config,
         search=given.search,
         table=table_source(given),
-        columns=ColumnOptions(given.target, given.drop, given.id, given.categorical) if given.data else None,
+        columns=_columns(given) if given.data else None,
         test_size=given.test_size,
         folds=given.folds,
         seed=given.seed,
@@ -187,6 +187,12 @@ def parse(argv: Sequence[str] | None, *, root: Path, program: str) -> TrainOptio
         tracking_uri=given.tracking_uri,
         task=given.task,
         coverage=given.coverage,
+    )
+
+
+def _columns(given: argparse.Namespace) -> ColumnOptions:
+    return ColumnOptions(
+        given.target, given.drop, given.id, given.categorical, given.keep, given.dates, given.decimal, given.split_by
     )
 
 

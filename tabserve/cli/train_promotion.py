@@ -72,7 +72,8 @@ def why_incomparable(champion: "Release", candidate: "Release") -> str | None:
 def split_of(release: "Release") -> str:
     """What decides which rows were held out: two trainings with the same held out the same rows."""
     parameters, dataset = release.metadata.parameters, release.metadata.dataset
-    return f"--seed {parameters['seed']} --test-size {parameters['test_size']}, table {dataset.sha256[:12]}"
+    split_by = f" --split-by {parameters['split_by']}" if "split_by" in parameters else ""
+    return f"--seed {parameters['seed']} --test-size {parameters['test_size']}{split_by}, table {dataset.sha256[:12]}"
 
 
 def compare_with(
@@ -88,7 +89,7 @@ def compare_with(
         held_out.target,
         result.evaluation.outputs,
         champion.outputs(as_rows(champion.schema, held_out.features)),
-        task,
+        (task, champion.schema.task),
         options.seed,
         report_progress,
     )

@@ -3,6 +3,7 @@
 Importing this module imports scikit-learn, so the recipe does it in its first step.
 """
 
+import shutil
 import time
 from contextlib import AbstractContextManager
 from functools import partial
@@ -70,7 +71,8 @@ def show_dataset(split: Split, options: TrainOptions) -> None:
     """Prints what was inferred of a table, with warnings. Iris is known."""
     if options.table is not None:
         warnings = dataset_warnings(split.whole, find_leakage(split.training, options.seed))
-        print("\n".join(["", *split.whole.notes, describe_dataset(split.whole), *warnings, ""]), flush=True)
+        width = shutil.get_terminal_size((100, 24)).columns
+        print("\n".join(["", *split.whole.notes, describe_dataset(split.whole, width), *warnings, ""]), flush=True)
 
 
 def limit_leaves(config: EstimatorConfig, training: Dataset) -> EstimatorConfig:
@@ -113,9 +115,9 @@ def search(
 
 def calibrate(parts: Split, validation: CrossValidation, options: TrainOptions) -> Split:
     """The rows with a task that knows how far cross-validation was from the truth."""
-    training, task = parts.training, parts.whole.task
-    outputs = validation.outputs
-    return parts.with_task(task_training(task.kind).calibrated(task, training.target, outputs, options.coverage))
+    task, training, measured = parts.whole.task, parts.training.target, validation.target
+    calibrated = task_training(task.kind).calibrated(task, training, measured, validation.outputs, options.coverage)
+    return parts.with_task(calibrated)
 
 
 def describe(
@@ -135,6 +137,8 @@ def describe(
         "folds": options.folds,
         "seed": options.seed,
     }
+    if options.columns and options.columns.split_by:
+        parameters["split_by"] = options.columns.split_by
     if options.search:
         parameters |= {"search": options.search, "search_metric": options.metric_of(kind)}
     metadata = result.describe(

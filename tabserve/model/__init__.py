@@ -5,17 +5,32 @@ pandas. Promises that a loaded model gives scikit-learn's outputs, and that read
 """
 
 from tabserve.model.arrays import Matrix, Vector
-from tabserve.model.metadata import ClassFacts, DatasetFacts, Estimate, ModelMetadata
+from tabserve.model.boolean import Boolean
+from tabserve.model.dates import Date, DatePart
+from tabserve.model.metadata import ClassFacts, ColumnFacts, DatasetFacts, Estimate, ModelMetadata
 from tabserve.model.predictor import Predictor
 from tabserve.model.regression import NumberOutcome, NumberOutcomes, Regression
 from tabserve.model.release import Release
-from tabserve.model.schema import UNKNOWN, Category, Feature, InputWarning, Number, Rows, Schema, Value
+from tabserve.model.schema import (
+    UNKNOWN,
+    Category,
+    Feature,
+    InputWarning,
+    ModelFeature,
+    Number,
+    Rows,
+    Schema,
+    Value,
+    keeps_texts,
+    model_features,
+)
 from tabserve.model.task import Classification, ClassOutcome, ClassOutcomes, Labels, Outcome, Outcomes, Task
 from tabserve.model.versions import BY_HAND, Deployment, RegisteredVersion
 
 __all__ = [
-    "BY_HAND", "UNKNOWN", "Category", "ClassFacts", "ClassOutcome", "ClassOutcomes", "Classification",
-    "DatasetFacts", "Deployment", "Estimate", "Feature", "InputWarning", "Labels", "Matrix", "ModelMetadata", "Number",
-    "NumberOutcome", "NumberOutcomes", "Outcome", "Outcomes", "Predictor", "RegisteredVersion", "Regression", "Release",
-    "Rows", "Schema", "Task", "Value", "Vector",
+    "BY_HAND", "UNKNOWN", "Boolean", "Category", "ClassFacts", "ClassOutcome", "ClassOutcomes", "Classification",
+    "ColumnFacts", "DatasetFacts", "Date", "DatePart", "Deployment", "Estimate", "Feature", "InputWarning", "Labels",
+    "Matrix", "ModelFeature", "ModelMetadata", "Number", "NumberOutcome", "NumberOutcomes", "Outcome", "Outcomes",
+    "Predictor", "RegisteredVersion", "Regression", "Release", "Rows", "Schema", "Task", "Value", "Vector",
+    "keeps_texts", "model_features",
 ]  # fmt: skip

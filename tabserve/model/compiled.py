@@ -15,7 +15,7 @@ from safetensors.numpy import load, save
 
 from tabserve.errors import ReleaseError
 from tabserve.model.arrays import Matrix, Vector
-from tabserve.model.schema import Category, Feature
+from tabserve.model.schema import Category, ModelFeature
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -77,7 +77,7 @@ class Inputs:
         features["fill"], features["column"] = np.nan, np.arange(count)
         return cls(features, np.empty(0, np.int32))
 
-    def check(self, schema: tuple[Feature, ...]) -> None:
+    def check(self, schema: tuple[ModelFeature, ...]) -> None:
         """Raises ReleaseError unless these are valid inputs for the features of the schema."""
         count, codes = self.features["count"], self.features["codes"]
         categories = [len(one.categories) if isinstance(one, Category) else 0 for one in schema]
@@ -173,7 +173,7 @@ class Linear:
 Compiled = Forest | Linear
 
 
-def read(content: bytes, features: tuple[Feature, ...], outputs: int) -> Compiled:
+def read(content: bytes, features: tuple[ModelFeature, ...], outputs: int) -> Compiled:
     """Reads a model from bytes that may be anything.
 
     Raises:

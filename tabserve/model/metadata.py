@@ -51,6 +51,27 @@ class DatasetFacts(Frozen):
     sha256: str
 
 
+NOT_USED = "not used"
+"""What a column becomes that is no feature."""
+
+
+class ColumnFacts(Frozen):
+    """A column of the table that isn't the target: what the training made of it.
+
+    Attributes:
+        read_as: its kind, and after a colon how its texts were read, or why it isn't used.
+        becomes: what the model gets of it.
+        lost: what the model doesn't get; empty if that is nothing.
+        undo: the option of the training that keeps what is lost.
+    """
+
+    name: str
+    read_as: str
+    becomes: str
+    lost: str = ""
+    undo: str = ""
+
+
 class ModelMetadata(Frozen):
     """What people and tools need to know of a model.
 
@@ -59,10 +80,12 @@ class ModelMetadata(Frozen):
         trained_at: ISO 8601, UTC.
         parameters: hyperparameters, and the options that decide which rows were held out.
         metrics: every metric by its flat name, such as `test_accuracy`.
-        feature_importances: feature → importance, as the model itself reports it; they sum to 1, or all are 0.
+        feature_importances: model feature → importance, as the model itself reports it; they sum to 1, or all are 0.
         confusion_matrix: a row per true class, a column per predicted class.
         by_class: class → its rows, and how good the model is at it.
+        interval_coverage: of a number, the share of the held-out rows that the intervals hold.
         left_out: column of the table that is no feature → the reason.
+        columns: what was made of each column of the table, in its order.
         limits: what the model is not good for, in sentences.
         libraries: library → version that trained the model.
     """
@@ -78,7 +101,9 @@ class ModelMetadata(Frozen):
     dataset: DatasetFacts
     confusion_matrix: list[list[int]] = []
     by_class: dict[str, ClassFacts] = {}
+    interval_coverage: Estimate | None = None
     left_out: dict[str, str] = {}
+    columns: list[ColumnFacts] = []
     limits: list[str] = []
     libraries: dict[str, str]
     git_commit: str

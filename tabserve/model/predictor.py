@@ -90,9 +90,9 @@ class Predictor:
         self.release = release
         self.model_version, self.schema = release.model_version, release.schema
         self.feature_names = release.schema.feature_names
-        features, outputs = len(release.schema.features), release.schema.task.outputs
+        features, outputs = len(release.schema.model_features), release.schema.task.outputs
         try:
-            self.compiled = model = compiled.read(release.model, release.schema.features, outputs)
+            self.compiled = model = compiled.read(release.model, release.schema.model_features, outputs)
         except ReleaseError as error:
             raise ReleaseError(f"release {release.model_version}: {error}") from error
         bounds = self.schema.training_bounds

@@ -77,13 +77,13 @@ class Manifest(BaseModel):
 
     @model_validator(mode="after")
     def _shapes_agree(self) -> "Manifest":
-        features, outputs = len(self.data_schema.features), self.data_schema.task.outputs
+        features, outputs = len(self.data_schema.model_features), self.data_schema.task.outputs
         lengths = [(row, features) for row in self.golden.rows] + [(row, outputs) for row in self.golden.outputs]
         if any(len(values) != length for values, length in lengths):
             raise ValueError(f"a golden row doesn't fit {features} features and {outputs} outputs")
         if len(self.golden.rows) != len(self.golden.outputs):
             raise ValueError("golden rows and outputs differ in number")
-        if set(self.metadata.feature_importances) != set(self.data_schema.feature_names):
+        if set(self.metadata.feature_importances) != {feature.name for feature in self.data_schema.model_features}:
             raise ValueError("the importances don't name the features of the schema")
         return self
 
@@ -119,7 +119,7 @@ class Release:
 
     @property
     def golden_rows(self) -> Matrix:
-        """Shape (golden rows, features)."""
+        """Shape (golden rows, model features)."""
         return np.array(self.manifest.golden.rows, dtype=np.float64)
 
     @property
@@ -138,7 +138,7 @@ def write(
 ) -> Release:  # fmt: skip
     """Writes a release into `folder`, which must not exist, and reads it back.
 
-    `golden_rows` has shape (n, features), `golden_outputs` (n, outputs).
+    `golden_rows` has shape (n, model features), `golden_outputs` (n, outputs).
 
     Raises:
         ReleaseError: what was written can't be read back.

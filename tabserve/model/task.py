@@ -34,7 +34,7 @@ class ClassOutcome(NamedTuple):
     Attributes:
         prediction: index of the class in `prediction_proba`.
         prediction_proba: one probability per class; they sum to 1.
-        confidence: the probability of `prediction`.
+        confidence: the probability of `prediction`; the largest, unless there is a decision threshold.
         label: the class, in the table's type.
         prediction_set: labels of which one is the true class for a known share of the rows, in the order of the
             probabilities; `label` is one of them.
@@ -158,6 +158,9 @@ class Classification(BaseModel):
         classes: the class names, in the order of the probabilities: numbers by their size, texts by the alphabet.
         label_type: the type that the table has for its classes.
         coverage: for which share of the rows the prediction set shall hold the true class.
+        threshold: with two classes, the probability from which on the positive class is predicted; None: the most
+            probable class is predicted.
+        positive: the name of that class.
         least_probability: the prediction set has every class with at least this probability, and the predicted class.
             1 before it is measured.
     """
@@ -167,6 +170,8 @@ class Classification(BaseModel):
     kind: Literal["classification"] = "classification"
     classes: tuple[str, ...] = Field(min_length=2)
     label_type: LabelType = "text"
+    threshold: FiniteFloat | None = Field(default=None, gt=0, lt=1)
+    positive: str | None = None
     coverage: FiniteFloat = Field(default=0.9, gt=0, lt=1)
     least_probability: FiniteFloat = Field(default=1.0, ge=0, le=1)
 
@@ -174,6 +179,8 @@ class Classification(BaseModel):
     def _classes_have_the_type(self) -> Self:
         if len(set(self.labels)) != len(self.classes):
             raise ValueError("the classes must differ")
+        if self.threshold is not None and (len(self.classes) != 2 or self.positive not in self.classes):
+            raise ValueError("a threshold is for one of two classes")
         return self
 
     @cached_property
@@ -198,9 +205,15 @@ class Classification(BaseModel):
         return 1.0
 
     def decide(self, outputs: list[float]) -> ClassOutcome:
-        """The most probable class of one row; of equal probabilities the first, as in scikit-learn."""
-        confidence = max(outputs)
-        prediction = outputs.index(confidence)
+        """The class of one row: by the threshold, if there is one; else the most probable, and of equal probabilities
+        the first, as in scikit-learn."""
+        if self.threshold is None:
+            confidence = max(outputs)
+            prediction = outputs.index(confidence)
+        else:
+            positive = self.classes.index(self.positive or "")
+            prediction = positive if outputs[positive] >= self.threshold else 1 - positive
+            confidence = outputs[prediction]
         label = self.labels[prediction]
         if confidence > 1 - self.least_probability + ROUNDING:  # no other class can have the least probability
             members: Sequence[Label] = (label,)
@@ -211,8 +224,16 @@ class Classification(BaseModel):
 
     def decide_rows(self, outputs: Matrix) -> ClassOutcomes:
         """The same for many rows: `outputs` has shape (rows, classes)."""
-        prediction = outputs.argmax(axis=1)
+        prediction = self.predictions(outputs)
         return ClassOutcomes(self, prediction, outputs, outputs[np.arange(len(outputs)), prediction])
+
+    def predictions(self, outputs: Matrix) -> NDArray[np.intp]:
+        """The index of the class of many rows: shape (rows,)."""
+        if self.threshold is None:
+            most_probable: NDArray[np.intp] = outputs.argmax(axis=1)
+            return most_probable
+        positive = self.classes.index(self.positive or "")
+        return np.where(outputs[:, positive] >= self.threshold, positive, 1 - positive)
 
     def members(self, outputs: Matrix, prediction: NDArray[np.intp]) -> NDArray[np.bool_]:
         """Which classes the prediction sets of many rows have: shape (rows, classes), as `outputs`."""

@@ -7,13 +7,11 @@ monitored of a kind of task.
 Importing it imports prometheus_client (25 ms), so commands import it only where they need it.
 """
 
-from tabserve.monitoring.classification import compare_probabilities
 from tabserve.monitoring.comparison import ShadowComparison, median_latencies
 from tabserve.monitoring.history import HISTORY_SIZE, History
 from tabserve.monitoring.metrics import Metrics
 from tabserve.monitoring.tasks import compare_outputs
 
 __all__ = [
-    "HISTORY_SIZE", "History", "Metrics", "ShadowComparison", "compare_outputs", "compare_probabilities",
-    "median_latencies",
+    "HISTORY_SIZE", "History", "Metrics", "ShadowComparison", "compare_outputs", "median_latencies",
 ]  # fmt: skip

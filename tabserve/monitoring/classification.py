@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
 
-from tabserve.model import ClassOutcome, ClassOutcomes, Matrix
+from tabserve.model import ClassOutcome, ClassOutcomes, Matrix, Vector
 from tabserve.model.task import Label
 from tabserve.monitoring.difference import Difference, Differences
 from tabserve.monitoring.histogram import Histogram
@@ -85,20 +85,17 @@ def _total(by_version: Mapping[str, ClassCounts]) -> ClassCounts:
     return total
 
 
-def compare_probabilities(probabilities: Matrix, other_probabilities: Matrix) -> Difference:
-    """Compares the outputs of two classifiers, each of shape (rows, classes) with the classes in the same order.
-
-    The prediction is another one if the class is. The distance is the total variation distance of the probabilities,
-    which is half the sum of the absolute differences: 0 if they are equal, 1 if they have nothing in common (Levin,
-    Peres: Markov Chains and Mixing Times, 2017, proposition 4.2).
-    """
-    changed = probabilities.argmax(axis=1) != other_probabilities.argmax(axis=1)
-    distance = np.abs(probabilities - other_probabilities).sum(axis=1) / 2
-    return Difference(changed, np.minimum(distance, 1.0))  # rounding may put a sum just above 1
+def total_variation(probabilities: Matrix, other_probabilities: Matrix) -> Vector:
+    """The total variation distance of each row, for probabilities of shape (rows, classes) with the classes in the same
+    order: half the sum of the absolute differences. It is 0 if they are equal, and 1 if they have nothing in common
+    (Levin, Peres: Markov Chains and Mixing Times, 2017, proposition 4.2)."""
+    distance: Vector = np.abs(probabilities - other_probabilities).sum(axis=1) / 2
+    return np.minimum(distance, 1.0)  # rounding may put a sum just above 1
 
 
 class ClassDifferences(Differences):
-    """Rows that two classifiers predicted; see `compare_probabilities`."""
+    """Rows that two classifiers predicted. The prediction is another one if the class is; the distance is that of
+    `total_variation`."""
 
     buckets = DISTANCE_BUCKETS
     key = "probability_distance"
@@ -106,5 +103,7 @@ class ClassDifferences(Differences):
     description = "Total variation distance of the two models' probabilities"
 
     @staticmethod
-    def compare(outcomes: Sequence[ClassOutcome], other_outputs: Matrix) -> Difference:
-        return compare_probabilities(np.array([outcome.prediction_proba for outcome in outcomes]), other_outputs)
+    def compare(outcomes: Sequence[ClassOutcome], others: ClassOutcomes) -> Difference:
+        changed = np.array([outcome.prediction for outcome in outcomes]) != others.prediction
+        probabilities = np.array([outcome.prediction_proba for outcome in outcomes])
+        return Difference(changed, total_variation(probabilities, others.prediction_proba))

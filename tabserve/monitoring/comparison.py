@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
 
-from tabserve.model import Matrix, Outcome, Task
+from tabserve.model import Matrix, Outcome, Outcomes, Task
 from tabserve.monitoring.difference import Differences
 from tabserve.monitoring.histogram import Histogram, rounded
 from tabserve.monitoring.tasks import MONITORING
@@ -49,9 +49,9 @@ class ShadowComparison:
         self._not_compared: Counter[str] = Counter(skipped=0, failed=0)
         self._latencies = {version: Histogram(LATENCY_BUCKETS) for version in (champion, challenger)}
 
-    def add(self, outcomes: Sequence[Outcome], other_outputs: Matrix) -> None:
-        """Compares what one model decided with the outputs of the other model for the same rows."""
-        differences = MONITORING[self.kind].differences.of(outcomes, other_outputs)
+    def add(self, outcomes: Sequence[Outcome], others: Outcomes) -> None:
+        """Compares what one model decided with what the other decided for the same rows."""
+        differences = MONITORING[self.kind].differences.of(outcomes, others)
         with self._lock:
             self._differences.merge(differences)
 

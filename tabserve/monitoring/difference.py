@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from prometheus_client.metrics_core import HistogramMetricFamily, Metric
 
-from tabserve.model import Matrix, Vector
+from tabserve.model import Vector
 from tabserve.monitoring.histogram import Histogram, rounded
 
 
@@ -51,13 +51,13 @@ class Differences(ABC):
 
     @staticmethod
     @abstractmethod
-    def compare(outcomes: Sequence[Any], other_outputs: Matrix) -> Difference:
-        """Compares the decisions of one model with the outputs of the other for the same rows."""
+    def compare(outcomes: Sequence[Any], others: Any) -> Difference:
+        """Compares the decisions of one model, at least one, with those of the other for the same rows."""
 
     @classmethod
-    def of(cls, outcomes: Sequence[Any], other_outputs: Matrix) -> Self:
-        """The differences between the decisions of one model and the outputs of the other for the same rows."""
-        found = cls.compare(outcomes, other_outputs)
+    def of(cls, outcomes: Sequence[Any], others: Any) -> Self:
+        """The differences between the decisions of one model and those of the other for the same rows."""
+        found = cls.compare(outcomes, others)
         differences = cls()
         differed = int(found.changed.sum())
         differences.rows.update(agreed=len(found.changed) - differed, differed=differed)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from prometheus_client.metrics_core import HistogramMetricFamily, Metric
 
-from tabserve.model import Matrix, NumberOutcome, NumberOutcomes
+from tabserve.model import NumberOutcome, NumberOutcomes
 from tabserve.monitoring.difference import Difference, Differences
 from tabserve.monitoring.histogram import Histogram
 
@@ -91,15 +91,9 @@ def _without_buckets(histogram: Histogram) -> Histogram:
     return joined
 
 
-def compare_numbers(numbers: Matrix, other_numbers: Matrix, spread: float) -> Difference:
-    """Compares the outputs of two models, each of shape (rows, 1). The distance is the absolute difference as a share
-    of the target's `spread`; the prediction is another one if that is above `SAME`."""
-    distance = np.abs(numbers - other_numbers)[:, 0] / spread
-    return Difference(distance > SAME, distance)
-
-
 class NumberDifferences(Differences):
-    """Rows for which two models predicted a number; see `compare_numbers`."""
+    """Rows for which two models predicted a number. The distance is the absolute difference as a share of the target's
+    spread, by the first model's task; the prediction is another one if that is above `SAME`."""
 
     buckets = DISTANCE_BUCKETS
     key = "prediction_distance"
@@ -107,6 +101,7 @@ class NumberDifferences(Differences):
     description = "Absolute difference of the two models' numbers, as a share of the target's spread"
 
     @staticmethod
-    def compare(outcomes: Sequence[NumberOutcome], other_outputs: Matrix) -> Difference:
-        numbers = np.array([[outcome.prediction] for outcome in outcomes])
-        return compare_numbers(numbers, other_outputs, outcomes[0].task.target_spread)
+    def compare(outcomes: Sequence[NumberOutcome], others: NumberOutcomes) -> Difference:
+        numbers = np.array([outcome.prediction for outcome in outcomes])
+        distance = np.abs(numbers - others.prediction) / outcomes[0].task.target_spread
+        return Difference(distance > SAME, distance)

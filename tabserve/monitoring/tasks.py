@@ -3,16 +3,16 @@
 Another kind needs a module like `classification` and `regression`, and an entry in `MONITORING`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
 from prometheus_client.metrics_core import Metric
 
 from tabserve.model import ClassOutcome, Matrix, NumberOutcome, Outcome, Task
-from tabserve.monitoring.classification import ClassCounts, ClassDifferences, compare_probabilities
+from tabserve.monitoring.classification import ClassCounts, ClassDifferences
 from tabserve.monitoring.difference import Difference, Differences
-from tabserve.monitoring.regression import NumberCounts, NumberDifferences, compare_numbers
+from tabserve.monitoring.regression import NumberCounts, NumberDifferences
 
 
 class Counts(Protocol):
@@ -50,30 +50,22 @@ class TaskMonitoring:
         outcome: the type of its decisions. The record of a single row has no other mark of its task.
         counts: what is counted of the decisions of a model.
         differences: how two models are compared.
-        compare: how the outputs of two models for the same rows differ, by the task of the first.
     """
 
     outcome: type[Outcome]
     counts: type[Counts]
     differences: type[Differences]
-    compare: Callable[[Any, Matrix, Matrix], Difference]
 
 
 MONITORING: Mapping[str, TaskMonitoring] = {
-    "classification": TaskMonitoring(
-        ClassOutcome, ClassCounts, ClassDifferences, lambda _, ours, theirs: compare_probabilities(ours, theirs)
-    ),
-    "regression": TaskMonitoring(
-        NumberOutcome,
-        NumberCounts,
-        NumberDifferences,
-        lambda task, ours, theirs: compare_numbers(ours, theirs, task.target_spread),
-    ),
+    "classification": TaskMonitoring(ClassOutcome, ClassCounts, ClassDifferences),
+    "regression": TaskMonitoring(NumberOutcome, NumberCounts, NumberDifferences),
 }
 """Kind of task → what is monitored of it."""
 
 
-def compare_outputs(task: Task, outputs: Matrix, other_outputs: Matrix) -> Difference:
-    """How two models differ: the outputs of both for the same rows, each of shape (rows, outputs). `task` is that of
-    the first."""
-    return MONITORING[task.kind].compare(task, outputs, other_outputs)
+def compare_outputs(task: Task, outputs: Matrix, other_task: Task, other_outputs: Matrix) -> Difference:
+    """How two models of the same kind of task differ: the outputs of both for the same rows, each of shape
+    (rows, outputs)."""
+    decisions = task.decide_rows(outputs).outcomes()
+    return MONITORING[task.kind].differences.compare(decisions, other_task.decide_rows(other_outputs))

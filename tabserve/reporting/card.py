@@ -3,7 +3,7 @@ are."""
 
 from sklearn.pipeline import Pipeline
 
-from tabserve.model import Category, Feature, ModelMetadata, Number, Schema
+from tabserve.model import Boolean, Category, Date, Feature, ModelMetadata, Number, Schema
 from tabserve.reporting.tasks import task_reporting
 from tabserve.reporting.text import is_measured, most_frequent, table_rows, with_deviation
 from tabserve.training import METRICS, metric_text
@@ -32,7 +32,7 @@ A permutation importance of 0 or less means that the held-out rows show no use o
 {features}
 
 A value outside of this is answered with a warning. A value that was missing in some rows may be left out.
-{left_out}
+{columns}{left_out}
 ## What it is not for
 
 {limits}
@@ -47,6 +47,15 @@ A value outside of this is answered with a warning. A value that was missing in 
 
 Trained {metadata.trained_at} on {dataset.training_rows} of the {dataset.rows} rows of `{dataset.name}`
 (SHA-256 `{dataset.sha256}`), git commit `{metadata.git_commit}`, MLflow run `{metadata.run_id}`.
+"""
+
+
+COLUMNS = """
+## What was made of the columns of the table
+
+| column | read as | becomes | lost | unless |
+|---|---|---|---|---|
+{columns}
 """
 
 
@@ -70,6 +79,7 @@ def model_card(metadata: ModelMetadata, schema: Schema) -> str:
         features=table_rows(
             [feature.name, _seen_values(feature), str(feature.missing or "")] for feature in schema.features
         ),
+        columns=COLUMNS.format(columns=_columns(metadata)) if metadata.columns else "",
         left_out="".join(f"\nLeft out: {name} ({reason})." for name, reason in metadata.left_out.items()),
         limits="\n".join(f"- {limit}" for limit in metadata.limits),
         parameters=table_rows([name, str(value)] for name, value in metadata.parameters.items()),
@@ -83,7 +93,7 @@ def model_limits(metadata: ModelMetadata, schema: Schema, pipeline: Pipeline) ->
     sentences = [
         f"Its metrics can't show mistakes rarer than one in its {metadata.dataset.held_out_rows} held-out rows."
     ]
-    if any(isinstance(feature, Number) for feature in schema.features):
+    if any(isinstance(feature, Number | Date) for feature in schema.features):
         sentences.append(
             "Outside the ranges of the training rows it continues in a straight line, which nothing has verified."
             if family.extrapolates
@@ -107,7 +117,17 @@ def model_limits(metadata: ModelMetadata, schema: Schema, pipeline: Pipeline) ->
     return sentences
 
 
+def _columns(metadata: ModelMetadata) -> str:
+    return table_rows(
+        [one.name, one.read_as, one.becomes, one.lost, f"`{one.undo}`" if one.undo else ""] for one in metadata.columns
+    )
+
+
 def _seen_values(feature: Feature) -> str:
     if isinstance(feature, Category):
         return most_frequent(dict(zip(feature.categories, feature.counts, strict=True)))
+    if isinstance(feature, Boolean):
+        return most_frequent({"true": feature.trues, "false": feature.falses})
+    if isinstance(feature, Date):
+        return f"{feature.first} to {feature.last}"
     return f"{feature.minimum:g} to {feature.maximum:g}, mean {feature.mean:.3g}"

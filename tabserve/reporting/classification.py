@@ -46,7 +46,7 @@ def plots(result: TrainingResult, metadata: ModelMetadata) -> Iterator[tuple[str
     target = split.held_out.target.astype("str")
     yield "roc", partial(draw_roc, target=target, probabilities=probabilities, classes=classes)
     probabilities = result.validation.outputs
-    target = split.training.target.astype("str")
+    target = result.validation.target.astype("str")
     draw = partial(draw_calibration, target=target, probabilities=probabilities, classes=classes)
     yield "calibration", draw
 
@@ -168,7 +168,7 @@ def metric_title(metric: str) -> str:
     return metric.capitalize()
 
 
-def summary_lines(_metrics: Mapping[str, float]) -> list[str]:
+def summary_lines(_metadata: ModelMetadata) -> list[str]:
     """The metrics say it all."""
     return []
 

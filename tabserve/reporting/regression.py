@@ -3,14 +3,14 @@
 The module is a `TaskReporting`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from typing import cast
 
 import numpy as np
 from matplotlib.axes import Axes
 
-from tabserve.model import ModelMetadata, Regression, Schema, Vector
+from tabserve.model import Estimate, ModelMetadata, Regression, Schema, Vector
 from tabserve.reporting.plots import COLOURS
 from tabserve.reporting.tasks import Draw
 from tabserve.training import METRICS, metric_text
@@ -38,7 +38,7 @@ def plots(result: TrainingResult, _metadata: ModelMetadata) -> Iterator[tuple[st
     truth, predictions = result.split.held_out.target.to_numpy(), result.evaluation.outputs[:, 0]
     yield "predicted_and_actual", partial(draw_predicted, truth=truth, predictions=predictions, task=task)
     yield "residuals", partial(draw_residuals, truth=truth, predictions=predictions, task=task)
-    truth, predictions = result.split.training.target.to_numpy(), result.validation.outputs[:, 0]
+    truth, predictions = result.validation.target.to_numpy(), result.validation.outputs[:, 0]
     yield "error_by_decile", partial(draw_error_by_decile, truth=truth, predictions=predictions)
 
 
@@ -113,16 +113,23 @@ def metric_title(metric: str) -> str:
     return TITLES.get(metric, metric.capitalize())
 
 
-def summary_lines(metrics: Mapping[str, float]) -> list[str]:
-    coverage, width = metrics["test_interval_coverage"], metric_text(metrics["test_interval_width"])
-    return ["", f"  intervals hold {coverage:.1%} of the held-out rows; mean width {width}"]
+def summary_lines(metadata: ModelMetadata) -> list[str]:
+    width = metric_text(metadata.metrics["test_interval_width"])
+    return ["", f"  intervals hold {_held(metadata)} of the held-out rows; mean width {width}"]
+
+
+def _held(metadata: ModelMetadata) -> str:
+    """The share of the held-out rows that the intervals hold."""
+    held = cast("Estimate", metadata.interval_coverage)
+    return f"{held.value:.1%} ({held.low:.1%} to {held.high:.1%})"
 
 
 # -- the model card
 
 RESULTS = """\
-Intervals that shall hold {coverage:.0%} of the true numbers hold {held:.1%} of the held-out rows. Their mean width is
-{width}, their pinball loss {pinball}. They are as wide as the errors of the cross-validation: half a width is {radii}.
+Intervals that shall hold {coverage:.0%} of the true numbers hold {held} of the held-out rows; in brackets
+the 95 % confidence interval. Their mean width is {width}, their pinball loss {pinball}. They are as wide as the errors
+of the cross-validation: half a width is {radii}.
 
 `plots/` has the predicted and actual numbers, residuals, the error by decile, and importances."""
 
@@ -130,7 +137,7 @@ Intervals that shall hold {coverage:.0%} of the true numbers hold {held:.1%} of 
 def card_introduction(schema: Schema) -> str:
     task = cast("Regression", schema.task)
     return (
-        f"predicts the number {schema.target} from {len(schema.features)} features. In training it was "
+        f"predicts the number {schema.target} from {len(schema.features)} features. In training it was from "
         f"{task.target_minimum:g} to {task.target_maximum:g}."
     )
 
@@ -140,7 +147,7 @@ def card_results(metadata: ModelMetadata, schema: Schema) -> str:
     least, most = (f"{radius:.4g}" for radius in (min(task.interval_radii), max(task.interval_radii)))
     return RESULTS.format(
         coverage=task.coverage,
-        held=metrics["test_interval_coverage"],
+        held=_held(metadata),
         width=metric_text(metrics["test_interval_width"]),
         pinball=metric_text(metrics["test_pinball_loss"]),
         radii=least if least == most else f"{least} to {most}, by the prediction",

@@ -1,38 +1,87 @@
 """What a training shows in the terminal: the table before, and the model after."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pandas.api.types import is_numeric_dtype
 
-from tabserve.model import ModelMetadata, RegisteredVersion
+from tabserve.model import ColumnFacts, ModelMetadata, RegisteredVersion
+from tabserve.model.dates import iso_text, part_column
+from tabserve.model.metadata import NOT_USED
+from tabserve.model.task import listed
 from tabserve.reporting.tasks import task_reporting
-from tabserve.reporting.text import SHOWN, is_measured, most_frequent, with_deviation
+from tabserve.reporting.text import SHOWN, is_measured, most_frequent, with_deviation, wrapped_table
 from tabserve.training import METRICS, TaskKind, metric_text
+from tabserve.training.column_report import report_columns
+from tabserve.training.columns import TEXT_REASONS
 from tabserve.training.dataset import Dataset
 from tabserve.training.lookalikes import find_lookalikes
 
+MANY_COLUMNS = 30
+"""With more columns, those of which the same is made share a line."""
 
-def describe_dataset(dataset: Dataset) -> str:
-    """The table: its target column, each feature, and which columns and rows are left out."""
-    columns = []
-    for name, column in dataset.features.items():
-        if is_numeric_dtype(column.dtype):
-            kind, values = "number", f"{column.min():g} to {column.max():g}"
-        else:
-            kind, values = "category", most_frequent(column.value_counts().to_dict())
-        columns.append((str(name), kind, str(dataset.missing.get(str(name), "")), values))
-    columns += [(name, "left out", "", reason) for name, reason in dataset.left_out.items()]
-    columns = [("column", "kind", "missing", "values"), *columns]
-    widths = [max(len(cells[number]) for cells in columns) for number in range(3)]
+NARROWEST, WIDEST = 80, 120
+"""How many characters wide the table of columns is at least, and at most."""
+
+SHARES = (0.27, 0.29, 0.22, 0.22)
+"""The share of that width for each of its columns: name, what it was read as, what it becomes, what is lost."""
+
+
+def describe_dataset(dataset: Dataset, width: int = 100) -> str:
+    """The table: its target column, what is made of each column and what is lost by that, and which rows are left
+    out. `width` is that of the terminal, in characters."""
     lines = [f"{dataset.name}: {len(dataset)} rows; {task_reporting(dataset.task.kind).describe_target(dataset)}"]
     if dataset.unlabelled:
         lines.append(f"left out: {dataset.unlabelled} rows without a value in {dataset.target.name}")
-    lines += [
-        f"  {name:{widths[0]}}  {kind:{widths[1]}}  {missing:>{widths[2]}}  {values}"
-        for name, kind, missing, values in columns
-    ]
+    facts = report_columns(dataset)
+    if len(facts) > MANY_COLUMNS:
+        columns = _merged(facts)
+    else:
+        columns = [(one.name, _read_as(dataset, one), one.becomes, _lost(one)) for one in facts]
+    head, room = ("column", "read as", "becomes", "lost"), min(max(width, NARROWEST), WIDEST) - 2
+    lines += ["  " + line for line in wrapped_table([head, *columns], SHARES, room)]
+    if texts := [name for name, reason in dataset.left_out.items() if reason.startswith(TEXT_REASONS)]:
+        many = len(texts) > 1
+        lines.append(f"{len(texts)} column{'s' * many} of text {'are' if many else 'is'} not used: {listed(texts, 20)}")
     return "\n".join(lines)
+
+
+def _read_as(dataset: Dataset, column: ColumnFacts) -> str:
+    """What a column was read as, with its values."""
+    name, read_as = column.name, column.read_as
+    if column.becomes == NOT_USED:
+        return read_as
+    if date := dataset.dates.get(name):
+        first, last = (iso_text(moment.to_pydatetime()) for moment in (date.values.min(), date.values.max()))
+        values, first_column = f"{first} to {last}", part_column(name, date.parts[0])
+    else:
+        values, first_column = _values(dataset, name), name
+    missing = dataset.missing.get(first_column, 0)
+    return f"{read_as}; {values}" + f"; {missing} missing" * (missing > 0)
+
+
+def _values(dataset: Dataset, name: str) -> str:
+    column = dataset.features[name]
+    if name in dataset.booleans:
+        return most_frequent({"true": int(column.sum()), "false": int((column == 0).sum())})
+    if is_numeric_dtype(column.dtype):
+        return f"{column.min():g} to {column.max():g}"
+    return most_frequent(column.value_counts().to_dict())
+
+
+def _lost(column: ColumnFacts) -> str:
+    return f"{column.lost} ({column.undo})" if column.undo else column.lost
+
+
+def _merged(columns: Sequence[ColumnFacts]) -> list[tuple[str, ...]]:
+    """A line for all columns of which the same is made, with their names."""
+    names: dict[tuple[str, ...], list[str]] = {}
+    for one in columns:
+        is_used = one.becomes != NOT_USED
+        read_as = one.read_as if is_used else one.read_as.split(":")[0]
+        lost = (_lost(one) if is_used else one.lost).replace(f"'{one.name}'", "COLUMN")
+        names.setdefault((read_as, one.becomes, lost), []).append(one.name)
+    return [(f"{listed(own)} ({len(own)} columns)" if len(own) > 1 else own[0], *line) for line, own in names.items()]
 
 
 def dataset_warnings(dataset: Dataset, leakage: Mapping[str, float]) -> list[str]:
@@ -48,6 +97,11 @@ def dataset_warnings(dataset: Dataset, leakage: Mapping[str, float]) -> list[str
         f"warning: {name} has values that look alike: {_listed_groups(groups)}. If they mean the same, repair the table"
         for name, groups in find_lookalikes(dataset).items()
     ]
+    if dataset.dates and dataset.order is None:
+        name = next(iter(dataset.dates))
+        warnings.append(
+            f"note: {name!r} is a date: --split-by '{name}' holds out the latest rows, as a model in use meets them"
+        )
     return warnings + task.dataset_warnings(dataset)
 
 
@@ -85,7 +139,7 @@ def training_summary(
             "",
             f"  {'':{width}} {'held out':>{digits}}   cross-validation",
             *rows,
-            *task_reporting(kind).summary_lines(metrics),
+            *task_reporting(kind).summary_lines(metadata),
             "",
             f"  artifacts   {folder}",
             f"  MLflow      run {version.run_id} in {tracking_uri}",

@@ -1,6 +1,6 @@
 """What a task provides for reports. Reporting asks `task_reporting` for everything that differs between tasks."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from matplotlib.axes import Axes
@@ -43,8 +43,8 @@ class TaskReporting(Protocol):
     def metric_title(self, metric: str) -> str:
         """The metric at the begin of a sentence."""
 
-    def summary_lines(self, metrics: Mapping[str, float]) -> list[str]:
-        """What the end of a training says besides `summary_metrics`. `metrics` has flat names."""
+    def summary_lines(self, metadata: ModelMetadata) -> list[str]:
+        """What the end of a training says besides `summary_metrics`."""
 
     def card_introduction(self, schema: Schema) -> str:
         """What the model predicts. Continues a sentence: "A pipeline that …"."""

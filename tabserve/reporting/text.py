@@ -1,6 +1,8 @@
 """Values as text, for the card and for the terminal."""
 
-from collections.abc import Iterable, Mapping
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 from tabserve.training import metric_text
@@ -19,6 +21,19 @@ def most_frequent(counts: Mapping[Any, int]) -> str:
 def table_rows(rows: Iterable[list[str]]) -> str:
     """The rows of a table in Markdown."""
     return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
+
+
+def wrapped_table(lines: Sequence[Sequence[str]], shares: Sequence[float], width: int) -> list[str]:
+    """The lines of a table that is at most `width` characters wide, with aligned columns. A cell that is too long for
+    its column goes on in the next line. Each column gets its share of the width, and more if others need less."""
+    room = width - 2 * (len(shares) - 1)
+    longest = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    widths = [min(need, int(share * room)) for need, share in zip(longest, shares, strict=True)]
+    for number, need in enumerate(longest):
+        widths[number] += min(need - widths[number], room - sum(widths))
+    cells = [[textwrap.wrap(cell, own) or [""] for cell, own in zip(line, widths, strict=True)] for line in lines]
+    rows = [row for line in cells for row in zip_longest(*line, fillvalue="")]
+    return ["  ".join(f"{part:{own}}" for part, own in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def with_deviation(metrics: Mapping[str, float], name: str) -> str:

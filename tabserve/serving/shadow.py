@@ -92,7 +92,7 @@ class Shadow:
             answered = part.predictions() if isinstance(part, BatchPrediction) else part
             outputs = other.outputs(np.array([other.schema.row(row.inputs) for row in answered]))
             self._measure(answered[0].inputs)
-            self._comparison.add([row.outcome for row in answered], outputs)
+            self._comparison.add([row.outcome for row in answered], other.schema.task.decide_rows(outputs))
         except Exception:
             self._comparison.add_not_compared(len(part), "failed")
             if not self._has_failed:  # logged once, however often it fails

@@ -10,7 +10,6 @@ import pandas as pd
 import pandera.pandas as pandera
 from numpy.typing import NDArray
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
-from scipy.stats import binomtest
 from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import (
@@ -40,6 +39,7 @@ from tabserve.training.estimators import EstimatorType
 from tabserve.training.estimators.boosting import BOOSTING
 from tabserve.training.estimators.forest import FOREST
 from tabserve.training.estimators.linear import LINEAR
+from tabserve.training.proportion import proportion
 from tabserve.training.tasks import METRICS
 
 metrics = METRICS["classification"]
@@ -145,14 +145,16 @@ def model_task(target: pd.Series) -> Classification:
     return Classification(classes=classes, label_type=label_type)
 
 
-def calibrated(task: Classification, target: pd.Series, outputs: Matrix, coverage: float) -> Classification:
+def calibrated(
+    task: Classification, _training: pd.Series, measured: pd.Series, outputs: Matrix, coverage: float
+) -> Classification:
     """Prediction sets with every class that is at least as probable as the true one was in the share `coverage` of the
     rows (Sadinle, Lei and Wasserman 2019, "Least ambiguous set-valued classifiers").
 
     Raises:
         DataError: there are too few rows for the coverage.
     """
-    probabilities_of_truth = outputs[np.arange(len(outputs)), true_values(target, task)]
+    probabilities_of_truth = outputs[np.arange(len(outputs)), true_values(measured, task)]
     least = -conformal_quantile(-probabilities_of_truth, coverage)
     return task.model_copy(update={"coverage": coverage, "least_probability": min(max(least, 0.0), 1.0)})
 
@@ -209,14 +211,14 @@ def true_values(target: pd.Series, task: Classification) -> NDArray[np.intp]:
     return pd.Index(list(classes)).get_indexer(pd.Index(target))
 
 
-def metric_value(metric: str, truth: NDArray[np.intp], probabilities: Matrix) -> float:
+def metric_value(metric: str, truth: NDArray[np.intp], probabilities: Matrix, task: Classification) -> float:
     """A metric of probabilities of shape (rows, classes), for true classes of shape (rows,).
 
     Log loss is in nats. The Brier score is the mean over rows of the squared differences, summed over classes (Brier
     1950): from 0 to 2. ROC AUC is the macro average of one class against the rest; with two classes, that of the
     second. The precision of a class that is never predicted counts as 0.
     """
-    predicted, labels = probabilities.argmax(axis=1), range(probabilities.shape[1])
+    predicted, labels = task.predictions(probabilities), range(probabilities.shape[1])
     match metric.split("_"):
         case ["accuracy"]:
             value = accuracy_score(truth, predicted)
@@ -242,9 +244,9 @@ def prediction_score(target: pd.Series, predictions: NDArray[Any]) -> float:
     return float(accuracy_score(target, predictions))
 
 
-def changed_predictions(expected: Matrix, actual: Matrix) -> int:
-    """For how many rows another class is the most probable one."""
-    return int((expected.argmax(axis=1) != actual.argmax(axis=1)).sum())
+def changed_predictions(expected: Matrix, actual: Matrix, task: Classification) -> int:
+    """For how many rows another class is predicted."""
+    return int((task.predictions(expected) != task.predictions(actual)).sum())
 
 
 # -- results by class
@@ -308,7 +310,7 @@ class ClassResults:
 
 
 def results(truth: NDArray[np.intp], probabilities: Matrix, task: Classification) -> ClassResults:
-    prediction = probabilities.argmax(axis=1)
+    prediction = task.predictions(probabilities)
     confusion = confusion_matrix(truth, prediction, labels=range(len(task.classes)))
     members = task.members(probabilities, prediction)
     return ClassResults(
@@ -328,19 +330,11 @@ def class_metrics(confusion: NDArray[np.int64]) -> list[ClassMetrics]:
     """
     measured = []
     for right, predicted, actual in zip(np.diag(confusion), confusion.sum(axis=0), confusion.sum(axis=1), strict=True):
-        share = _proportion(right, predicted + actual - right)
+        share = proportion(right, predicted + actual - right)
         value, low, high = (2 * bound / (1 + bound) for bound in (share.value, share.low, share.high))
         f1 = Estimate(value=value, low=low, high=high)
-        measured.append(ClassMetrics(int(actual), _proportion(right, predicted), _proportion(right, actual), f1))
+        measured.append(ClassMetrics(int(actual), proportion(right, predicted), proportion(right, actual), f1))
     return measured
-
-
-def _proportion(hits: int, rows: int) -> Estimate:
-    """A share of some rows, with its 95 % confidence interval; of no rows, 0 with the interval from 0 to 1."""
-    if not rows:
-        return Estimate(value=0.0, low=0.0, high=1.0)
-    interval = binomtest(int(hits), int(rows)).proportion_ci(method="wilson")
-    return Estimate(value=float(hits / rows), low=float(interval.low), high=float(interval.high))
 
 
 # -- leakage

@@ -5,7 +5,7 @@ Imports the standard library only, because the options of the command need it.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 FOREST = (
     "n_estimators", "max_depth", "max_leaf_nodes", "min_samples_split", "min_samples_leaf", "max_features", "criterion",
@@ -51,15 +51,27 @@ class ColumnOptions:
         drop: columns to leave out.
         id: columns that identify the row; left out as well.
         categorical: columns whose values are categories, even if they look like something else.
+        keep: columns to use, even if they look useless.
+        dates: which comes first in dates whose values don't say it: the day or the month.
+        decimal: the decimal sign of numbers whose values don't say it.
+        split_by: the column by which the latest rows are held out; None to hold out rows at random.
     """
 
     target: str
     drop: Sequence[str] = ()
     id: Sequence[str] = ()
     categorical: Sequence[str] = ()
+    keep: Sequence[str] = ()
+    dates: Literal["dmy", "mdy"] | None = None
+    decimal: Literal[".", ","] | None = None
+    split_by: str | None = None
 
     def named_columns(self) -> Iterator[tuple[str, str]]:
         """Each column that is named, after the option that names it."""
         yield "--target", self.target
-        for option, names in (("--drop", self.drop), ("--id", self.id), ("--categorical", self.categorical)):
+        for option, names in (
+            ("--drop", self.drop), ("--id", self.id), ("--categorical", self.categorical), ("--keep", self.keep),
+        ):  # fmt: skip
             yield from ((option, name) for name in names)
+        if self.split_by is not None:
+            yield "--split-by", self.split_by

@@ -6,6 +6,7 @@ from functools import partial
 
 import joblib
 import numpy as np
+import pandas as pd
 
 from tabserve.model import Matrix
 from tabserve.training.config import EstimatorConfig
@@ -16,6 +17,7 @@ from tabserve.training.fitting import fit, useful_threads
 from tabserve.training.pipeline import pipeline_outputs
 from tabserve.training.progress import JointProgress, ReportProgress, ignore_progress
 from tabserve.training.tasks import task_training
+from tabserve.training.time_split import time_folds
 
 
 @dataclass(frozen=True)
@@ -24,11 +26,13 @@ class CrossValidation:
 
     Attributes:
         folds: metric → one value per fold. A metric that isn't defined for the rows of a fold is left out.
-        outputs: shape (rows, outputs).
+        outputs: shape (rows, outputs). If the folds go forward in time, there are none for the first rows.
+        target: shape (rows,), the true values of these rows.
     """
 
     folds: Mapping[str, list[float]]
     outputs: Matrix
+    target: pd.Series
 
     def mean(self, metric: str) -> float:
         return float(np.mean(self.folds[metric]))
@@ -52,13 +56,15 @@ def cross_validate(
     seed: int,
     report_progress: ReportProgress = ignore_progress,
 ) -> CrossValidation:
-    """k-fold cross-validation; preprocessing and estimator are fitted inside each fold.
+    """k-fold cross-validation; preprocessing and estimator are fitted inside each fold. If the table has an order, the
+    folds go forward in time.
 
     Raises:
         DataError: there are too few rows for so many folds.
     """
     task = task_training(dataset.task.kind)
-    fold_rows = task.fold_rows(dataset.target, folds, seed)
+    is_ordered = dataset.order is not None
+    fold_rows = time_folds(dataset, folds) if is_ordered else task.fold_rows(dataset.target, folds, seed)
     threads = useful_threads(dataset, build(config, seed, dataset.task.kind))
     parallel_folds = min(folds, threads)
     progress = JointProgress(folds, report_progress)
@@ -78,4 +84,6 @@ def cross_validate(
         outputs[outside] = own_outputs
         scores.append(score(dataset.target.iloc[outside], own_outputs, dataset.task))
     defined = [metric for metric in task.metrics.names if all(metric in values for values in scores)]
-    return CrossValidation({metric: [values[metric] for values in scores] for metric in defined}, outputs)
+    measured = np.sort(np.concatenate([outside for _, outside in fold_rows]))
+    by_fold = {metric: [values[metric] for values in scores] for metric in defined}
+    return CrossValidation(by_fold, outputs[measured], dataset.target.iloc[measured])

@@ -3,6 +3,8 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -11,11 +13,28 @@ from sklearn.datasets import load_iris as sklearn_iris
 from sklearn.model_selection import train_test_split
 
 from tabserve.errors import DataError
-from tabserve.model import DatasetFacts, Task
+from tabserve.model import ColumnFacts, DatasetFacts, Task
+from tabserve.model.dates import PartName, part_column
 from tabserve.training.tasks import task_training
 
 HASHED_ROWS = 100_000
 """How many rows are hashed at a time. The whole table as text would take as much memory as the table."""
+
+
+@dataclass(frozen=True)
+class DateColumn:
+    """A column of dates.
+
+    Attributes:
+        values: shape (rows,), datetime64[us], in UTC where the table has zones.
+        origin: the first date of the table, from which days are counted.
+        parts: the parts that vary, each a column of `Dataset.features` under the name that `part_column` gives it.
+    """
+
+    values: pd.Series
+    origin: datetime
+    parts: tuple[PartName, ...]
+
 
 RowNumbers = NDArray[np.intp]
 """Shape (rows,): the places of some rows in a table."""
@@ -27,13 +46,20 @@ class Dataset:
 
     Attributes:
         name: its name in messages and in the metadata.
-        features: shape (rows, features), a column per feature: float64 for numbers, str for categories.
+        features: shape (rows, columns), a column per feature: float64 for numbers, str for categories, 1.0 and 0.0 for
+            booleans; of a date a column of float64 for each of its parts.
         target: shape (rows,), what the model shall predict.
         task: the task of a model of the whole table; a part of the table has the same task.
-        missing: feature → how many rows of the whole table lack it, if any do. Their value is NaN.
+        missing: column of `features` → how many rows of the whole table lack it, if any do. Their value is NaN.
         left_out: column that is no feature → the reason.
         unlabelled: how many rows were left out because they have no target value.
         task_reason: why it has this kind of task; empty if it needs no reason.
+        booleans: feature of booleans → how the table writes them, if it is a table of texts.
+        dates: feature of dates → its values and parts.
+        durations: the features that are durations, in seconds.
+        columns: how each column of the table but the target was read; `becomes` is empty for one that becomes a
+            column of `features` as it is.
+        order: shape (rows,), the times of the rows, if the latest rows are to be held out.
         notes: what was found out when it was read, a line each.
     """
 
@@ -45,6 +71,11 @@ class Dataset:
     left_out: Mapping[str, str] = field(default_factory=dict)
     unlabelled: int = 0
     task_reason: str = ""
+    booleans: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    dates: Mapping[str, DateColumn] = field(default_factory=dict)
+    durations: frozenset[str] = frozenset()
+    columns: Sequence[ColumnFacts] = ()
+    order: pd.Series | None = None
     notes: Sequence[str] = ()
 
     def __len__(self) -> int:
@@ -52,7 +83,16 @@ class Dataset:
 
     def part(self, rows: RowNumbers) -> "Dataset":
         """These rows, in this order."""
-        return replace(self, features=self.features.iloc[rows], target=self.target.iloc[rows])
+        order = None if self.order is None else self.order.iloc[rows]
+        dates = {name: replace(date, values=date.values.iloc[rows]) for name, date in self.dates.items()}
+        features, target = self.features.iloc[rows], self.target.iloc[rows]
+        return replace(self, features=features, target=target, dates=dates, order=order)
+
+    @cached_property
+    def feature_of(self) -> Mapping[str, str]:
+        """Column of `features` → the name of the feature, which differs for parts of dates."""
+        dates = {part_column(name, part): name for name, date in self.dates.items() for part in date.parts}
+        return {name: dates.get(name, name) for name in map(str, self.features.columns)}
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -87,7 +127,7 @@ class Split:
             rows=len(self.whole),
             training_rows=len(self.training),
             held_out_rows=len(self.held_out),
-            features=len(self.whole.features.columns),
+            features=len(set(self.whole.feature_of.values())),
             sha256=self.whole.digest,
             **task_training(self.whole.task.kind).dataset_facts(self.whole.task),
         )
@@ -102,13 +142,19 @@ def load_iris() -> Dataset:
 
 
 def split(dataset: Dataset, test_size: float, seed: int) -> Split:
-    """Holds out the share `test_size` of the rows, at random; the same seed holds out the same rows.
+    """Holds out the share `test_size` of the rows: the latest ones if the table has an order, else at random, where the
+    same seed holds out the same rows.
 
-    A task that has groups of rows, such as the classes, keeps their shares in both parts.
+    At random, a task that has groups of rows, such as the classes, keeps their shares in both parts.
 
     Raises:
         DataError: a part would be empty, or lack a group.
     """
+    if dataset.order is not None:
+        from tabserve.training.time_split import latest_rows
+
+        early, late = latest_rows(dataset, test_size)
+        return Split(dataset, dataset.part(early), dataset.part(late))
     strata = task_training(dataset.task.kind).strata(dataset.target)
     try:
         training, held_out = train_test_split(

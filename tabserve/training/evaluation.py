@@ -73,7 +73,7 @@ def score(target: pd.Series, outputs: Matrix, task: Task) -> dict[str, float]:
     defined for these rows is left out."""
     training = task_training(task.kind)
     truth = training.true_values(target, task)
-    values = {metric: training.metric_value(metric, truth, outputs) for metric in training.metrics.names}
+    values = {metric: training.metric_value(metric, truth, outputs, task) for metric in training.metrics.names}
     return {metric: value for metric, value in values.items() if not math.isnan(value)}
 
 
@@ -145,28 +145,29 @@ def compare(
     target: pd.Series,
     candidate: Matrix,
     champion: Matrix,
-    task: Task,
+    tasks: tuple[Task, Task],
     seed: int,
     report_progress: ReportProgress = ignore_progress,
 ) -> Comparison:
-    """Compares the outputs of two models for the same rows: both of shape (rows, outputs).
+    """Compares the outputs of two models for the same rows: both of shape (rows, outputs). `tasks` are those of the
+    candidate and of the champion.
 
     The interval is that of the percentile bootstrap: both models are scored on the same samples of the rows, drawn with
     replacement. A task that has groups of rows draws within each group, so that none is left without rows (Efron and
     Tibshirani 1993, chapters 8 and 13).
     """
-    training, rng = task_training(task.kind), np.random.default_rng(seed)
-    truth = training.true_values(target, task)
+    training, rng = task_training(tasks[0].kind), np.random.default_rng(seed)
+    truth, models = training.true_values(target, tasks[0]), tuple(zip((candidate, champion), tasks, strict=True))
     groups = training.resample_groups(truth)
     resamples = max(RESAMPLES // 10, min(RESAMPLES, RESAMPLED_ROWS // len(truth)))
     differences = []
     with config_context(skip_parameter_validation=True, assume_finite=True):
         for number in range(resamples):
             rows = np.concatenate([rng.choice(group, len(group)) for group in groups])
-            ours, theirs = (training.metric_value(metric, truth[rows], model[rows]) for model in (candidate, champion))
+            ours, theirs = (training.metric_value(metric, truth[rows], outputs[rows], task) for outputs, task in models)
             differences.append(ours - theirs)
             report_progress((number + 1) / resamples)
     low, high = np.quantile(differences, [0.025, 0.975])
-    ours, theirs = (training.metric_value(metric, truth, model) for model in (candidate, champion))
+    ours, theirs = (training.metric_value(metric, truth, outputs, task) for outputs, task in models)
     better = training.metrics.is_better(metric, ours, theirs)
     return Comparison(metric, ours, theirs, float(low), float(high), better)

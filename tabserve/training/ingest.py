@@ -13,9 +13,10 @@ from pandas.api.types import is_numeric_dtype
 from pandera.errors import SchemaErrors
 
 from tabserve.errors import DataError
-from tabserve.training.columns import MAX_TEXT, NUMERIC_SHARE, as_inferred, as_text, share_of_numbers, why_useless
+from tabserve.training.columns import MAX_TEXT, NUMERIC_SHARE, share_of_numbers
 from tabserve.training.config import ColumnOptions
 from tabserve.training.dataset import Dataset
+from tabserve.training.features import choose_features, order_of
 from tabserve.training.raw_table import RawTable
 from tabserve.training.source import TableSource
 from tabserve.training.table_file import read_table
@@ -46,21 +47,27 @@ def load_table(
     if isinstance(source, Path):
         source = TableSource(str(source))
     read = read_table(source, columns.target)
-    raw, named = read.frame, {name for _, name in columns.named_columns()}
+    raw = read.frame
     problems = [*([] if columns.target in raw else read.notes), *_name_problems(raw, columns)]
     raw = raw.loc[:, ~raw.columns.duplicated()]
     labelled = raw[raw[columns.target].notna()] if columns.target in raw else raw
     choice = choose_task(labelled[columns.target], kind) if columns.target in raw else TaskChoice("classification", "")
     task = task_training(choice.kind)
-    unused = {name: reason for name, reason in read.left_out.items() if name not in named}
-    frame, left_out = _choose_features(labelled.drop(columns=list(unused)), columns)
-    left_out = unused | left_out
+    chosen = choose_features(labelled, columns, read.left_out)
+    problems += chosen.problems
+    frame = pd.DataFrame(chosen.columns, index=labelled.index)
     if columns.target in raw:
+        if not len(frame.columns):
+            problems.append(_nothing_left(chosen.left_out))
         frame[columns.target] = task.read_target(labelled[columns.target])
-        if list(frame.columns) == [columns.target]:
-            problems.append(_nothing_left(left_out))
     rows, fewest = (count if isinstance(count, int) else count(choice.kind) for count in (rows_needed, fewest_rows))
     problems += _value_problems(frame, columns, task, rows, fewest)
+    order = None
+    if columns.split_by in labelled:
+        try:
+            order = order_of(labelled[columns.split_by], columns).reset_index(drop=True)
+        except ValueError as error:
+            problems.append(f"--split-by '{columns.split_by}': {error}")
     if problems:
         raise DataError("\n".join(f"{source.name}: {problem}" for problem in problems))
     missing = {str(name): int(count) for name, count in frame.isna().sum().items() if count}
@@ -72,36 +79,23 @@ def load_table(
         target=target,
         task=task.model_task(target),
         missing=missing,
-        left_out=left_out,
+        left_out=chosen.left_out,
         unlabelled=len(raw) - len(labelled),
         task_reason=choice.reason,
+        booleans=chosen.booleans,
+        dates=chosen.dates,
+        durations=frozenset(chosen.durations),
+        columns=chosen.facts,
+        order=order,
         notes=(*read.notes, *_missing_notes(read, columns.target)),
     )
-
-
-def _choose_features(labelled: pd.DataFrame, columns: ColumnOptions) -> tuple[pd.DataFrame, dict[str, str]]:
-    """The features, and the columns that are left out with the reason."""
-    left_out = dict.fromkeys(columns.drop, "--drop") | dict.fromkeys(columns.id, "--id")
-    features: dict[str, pd.Series] = {}
-    for name in labelled.columns.drop(columns.target, errors="ignore"):
-        if name in left_out:
-            continue
-        if name in columns.categorical:
-            features[name] = as_text(labelled[name])
-            continue
-        column = as_inferred(labelled[name])
-        if reason := why_useless(column):
-            left_out[name] = reason
-        else:
-            features[name] = column
-    return pd.DataFrame(features, index=labelled.index), left_out
 
 
 def _nothing_left(left_out: Mapping[str, str]) -> str:
     reasons = "; ".join(f"{name!r}: {reason}" for name, reason in left_out.items())[:300]
     if not reasons:
         return "no column is left to learn from: the target is the only one"
-    return f"no column is left to learn from ({reasons}): --categorical NAME keeps one that holds categories"
+    return f"no column is left to learn from ({reasons}): --keep NAME uses one"
 
 
 def _missing_notes(read: RawTable, target: str) -> Iterator[str]:
@@ -169,7 +163,7 @@ def _feature_checks(column: pd.Series, columns: ColumnOptions) -> Iterator[pande
     if is_numeric_dtype(column.dtype):
         message = f"column {name!r} holds infinity: repair it, or --drop '{name}'"
         yield pandera.Check(lambda values: bool(np.isfinite(values).all()), error=message)
-    elif name not in columns.categorical and share_of_numbers(present) >= NUMERIC_SHARE:
+    elif name not in columns.categorical and NUMERIC_SHARE <= share_of_numbers(present) < 1:  # 1 for codes
         others = present[pd.to_numeric(present, errors="coerce").isna()]
         same = f"--missing '{others.iloc[0]}' if it means that the value is missing, or " * (others.nunique() == 1)
         message = (

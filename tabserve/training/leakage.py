@@ -16,10 +16,11 @@ def find_leakage(dataset: Dataset, seed: int) -> dict[str, float]:
     sample = task.leakage_sample(dataset, seed)
     if sample is None:
         return {}
-    suspects = {}
+    suspects: dict[str, float] = {}
     for name, column in sample.features.items():
         numbers = column if is_numeric_dtype(column.dtype) else pd.Series(pd.factorize(column)[0], index=column.index)
         score = task.leakage_score(numbers.to_frame(), sample.target, seed)
         if score >= SUSPICIOUS:
-            suspects[str(name)] = score
+            feature = dataset.feature_of[str(name)]
+            suspects[feature] = max(score, suspects.get(feature, 0))
     return suspects

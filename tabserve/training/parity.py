@@ -51,7 +51,7 @@ def check_parity(pipeline: Pipeline, schema: Schema, rows: Matrix, actual: Matri
     expected = expected_outputs(pipeline, schema, rows)
     allowed = TOLERANCE[link(pipeline, schema.task.kind)] * schema.task.output_scale
     difference = float(np.abs(expected - actual).max())
-    changed = task_training(schema.task.kind).changed_predictions(expected, actual)
+    changed = task_training(schema.task.kind).changed_predictions(expected, actual, schema.task)
     if not difference <= allowed or changed:
         raise ParityError(
             f"the compiled model differs from scikit-learn: in {changed} of {len(expected)} predictions, and by up to "
@@ -72,7 +72,7 @@ def link(pipeline: Pipeline, kind: TaskKind) -> Link:
 
 
 def probing_rows(pipeline: Pipeline, schema: Schema, training: Dataset, count: int, seed: int) -> Matrix:
-    """Rows on which a wrong rounding shows, as the model takes them: shape (count, features).
+    """Rows on which a wrong rounding shows, as the model takes them: shape (count, model features).
 
     They are of three kinds, in turn: training rows; rows whose values are split points of the trees, scaled back, plus
     or minus up to two units in the last place of float32; and random rows, from a range twice as wide as that of
@@ -84,7 +84,7 @@ def probing_rows(pipeline: Pipeline, schema: Schema, training: Dataset, count: i
     third = len(known)
     thresholds, columns = family_of(pipeline[-1]).split_points(pipeline[-1]), prepared_columns(pipeline, schema)
     near, wide = np.empty(known.shape), np.empty(known.shape)
-    for number, feature in enumerate(schema.features):
+    for number, feature in enumerate(schema.model_features):
         if isinstance(feature, Category):
             near[:, number], wide[:, number] = rng.integers(-1, len(feature.categories), (2, third))
         else:

@@ -89,9 +89,10 @@ def prepared_columns(pipeline: Pipeline, schema: Schema) -> PreparedColumns:
     """The fitted first step of the pipeline, over values as `Schema.rows` makes them."""
     first = pipeline[0]
     if isinstance(first, StandardScaler):
-        count = len(schema.features)
+        count = len(schema.model_features)
         return PreparedColumns(Inputs.plain(count), first.mean_, first.scale_, list(range(count)))
-    features = np.zeros(len(schema.features), INPUT)
+    names = [feature.name for feature in schema.model_features]
+    features = np.zeros(len(names), INPUT)
     features["fill"] = np.nan
     places: list[int] = []
     mean, scale = np.empty(0), np.empty(0)
@@ -99,14 +100,14 @@ def prepared_columns(pipeline: Pipeline, schema: Schema) -> PreparedColumns:
         imputer, scaler = number_steps[0], number_steps[-1]
         mean, scale = scaler.mean_, scaler.scale_
         for column, name in enumerate(number_steps.feature_names_in_):
-            feature = schema.feature_names.index(name)
+            feature = names.index(name)
             features["column"][feature] = column
-            if schema.features[feature].missing:
+            if schema.model_features[feature].missing:
                 features["fill"][feature] = imputer.statistics_[column]
     numbers = list(range(len(mean)))
     if encoder := first.named_transformers_.get("categories"):
         for name, columns in _encoded_columns(encoder, schema).items():
-            feature = schema.feature_names.index(name)
+            feature = names.index(name)
             features["codes"][feature], features["count"][feature] = len(places), len(columns) - 2
             places += [NOWHERE if column < 0 else column + len(numbers) for column in columns]
         width = len(encoder.get_feature_names_out())

@@ -16,7 +16,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.tree import DecisionTreeRegressor
 
 from tabserve.errors import DataError
-from tabserve.model import Matrix, ModelMetadata, Regression, Vector
+from tabserve.model import Estimate, Matrix, ModelMetadata, Regression, Vector
 from tabserve.model.compiled import Link
 from tabserve.training.columns import as_inferred
 from tabserve.training.config import CRITERIA, EstimatorConfig
@@ -26,6 +26,7 @@ from tabserve.training.estimators import EstimatorType
 from tabserve.training.estimators.boosting import BOOSTING
 from tabserve.training.estimators.forest import NUMBER_FOREST
 from tabserve.training.estimators.linear import RIDGE
+from tabserve.training.proportion import proportion
 from tabserve.training.tasks import METRICS
 
 metrics = METRICS["regression"]
@@ -127,16 +128,18 @@ def model_task(target: pd.Series) -> Regression:
     )
 
 
-def calibrated(_task: Regression, target: pd.Series, outputs: Matrix, coverage: float) -> Regression:
+def calibrated(
+    _task: Regression, training: pd.Series, measured: pd.Series, outputs: Matrix, coverage: float
+) -> Regression:
     """The range of these training rows, and intervals as wide as the absolute errors that cross-validation found.
 
     Raises:
         DataError: there are too few rows for the coverage.
     """
     predictions = outputs[:, 0]
-    bounds, radii = grouped_quantiles(predictions, np.abs(target.to_numpy() - predictions), coverage)
+    bounds, radii = grouped_quantiles(predictions, np.abs(measured.to_numpy() - predictions), coverage)
     intervals = {"coverage": coverage, "interval_bounds": tuple(bounds), "interval_radii": tuple(radii)}
-    return Regression(**model_task(target).model_dump() | intervals)
+    return Regression(**model_task(training).model_dump() | intervals)
 
 
 def dataset_facts(_task: Regression) -> dict[str, int]:
@@ -200,7 +203,7 @@ def true_values(target: pd.Series, _task: Regression) -> Vector:
     return values
 
 
-def metric_value(metric: str, truth: Vector, outputs: Matrix) -> float:
+def metric_value(metric: str, truth: Vector, outputs: Matrix, _task: Regression) -> float:
     """A metric of predictions of shape (rows, 1), for true values of shape (rows,).
 
     All are in the unit of the target, but R² and the mean absolute percentage error, which is a share (0.1 is 10 %). R²
@@ -233,7 +236,7 @@ def prediction_score(target: pd.Series, predictions: Vector) -> float:
     return _r2(target.to_numpy(), predictions)
 
 
-def changed_predictions(_expected: Matrix, _actual: Matrix) -> int:
+def changed_predictions(_expected: Matrix, _actual: Matrix, _task: Regression) -> int:
     """A number that differs by less than the tolerance is the same prediction."""
     return 0
 
@@ -243,34 +246,33 @@ class IntervalResults:
     """What the intervals do on the held-out rows.
 
     Attributes:
-        coverage: the share of the rows whose true value is in its interval.
+        coverage: the share of the rows whose true value is in its interval, with its 95 % confidence interval.
         width: the mean width of the intervals.
         pinball_loss: the mean pinball loss of the two bounds, as the quantiles that they stand for (Koenker and Bassett
             1978).
     """
 
-    coverage: float
+    coverage: Estimate
     width: float
     pinball_loss: float
 
     def named_metrics(self) -> dict[str, float]:
         return {
-            "interval_coverage": self.coverage,
+            "interval_coverage": self.coverage.value,
             "interval_width": self.width,
             "pinball_loss": self.pinball_loss,
         }
 
     def add_to(self, metadata: ModelMetadata, _target: pd.Series) -> ModelMetadata:
-        return metadata
+        return metadata.model_copy(update={"interval_coverage": self.coverage})
 
 
 def results(truth: Vector, outputs: Matrix, task: Regression) -> IntervalResults:
     low, high = task.decide_rows(outputs).interval.T
     tail = (1 - task.coverage) / 2
     losses = [mean_pinball_loss(truth, bound, alpha=level) for bound, level in ((low, tail), (high, 1 - tail))]
-    return IntervalResults(
-        float(((low <= truth) & (truth <= high)).mean()), float((high - low).mean()), float(np.mean(losses))
-    )
+    held = int(((low <= truth) & (truth <= high)).sum())
+    return IntervalResults(proportion(held, len(truth)), float((high - low).mean()), float(np.mean(losses)))
 
 
 # -- leakage

@@ -8,6 +8,7 @@ from sklearn.pipeline import Pipeline
 from tabserve.model import ModelMetadata, Schema
 from tabserve.model.metadata import Scalar
 from tabserve.training import provenance
+from tabserve.training.column_report import report_columns
 from tabserve.training.cross_validation import CrossValidation
 from tabserve.training.dataset import Split
 from tabserve.training.evaluation import Evaluation
@@ -51,6 +52,7 @@ class TrainingResult:
             feature_importances=self.evaluation.importances_by_feature(self.evaluation.importance_kind),
             dataset=self.split.facts(),
             left_out=dict(self.split.whole.left_out),
+            columns=report_columns(self.split.whole),
             libraries=provenance.libraries(),
             git_commit=git_commit,
         )

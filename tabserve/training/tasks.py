@@ -139,11 +139,14 @@ class TaskTraining(Protocol[OwnTask]):
     def model_task(self, target: "pd.Series") -> OwnTask:
         """The task of a model that predicts this target column."""
 
-    def calibrated(self, task: OwnTask, target: "pd.Series", outputs: "Matrix", coverage: float) -> OwnTask:
+    def calibrated(
+        self, task: OwnTask, training: "pd.Series", measured: "pd.Series", outputs: "Matrix", coverage: float
+    ) -> OwnTask:
         """The task with what only cross-validation can tell: the size of its intervals.
 
-        `target` are the training rows, and `outputs`, of shape (rows, outputs), come from models that were not fitted
-        on them. `coverage`: for which share of the rows an interval shall hold the true value.
+        `training` is the target of the training rows. `measured` is that of the rows of `outputs`, which have the shape
+        (rows, outputs) and come from models that were not fitted on these rows. `coverage`: for which share of the rows
+        an interval shall hold the true value.
 
         Raises:
             DataError: there are too few rows.
@@ -182,7 +185,7 @@ class TaskTraining(Protocol[OwnTask]):
     def true_values(self, target: "pd.Series", task: OwnTask) -> "NDArray[Any]":
         """The true values as numbers: shape (rows,)."""
 
-    def metric_value(self, metric: str, truth: "NDArray[Any]", outputs: "Matrix") -> float:
+    def metric_value(self, metric: str, truth: "NDArray[Any]", outputs: "Matrix", task: OwnTask) -> float:
         """A metric of outputs of shape (rows, outputs). NaN if it isn't defined for these rows."""
 
     def prediction_score(self, target: "pd.Series", predictions: "NDArray[Any]") -> float:
@@ -191,7 +194,7 @@ class TaskTraining(Protocol[OwnTask]):
     def results(self, truth: "NDArray[Any]", outputs: "Matrix", task: OwnTask) -> TaskResults:
         """What an evaluation finds besides the metrics."""
 
-    def changed_predictions(self, expected: "Matrix", actual: "Matrix") -> int:
+    def changed_predictions(self, expected: "Matrix", actual: "Matrix", task: OwnTask) -> int:
         """For how many rows these outputs lead to different predictions."""
 
     # -- leakage

@@ -109,7 +109,7 @@ class ProbeReply(Reply):
 
 
 class HistoryEntry(Reply):
-    inputs: dict[str, float | str | None] = Field(description="the features as the caller sent them")
+    inputs: dict[str, bool | float | str | None] = Field(description="the features as the caller sent them")
     latency_ms: float = Field(description="from the complete body to the finished prediction")
 
 
@@ -203,15 +203,31 @@ class MetricsReply(Reply):
 
 class ModelFeature(Reply):
     name: str
-    kind: Literal["number", "category"]
+    kind: Literal["number", "category", "boolean", "date"]
     missing: int = Field(description="rows of the table that lack it; unless it is 0, callers may leave it out")
     minimum: float = Field(default=0.0, description="of a number: the smallest value seen in training")
     maximum: float = Field(default=0.0, description="of a number: the largest value seen in training")
     mean: float = Field(default=0.0, description="of a number: the mean in training")
+    unit: str = Field(default="", description="of a number: `seconds` if the table has durations")
     categories: dict[str, int] = Field(default={}, description="of a category: category → rows in training")
+    trues: int = Field(default=0, description="of a boolean: rows in training that are true")
+    falses: int = Field(default=0, description="of a boolean: rows in training that are false")
+    first: str = Field(default="", description="of a date: the first one seen in training, as ISO text")
+    last: str = Field(default="", description="of a date: the last one seen in training, as ISO text")
+    parts: list[str] = Field(default=[], description="of a date: the numbers that the model takes of it")
     importance: float = Field(
         description="as the model itself reports it: impurity, gain or coefficients; all sum to 1, or are 0"
     )
+
+
+class ModelColumn(Reply):
+    """A column of the table, and what the training made of it."""
+
+    name: str
+    read_as: str = Field(examples=["number: $1,000 is 1000"])
+    becomes: str = Field(description="what the model gets of it")
+    lost: str = Field(description="what the model doesn't get; empty if that is nothing")
+    undo: str = Field(description="the option of the training that keeps what is lost")
 
 
 class ModelEstimate(Reply):
@@ -276,7 +292,11 @@ class ModelReply(Reply):
     metrics: dict[str, float]
     dataset: dict[str, Any]
     by_class: dict[str, ModelClass] = Field(description="class → how common it is, and how good the model is at it")
+    interval_coverage: ModelEstimate | None = Field(
+        default=None, description="of a number: the share of the held-out rows that the intervals hold"
+    )
     left_out: dict[str, str] = Field(description="column of the table that is no feature → the reason")
+    columns: list[ModelColumn] = Field(description="what was made of each column of the table")
     limits: list[str] = Field(description="what the model is not good for")
     libraries: dict[str, str]
     git_commit: str

@@ -179,14 +179,14 @@ def test_batch_may_lack_a_column_that_was_missing_in_training(client: TestClient
     [
         (pa.array([1, 2]), "string_type"),
         (pa.array([b"a", b"b"]), "string_type"),
-        (pa.array(["a", "b"]).dictionary_encode(), "string_type"),
+        (pa.array([1, 2]).dictionary_encode(), "string_type"),
         (pa.array(["a", None]), "missing"),
         (pa.array(["a", "x" * 801]), "string_too_long"),
     ],
 )
 def test_column_that_is_not_of_short_texts_is_refused(client: TestClient, column: pa.Array, kind: str) -> None:
-    """Numbers, bytes, dictionaries, missing values that must not be missing, and long texts are refused by the
-    column."""
+    """Numbers, bytes, dictionaries of numbers, missing values that mustn't be missing, and long texts are refused by
+    the column."""
     response = post(client, stream(pa.table({"island": column, "year": [2007, 2008]})))
     assert response.status_code == 422
     assert response.json()["detail"][0]["type"] == kind
@@ -283,7 +283,7 @@ def test_table_becomes_a_service_with_one_command(tmp_path: Path) -> None:
     workspace, penguins = Workspace(tmp_path), Workspace(tmp_path, model_name="penguins")
     trained = workspace.run("train_model.py", "--data", str(PENGUINS), "--target", "species", TABSERVE_MODEL_NAME="")
     assert trained.returncode == 0, trained.stderr
-    assert re.search(r"^  sex +category +11  male 168, female 165$", trained.stdout, re.MULTILINE)
+    assert re.search(r"^  sex +category; male 168, female 165; ", trained.stdout, re.MULTILINE)
     workspace.train("--n-estimators", "5")
     with serving(penguins) as (url, _), serving(workspace) as (other, _):
         until(lambda: status(f"{url}/readyz") == status(f"{other}/readyz") == 200)

@@ -15,7 +15,7 @@ import requests
 from tabserve.cli import addresses, promote
 from tabserve.model.predictor import Predictor
 from tabserve.model.versions import BY_HAND
-from tabserve.monitoring import compare_probabilities
+from tabserve.monitoring import compare_outputs
 from tabserve.registry import journal
 from tabserve.registry.client import set_default_store
 from tabserve.registry.reader import CHECKSUM_TAG, VERSION_TAG
@@ -326,7 +326,7 @@ def test_candidate_answers_recorded_predictions_again(three: Workspace, command:
         whole = command("--compare", "4", "--all", "--url", url)[1]
     versions = {listed.version.registry_version: listed.version for listed in three.store().versions()}
     live, candidate = (Predictor(three.store().fetch(versions[number])) for number in ("3", "4"))
-    truth = compare_probabilities(live.outputs(rows), candidate.outputs(rows))
+    truth = compare_outputs(live.schema.task, live.outputs(rows), candidate.schema.task, candidate.outputs(rows))
     changed = int(truth.changed.sum())
     assert promote.MAX_ROWS < changed < 200
     assert f"they were made  200 by {three.versions()[2]}" in shown

@@ -28,7 +28,7 @@ from tabserve.web.app import create_app
 from tests.project import draw_packages
 from tests.support.models import SETTINGS
 from tests.support.project import PYTHON, ROOT
-from tests.support.records import prediction
+from tests.support.records import NUMBER, number_prediction, prediction
 from tests.support.sources import FakeSource
 from tests.support.waiting import LIMIT
 
@@ -129,14 +129,15 @@ def test_every_route_and_key_is_documented() -> None:
 
 def keys_of(schema: dict[str, Any], schemas: dict[str, Any], depth: int = 0) -> Iterator[tuple[int, str]]:
     """The keys of the objects that a JSON schema describes, each with how deep it is inside of others."""
-    for described in (schema, *schema.get("anyOf", ())):
-        variant = schemas[described["$ref"].rpartition("/")[2]] if "$ref" in described else described
-        for key, value in variant.get("properties", {}).items():
-            yield depth, key
-            yield from keys_of(value, schemas, depth + 1)
-        for inner in (variant.get("items"), variant.get("additionalProperties")):
-            if isinstance(inner, dict):
-                yield from keys_of(inner, schemas, depth + 1)
+    described = schemas[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+    for variant in described.get("anyOf", ()):
+        yield from keys_of(variant, schemas, depth)
+    for key, value in described.get("properties", {}).items():
+        yield depth, key
+        yield from keys_of(value, schemas, depth + 1)
+    for inner in (described.get("items"), described.get("additionalProperties")):
+        if isinstance(inner, dict):
+            yield from keys_of(inner, schemas, depth + 1)
 
 
 def test_every_counter_is_documented_with_its_labels() -> None:
@@ -144,8 +145,10 @@ def test_every_counter_is_documented_with_its_labels() -> None:
     metrics = Metrics()
     metrics.request("GET", "/health", 200, 0.1)
     metrics.observe(prediction(1))
+    metrics.observe(number_prediction(1))
     metrics.serving("20260101_000000", "1")
     metrics.comparison("20260101_000000", "20260102_000000", Classification(classes=("a", "b")))
+    metrics.comparison("20260101_000000", "20260103_000000", NUMBER)
     families = text_string_to_metric_families(metrics.text("text/plain")[0].decode())
     collected = {
         family.name + ("_total" if family.type == "counter" else ""): {
@@ -164,7 +167,7 @@ def test_every_counter_in_a_query_exists() -> None:
     """The PromQL examples use documented names."""
     page = text(REFERENCE / "metrics.md")
     names = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
-    used = set(re.findall(r"(\w+?)(?:_bucket)?(?:\{[^}]*\})?\[\d+[mh]\]", page))
+    used = set(re.findall(r"(\w+?)(?:_bucket|_sum|_count)?(?:\{[^}]*\})?\[\d+[mh]\]", page))
     assert used
     assert used <= names
 

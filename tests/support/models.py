@@ -43,7 +43,7 @@ def metadata(schema: Schema, model_version: str = "20260101_000000") -> ModelMet
         trained_at="2026-01-01T00:00:00+00:00",
         parameters={},
         metrics={"test_accuracy": 1.0},
-        feature_importances=dict.fromkeys(schema.feature_names, 0.25),
+        feature_importances=dict.fromkeys([feature.name for feature in schema.model_features], 0.25),
         dataset=DatasetFacts(
             name="iris", rows=150, training_rows=120, held_out_rows=30, features=4, classes=3, sha256="0" * 64
         ),

@@ -3,14 +3,23 @@
 import numpy as np
 
 from tabserve.inference.records import BatchPrediction, Prediction
+from tabserve.model.regression import Regression
 from tabserve.model.schema import Number, Rows, Schema
 from tabserve.model.task import Classification, ClassOutcome, ClassOutcomes
+
+NUMBER = Regression(target_minimum=0, target_maximum=9, target_spread=2.0, target_deciles=(1.0, 2.0, 4.0))
+"""The task of a model of a number."""
 
 
 def prediction(number: int) -> Prediction:
     """The record of one row; its id is the number, and its time is so many seconds after the new year of 2026."""
     time = f"2026-01-01T00:{number // 60:02}:{number % 60:02}+00:00"
     return Prediction(str(number), time, "20260101_000000", {}, ClassOutcome(0, (1.0,), 1.0, "a", ("a",), 0.9), (), 0.1)
+
+
+def number_prediction(number: int) -> Prediction:
+    """The same record of a model of a number."""
+    return prediction(number)._replace(outcome=NUMBER.decide([float(number)]))
 
 
 def batch(rows: int, second: int) -> BatchPrediction:

@@ -122,7 +122,7 @@ def make_live(workspace: Workspace, number: str) -> None:
 def runs(workspace: Workspace) -> "list[Run]":
     """The runs of the experiment in MLflow, of searches too."""
     client = workspace.store().connect()
-    experiment = client.get_experiment_by_name("iris-classifier")
+    experiment = client.get_experiment_by_name(workspace.model_name)
     return list(client.search_runs([experiment.experiment_id])) if experiment else []
 
 

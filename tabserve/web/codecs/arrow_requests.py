@@ -1,40 +1,50 @@
 """Decodes Arrow IPC streams into valid rows, with the same checks as for JSON, column by column.
 
 A stream may come from anyone, and Arrow's own reader trusts it: one wrong byte can crash the process, and a few
-compressed bytes can announce any amount of memory. So the stream is read here, as far as a table of plain numbers and
-texts needs it, and every position in it is checked.
+compressed bytes can announce any amount of memory. So the stream is read here, as far as a table of features needs it,
+and every position in it is checked.
 
 The format: https://arrow.apache.org/docs/format/Columnar.html, `Message.fbs` and `Schema.fbs`.
 """
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tabserve.errors import InvalidInputError
-from tabserve.model import UNKNOWN, Category, Feature, Rows, Schema
+from tabserve.model import UNKNOWN, Category, Feature, ModelFeature, Rows, Schema, keeps_texts, model_features
+from tabserve.web.codecs.arrow_columns import ColumnPart, ColumnType, Texts, read_codes, read_type
 from tabserve.web.codecs.flatbuffer import FlatbufferTable, part_of
 from tabserve.web.codecs.json_requests import JsonRequests, TooManyRowsError
-from tabserve.web.codecs.problems import MAX_PROBLEMS, problem
-from tabserve.web.codecs.request_types import MAX_TEXT, UNKNOWN_CATEGORY
+from tabserve.web.codecs.problems import MAX_PROBLEMS, NEVER_MISSING, problem
+from tabserve.web.codecs.request_types import UNKNOWN_CATEGORY
 
 MEDIA_TYPE = "application/vnd.apache.arrow.stream"
 
 MAX_RECORD_BATCHES = 10_000
 """Reading an empty record batch takes 30 µs, so a body full of them would take ten seconds."""
 
-SCHEMA, RECORD_BATCH = 1, 3
+SCHEMA, DICTIONARY_BATCH, RECORD_BATCH = 1, 2, 3
 """Kinds of message, of the union `MessageHeader`."""
 
-INT, FLOATING_POINT, UTF8, LARGE_UTF8 = 2, 3, 5, 20
-"""Types of a column, of the union `Type`."""
+EXPECTED = {
+    "number": ("float_type", "plain numbers"),
+    "category": ("string_type", "texts, as utf8"),
+    "boolean": ("bool_type", "booleans"),
+    "date": ("date_type", "dates, timestamps, or ISO texts"),
+}
+"""Kind of a feature → the type of the problem with a column of another type, and what it should hold."""
 
-Message = tuple[FlatbufferTable, memoryview]
-"""The header and the body of a message."""
+
+class Message(NamedTuple):
+    """A message of the stream."""
+
+    kind: int
+    header: FlatbufferTable
+    body: memoryview
 
 
 def decode_arrow_batch(body: bytes, requests: JsonRequests) -> Rows:
@@ -48,13 +58,19 @@ def decode_arrow_batch(body: bytes, requests: JsonRequests) -> Rows:
     try:
         messages = _messages(body)
         columns = _columns(next(messages), schema)
+        types = {column.type.dictionary: column.type for column in columns if column.type.dictionary is not None}
+        dictionaries: dict[int, Texts] = {}
         batches: list[Rows] = []
         count = 0
-        for message in messages:
-            batches.append(_record_batch(message, columns, len(schema.features), count, max_rows))
-            count += len(batches[-1])
-            if len(batches) > MAX_RECORD_BATCHES:
+        for number, message in enumerate(messages):
+            if number >= MAX_RECORD_BATCHES:
                 raise ValueError(f"it has more than {MAX_RECORD_BATCHES} record batches; send larger ones")
+            if message.kind == DICTIONARY_BATCH:
+                dictionaries |= _dictionary(message, types, dictionaries)
+                continue
+            width = len(schema.model_features)
+            batches.append(_record_batch(message, columns, dictionaries, width, count, max_rows))
+            count += len(batches[-1])
     except (StopIteration, struct.error, ValueError) as error:
         reason = str(error) or "it ends early"
         raise _invalid("arrow_invalid", f"This can't be read as an Arrow IPC stream: {reason}") from None
@@ -62,7 +78,7 @@ def decode_arrow_batch(body: bytes, requests: JsonRequests) -> Rows:
         raise _invalid("too_short", "The stream has no rows")
     texts: dict[str, Sequence[str | None]] = {}
     for feature in schema.features:
-        if isinstance(feature, Category):
+        if keeps_texts(feature):
             is_sent = feature.name in batches[0].texts
             texts[feature.name] = (
                 [text for batch in batches for text in batch.texts[feature.name]] if is_sent else [None] * count
@@ -78,13 +94,14 @@ class StreamColumn:
 
     Attributes:
         feature: the feature of the same name.
-        index: its position in the schema.
-        dtype: numpy's type of its numbers; for texts, of the offsets at which they start and end.
+        type: of its values.
+        index, width: its columns among those that the model takes: the first, and how many.
     """
 
     feature: Feature
+    type: ColumnType
     index: int
-    dtype: np.dtype[Any]
+    width: int
 
     @property
     def name(self) -> str:
@@ -92,9 +109,9 @@ class StreamColumn:
 
 
 def _messages(body: bytes) -> Iterator[Message]:
-    """The messages of the stream: a schema, then record batches."""
+    """The messages of the stream: a schema, then record batches, and dictionaries before they are needed."""
     data, position = memoryview(body), 0
-    expected = SCHEMA
+    expected: tuple[int, ...] = (SCHEMA,)
     while position < len(body):
         continuation, size = struct.unpack_from("<II", body, position)
         if continuation != 0xFFFFFFFF:
@@ -104,18 +121,20 @@ def _messages(body: bytes) -> Iterator[Message]:
         position += 8
         message = FlatbufferTable.root(bytes(part_of(data, position, size)))
         length = message.number(3, "<q")
-        if message.number(1, "<B") != expected:
+        kind = message.number(1, "<B")
+        if kind not in expected:
             raise ValueError("send a schema and then record batches, nothing else")
-        yield message.table(2), part_of(data, position + size, length)
-        expected = RECORD_BATCH
+        yield Message(kind, message.table(2), part_of(data, position + size, length))
+        expected = (RECORD_BATCH, DICTIONARY_BATCH)
         position += size + length
-    if expected == SCHEMA:
+    if expected == (SCHEMA,):
         raise ValueError("it is empty")
 
 
 def _columns(message: Message, schema: Schema) -> list[StreamColumn]:
     """The columns that the stream announces. Raises InvalidInputError unless they are those of the schema."""
-    header, names = message[0], schema.feature_names
+    header, names = message.header, schema.feature_names
+    model_names = [name for feature in schema.features for name in [feature.name] * len(model_features(feature))]
     if header.number(0, "<h"):
         raise ValueError("it is big-endian; send it as little-endian")
     fields = header.tables(1, most=len(names) + MAX_PROBLEMS)
@@ -128,110 +147,82 @@ def _columns(message: Message, schema: Schema) -> list[StreamColumn]:
             problems.append(problem("extra_forbidden", ["body", name], "Extra inputs are not permitted"))
             continue
         feature = schema.features[names.index(name)]
-        dtype = _dtype(field, texts=feature.kind == "category")
+        type_ = read_type(field)
         if sent.count(name) > 1:
             problems.append(problem("duplicate_key", ["body", name], "This column occurs more than once"))
-        elif dtype is not None:
-            columns.append(StreamColumn(feature, names.index(name), dtype))
-        elif feature.kind == "category":
-            problems.append(problem("string_type", ["body", name], "The column should hold plain texts, as utf8"))
+        elif type_ is not None and type_.suits(feature):
+            columns.append(StreamColumn(feature, type_, model_names.index(name), len(model_features(feature))))
         else:
-            problems.append(problem("float_type", ["body", name], "The column should hold plain numbers"))
+            kind, message_text = EXPECTED[feature.kind]
+            problems.append(problem(kind, ["body", name], f"The column should hold {message_text}"))
     if problems:
         raise InvalidInputError(problems[:MAX_PROBLEMS])
     return columns
 
 
-def _dtype(field: FlatbufferTable, *, texts: bool) -> np.dtype[Any] | None:
-    """See `StreamColumn.dtype`; None for a column of another type."""
-    if field.has(4):
-        return None  # dictionary-encoded: the numbers are codes
-    type_ = field.number(2, "<B")
-    if texts:
-        return np.dtype("<i4" if type_ == UTF8 else "<i8") if type_ in (UTF8, LARGE_UTF8) else None
-    if type_ == FLOATING_POINT:
-        return np.dtype({0: "<f2", 1: "<f4", 2: "<f8"}[field.table(3).number(0, "<h") % 3])
-    if type_ == INT:
-        sign, bits = "i" if field.table(3).number(1, "<B") else "u", field.table(3).number(0, "<i")
-        return np.dtype(f"<{sign}{bits // 8}") if bits in (8, 16, 32, 64) else None
-    return None
-
-
-def _record_batch(message: Message, columns: list[StreamColumn], width: int, first_row: int, max_rows: int) -> Rows:
+def _record_batch(
+    message: Message, columns: list[StreamColumn], dictionaries: Mapping[int, Texts], width: int, first_row: int,
+    max_rows: int,
+) -> Rows:  # fmt: skip
     """The rows of a record batch. `first_row` is the number of its first row in the stream."""
-    header, body = message
-    length = header.number(0, "<q")
-    if header.has(3):
-        raise ValueError("it is compressed; send it uncompressed")
-    # a node per column: the number of values, and of nulls among them. Buffers per column: which values are null; for
-    # texts, the offsets; the values
-    nodes, buffers = header.pairs(1), header.pairs(2)
+    body = message.body
+    length, nodes, buffers = _batch_parts(message.header)
     if first_row + length > max_rows:  # before memory is allocated, because columns may share their bytes
         raise TooManyRowsError(f"The batch has more than {max_rows} rows, the most that one may have")
-    expected = sum(3 if column.feature.kind == "category" else 2 for column in columns)
-    if length < 0 or len(nodes) != len(columns) or len(buffers) != expected:
+    if length < 0 or len(nodes) != len(columns) or len(buffers) != sum(column.type.buffers for column in columns):
         raise ValueError("a record batch doesn't fit the schema")
     values = np.full((length, width), np.nan)
-    texts = {}
+    texts: dict[str, Sequence[str | None]] = {}
     next_buffer = iter(buffers)
     for column, (count, nulls) in zip(columns, nodes, strict=True):
         if count != length:
             raise ValueError("a column is shorter than its record batch")
-        validity, content = next(next_buffer), next(next_buffer)
-        is_present = np.ones(length, bool)
-        if nulls:
-            packed = _array(body, validity, np.dtype("u1"), -(-length // 8))
-            is_present = np.unpackbits(packed, bitorder="little")[:length].astype(bool)
-            if not is_present.all() and not column.feature.missing:
-                raise _invalid("missing", "A value is missing", first_row + int(is_present.argmin()), column.name)
-        if isinstance(column.feature, Category):
-            offsets = _array(body, content, column.dtype, length + 1).astype(np.int64)
-            data = part_of(body, *next(next_buffer))
-            texts[column.name] = _texts(data, offsets, is_present, first_row, column.name)
-            values[:, column.index] = column.feature.codes(texts[column.name])
-        else:
-            values[is_present, column.index] = _array(body, content, column.dtype, length)[is_present]
+        feature, part = column.feature, ColumnPart(column.name, body, next_buffer, length, first_row)
+        is_present = part.present(nulls)
+        if not is_present.all() and not feature.missing:
+            raise part.problem("missing", NEVER_MISSING, int(is_present.argmin()))
+        codes, own_texts = read_codes(feature, column.type, part, is_present, dictionaries)
+        values[:, column.index : column.index + column.width] = codes.reshape(length, column.width)
+        if own_texts is not None:
+            texts[column.name] = own_texts
     return Rows(values, texts)
 
 
-def _texts(
-    data: memoryview, offsets: NDArray[np.int64], is_present: NDArray[np.bool_], first_row: int, name: str
-) -> list[str | None]:
-    """The texts between the offsets; None where a value is null."""
-    sizes = np.diff(offsets)
-    if len(sizes) and (offsets[0] < 0 or offsets[-1] > len(data) or (sizes < 0).any()):
-        raise ValueError("a text ends early, or points outside of the stream")
-    if (sizes > 4 * MAX_TEXT).any():  # UTF-8 takes at most four bytes per character
-        raise _invalid("string_too_long", "A text is too long", first_row + int(sizes.argmax()), name)
-    spans = zip(offsets[:-1].tolist(), offsets[1:].tolist(), is_present.tolist(), strict=True)
-    try:
-        return [str(data[start:end], "utf-8") if present else None for start, end, present in spans]
-    except UnicodeDecodeError:
-        raise _invalid("string_unicode", "The column holds a text that isn't UTF-8", name) from None
+def _dictionary(message: Message, types: Mapping[int, ColumnType], known: Mapping[int, Texts]) -> dict[int, Texts]:
+    """The dictionary of a dictionary batch, by its id. A delta is added to what is known of it."""
+    number = message.header.number(0, "<q")
+    if number not in types:
+        return {}
+    length, nodes, buffers = _batch_parts(message.header.table(1))
+    if len(nodes) != 1 or nodes[0][0] != length or length < 0 or len(buffers) != 3:
+        raise ValueError("a dictionary doesn't fit the schema")
+    part = ColumnPart("dictionary", message.body, iter(buffers), length, None)
+    texts = part.texts(types[number].dtype, part.present(nodes[0][1]))
+    is_delta = message.header.number(2, "<B")
+    return {number: [*known.get(number, []), *texts] if is_delta else texts}
 
 
-def _array(body: memoryview, buffer: tuple[int, int], dtype: np.dtype[Any], count: int) -> NDArray[Any]:
-    """The first `count` values of a buffer, which is an offset into the message's body and a size."""
-    data = part_of(body, *buffer)
-    if len(data) < count * dtype.itemsize:
-        raise ValueError("a column is shorter than its record batch")
-    return np.frombuffer(data, dtype, count) if count else np.empty(0, dtype)
+def _batch_parts(header: FlatbufferTable) -> tuple[int, list[tuple[int, int]], list[tuple[int, int]]]:
+    """The rows of a record batch; a node per column: the number of values, and of nulls among them; the buffers."""
+    if header.has(3):
+        raise ValueError("it is compressed; send it uncompressed")
+    return header.number(0, "<q"), header.pairs(1), header.pairs(2)
 
 
 def _check_values(rows: Rows, schema: Schema, *, refuse_unknown: bool) -> None:
     """Refuses the first row with a value that the model can't take."""
     bounds, values = schema.computable_bounds, rows.values
     is_valid = (values >= bounds.lowest) & (values <= bounds.highest)  # both are false for NaN
-    is_valid |= np.isnan(values) & np.array([feature.missing > 0 for feature in schema.features])
+    is_valid |= np.isnan(values) & np.array([feature.missing > 0 for feature in schema.model_features])
     if refuse_unknown:
-        is_valid &= ~((values == UNKNOWN) & np.array([feature.kind == "category" for feature in schema.features]))
+        is_valid &= ~((values == UNKNOWN) & np.array([isinstance(one, Category) for one in schema.model_features]))
     if not is_valid.all():
         row = int((~is_valid).any(axis=1).argmax())
-        bad = [feature for feature, valid in zip(schema.features, is_valid[row], strict=True) if not valid]
+        bad = [feature for feature, valid in zip(schema.model_features, is_valid[row], strict=True) if not valid]
         raise InvalidInputError([_bad_value(feature, row) for feature in bad[:MAX_PROBLEMS]])
 
 
-def _bad_value(feature: Feature, row: int) -> dict[str, object]:
+def _bad_value(feature: ModelFeature, row: int) -> dict[str, object]:
     if isinstance(feature, Category):
         return problem("unknown_category", ["body", row, feature.name], UNKNOWN_CATEGORY)
     message = "Input should be a finite number that the model can compute with"

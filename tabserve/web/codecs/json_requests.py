@@ -19,9 +19,10 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from tabserve.errors import InvalidInputError, TabserveError
-from tabserve.model import Feature, Matrix, Rows, Schema, Value, Vector
+from tabserve.model import Date, Feature, Matrix, Rows, Schema, Value, keeps_texts
+from tabserve.model.dates import read_date
 from tabserve.web.codecs.chunks import split_columns, split_records
-from tabserve.web.codecs.problems import MAX_PROBLEMS, problem, problems
+from tabserve.web.codecs.problems import MAX_PROBLEMS, NEVER_MISSING, problem, problems
 from tabserve.web.codecs.request_types import MAX_TEXT, RequestTypes
 from tabserve.web.codecs.strictness import (
     MAX_NUMBER,
@@ -32,6 +33,9 @@ from tabserve.web.codecs.strictness import (
     only_value,
     parse_pairs,
 )
+
+VALUE_TYPES = ("float_type", "string_type", "bool_type")
+"""pydantic's errors about a value that is of another type."""
 
 T = TypeVar("T")
 Record = dict[str, Value]
@@ -54,7 +58,8 @@ class JsonRequests:
         self._required = {feature.name for feature in schema.features if not feature.missing}
         self._name_as_written = {json.dumps(name, ensure_ascii=False)[1:-1].encode(): name for name in self._names}
         # the colons and commas that a body may have besides those of its members
-        texts = sum(feature.kind == "category" for feature in schema.features)
+        texts = sum(feature.kind != "number" for feature in schema.features)
+        self._dates = [feature.name for feature in schema.features if isinstance(feature, Date)]
         all_names = "".join(self._names)
         self._has_texts = texts > 0
         self._other_colons, self._other_commas = all_names.count(":"), all_names.count(",") + texts * MAX_TEXT
@@ -83,6 +88,9 @@ class JsonRequests:
         is_suspect = is_long and has_long_number(body)
         try:
             values = self._decode(body)
+            if self._dates:
+                self._check_dates(values)
+                colons -= self._colons_in_dates(values)
             if colons == len(values) and not is_suspect:  # msgspec ignores unknown keys, whatever they hold
                 return values
         except (msgspec.MsgspecError, ValueError, RecursionError):
@@ -91,6 +99,16 @@ class JsonRequests:
         if colons != len(values) or is_suspect:
             check_record(parse_pairs(body), self._names, ["body"])
         return values
+
+    def _check_dates(self, values: Record) -> None:
+        """Raises ValueError if a text for a date is none. Its form has been checked."""
+        for name in self._dates:
+            if isinstance(text := values.get(name), str):
+                read_date(text)
+
+    def _colons_in_dates(self, values: Record) -> int:
+        """How many colons the texts for dates have."""
+        return sum(text.count(":") for name in self._dates if isinstance(text := values.get(name), str))
 
     # -- a batch
 
@@ -126,7 +144,7 @@ class JsonRequests:
         }
         if len(chunks) != len(columns) or not self._required <= chunks.keys():
             return None
-        parts: dict[str, Vector] = {}
+        parts: dict[str, Matrix] = {}
         texts: dict[str, list[Any]] = {}
         for feature in self.schema.features:
             if feature.name not in chunks:
@@ -137,38 +155,43 @@ class JsonRequests:
                     return None
                 part = adapter.validate_json(chunk)
                 values.append(feature.codes(part))
-                if feature.kind == "category":
+                if keeps_texts(feature):
                     texts.setdefault(feature.name, []).extend(part)
             parts[feature.name] = np.concatenate(values)
         count = max(map(len, parts.values()), default=0)
         if not 0 < count <= self.max_rows or any(len(part) != count for part in parts.values()):
             return None
-        missing = np.full(count, np.nan)
-        absent = {feature.name: [None] * count for feature in self.schema.features if feature.name not in parts}
-        return Rows(np.stack([parts.get(name, missing) for name in self._names], axis=1), texts | absent)
+        absent = [feature for feature in self.schema.features if feature.name not in parts]
+        for feature in absent:
+            parts[feature.name] = feature.codes([None] * count)
+        texts |= {feature.name: [None] * count for feature in absent if keeps_texts(feature)}
+        return Rows(np.column_stack([parts[name] for name in self._names]), texts)
 
     def _join_records(self, chunks: Iterator[bytes]) -> Rows | None:
         matrices: list[Matrix] = []
-        texts: dict[str, list[Any]] = {
-            feature.name: [] for feature in self.schema.features if feature.kind == "category"
-        }
+        texts: dict[str, list[Any]] = {feature.name: [] for feature in self.schema.features if keeps_texts(feature)}
         rows = 0
         for chunk in chunks:
             records = orjson.loads(chunk)
-            if not self._have_no_other_members(records) or may_be_ambiguous(chunk, sum(map(len, records))):
+            if not self._have_no_other_members(records) or may_be_ambiguous(chunk, self._expected_colons(records)):
                 return None
-            matrix = np.empty((len(records), self._width))
-            for i, feature in enumerate(self.schema.features):
+            columns: list[Matrix] = []
+            for feature in self.schema.features:
                 picked = list(map(self._picker(feature), records))
                 values = self._types.values[feature.name].validate_python(picked)
-                matrix[:, i] = feature.codes(values)
-                if feature.kind == "category":
+                columns.append(feature.codes(values))
+                if keeps_texts(feature):
                     texts[feature.name] += values
             rows += len(records)
             if rows > self.max_rows:
                 return None
-            matrices.append(matrix)
+            matrices.append(np.column_stack(columns))
         return Rows(np.concatenate(matrices), texts)
+
+    def _expected_colons(self, records: list[Record]) -> int:
+        """How many colons records have if none is in a name or a category."""
+        members = sum(map(len, records))
+        return members + sum(map(self._colons_in_dates, records)) if self._dates else members
 
     def _have_no_other_members(self, records: list[Any]) -> bool:
         """Whether no record has another member than the features. Missing members are found when they are picked."""
@@ -191,7 +214,7 @@ class JsonRequests:
                 check_record(only_value(parse_pairs(body), "columns"), self._names, ["body", "columns"])
             return self.schema.rows({name: columns.get(name, [None] * count) for name in self._names})
         records = _validated(self._types.open_records, body)["records"]
-        if may_be_ambiguous(body, sum(map(len, records)) + 1):
+        if may_be_ambiguous(body, self._expected_colons(records) + 1):
             for number, pairs in enumerate(only_value(parse_pairs(body), "records")):
                 check_record(pairs, self._names, ["body", "records", number])
         return self.schema.rows({name: [record.get(name) for record in records] for name in self._names})
@@ -225,10 +248,12 @@ def _validated(adapter: TypeAdapter[T], body: bytes) -> T:
     try:
         return adapter.validate_json(body)
     except ValidationError as error:
-        errors = error.errors(include_url=False, include_context=False, include_input=False)
+        errors = error.errors(include_url=False, include_context=False)
     for found in errors:
         if found["type"] == "too_long":
             raise TooManyRowsError(found["msg"])
+        if found["input"] is None and found["type"] in VALUE_TYPES:
+            found["msg"] = NEVER_MISSING
     raise InvalidInputError(problems(errors))
 
 

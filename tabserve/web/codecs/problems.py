@@ -6,6 +6,8 @@ from typing import Any
 MAX_PROBLEMS = 20
 """How many problems one reply names. A last entry says how many more there are."""
 
+NEVER_MISSING = "It is missing, but no row of the training lacked it"
+
 MAX_NAME = 64
 """A field name that the caller made up is cut to this many characters before it is repeated."""
 

@@ -9,17 +9,22 @@ from typing import Annotated, Any, Literal, NotRequired
 
 import msgspec
 import numpy as np
-from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, with_config
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, WithJsonSchema, with_config
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict, override
 
-from tabserve.model import Category, Feature, Schema, Value
+from tabserve.model import Boolean, Category, Date, Feature, Schema, Value
+from tabserve.model.dates import PATTERN, is_date
 
 MAX_TEXT = 200
 """Longest category, in characters. Training has seen none that is longer."""
 
 UNKNOWN_CATEGORY = "Not one of the categories seen in training"
+
+NO_BOOLEAN = "Input should be true or false"
+
+NO_DATE = "Input should be a date, as an ISO text like 2026-11-26 or 2026-11-26T13:45:59Z"
 
 
 class RequestTypes:
@@ -107,6 +112,29 @@ def _value(feature: Feature, *, refuse_unknown: bool) -> Any:
             json_schema_extra={"enum": list(feature.categories)},
         )
         value = Annotated[str, limits, AfterValidator(known)] if refuse_unknown else Annotated[str, limits]
+    elif isinstance(feature, Boolean):
+
+        def truth(value: object) -> object:
+            if isinstance(value, bool) or (isinstance(value, str) and value in feature.texts):
+                return value
+            raise PydanticCustomError("bool_type", NO_BOOLEAN)
+
+        # not a union of both, because an error would name its members
+        kinds: list[JsonSchemaValue] = [{"type": "boolean"}]
+        kinds += [{"type": "string", "enum": list(feature.texts)}] if feature.texts else []
+        value = Annotated[Any, AfterValidator(truth), WithJsonSchema({"anyOf": kinds} if feature.texts else kinds[0])]
+    elif isinstance(feature, Date):
+
+        def dated(text: str) -> str:
+            if not is_date(text):
+                raise PydanticCustomError("date_parsing", NO_DATE)
+            return text
+
+        description = f"a date, with or without a time; seen in training: {feature.first} to {feature.last}"
+        limits = Field(
+            max_length=MAX_TEXT, strict=True, description=description, json_schema_extra={"pattern": PATTERN}
+        )
+        value = Annotated[str, limits, AfterValidator(dated)]
     else:
         description = f"seen in training: {feature.minimum:g} to {feature.maximum:g}"
         limits = Field(ge=feature.lowest, le=feature.highest, allow_inf_nan=False, strict=True, description=description)
@@ -117,7 +145,11 @@ def _value(feature: Feature, *, refuse_unknown: bool) -> Any:
 def _fast_value(feature: Feature, *, refuse_unknown: bool) -> Any:
     """msgspec's type of a feature's value."""
     value: Any
-    if not isinstance(feature, Category):
+    if isinstance(feature, Boolean):
+        value = bool | Literal[feature.texts] if feature.texts else bool
+    elif isinstance(feature, Date):
+        value = Annotated[str, msgspec.Meta(max_length=MAX_TEXT, pattern=PATTERN)]
+    elif not isinstance(feature, Category):
         value = Annotated[float, msgspec.Meta(ge=feature.lowest, le=feature.highest)]
     elif refuse_unknown:
         value = Literal[feature.categories]
@@ -127,9 +159,14 @@ def _fast_value(feature: Feature, *, refuse_unknown: bool) -> Any:
 
 
 def _example(feature: Feature) -> Value:
-    """The most frequent category, or the mean of the numbers, rounded to as few digits as keep it in their range."""
+    """The most frequent category or boolean, the last date, or the mean of the numbers, rounded to as few digits as
+    keep it in their range."""
     if isinstance(feature, Category):
         return feature.categories[int(np.argmax(feature.counts))]
+    if isinstance(feature, Boolean):
+        return feature.trues > feature.falses
+    if isinstance(feature, Date):
+        return feature.last
     rounded = (float(f"{feature.mean:.{digits}g}") for digits in range(3, 17))
     return next((value for value in rounded if feature.minimum <= value <= feature.maximum), feature.minimum)
 

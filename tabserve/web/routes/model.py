@@ -4,15 +4,15 @@ from dataclasses import asdict
 
 from fastapi import APIRouter, Response
 
-from tabserve.model import Category, Deployment, Feature
+from tabserve.model import Boolean, Category, Date, Deployment, Feature, model_features
 from tabserve.serving import Service, State
 from tabserve.settings import Settings
 from tabserve.web import schemas
 from tabserve.web.responses import UNAVAILABLE, json_response
 
 METADATA = {
-    "model_type", "trained_at", "parameters", "metrics", "dataset", "by_class", "left_out", "limits", "libraries",
-    "git_commit",
+    "model_type", "trained_at", "parameters", "metrics", "dataset", "by_class", "interval_coverage", "left_out",
+    "columns", "limits", "libraries", "git_commit",
 }  # fmt: skip
 """What the reply shows of the model's metadata unchanged."""
 
@@ -37,7 +37,7 @@ def model_routes(settings: Settings, service: Service) -> APIRouter:
                 "kind": feature.kind,
                 "missing": feature.missing,
                 **_seen_in_training(feature),
-                "importance": metadata.feature_importances[feature.name],
+                "importance": sum(metadata.feature_importances[one.name] for one in model_features(feature)),
             }
             for feature in schema.features
         ]
@@ -85,6 +85,11 @@ def _described(deployment: Deployment) -> dict[str, object]:
 
 
 def _seen_in_training(feature: Feature) -> dict[str, object]:
-    if isinstance(feature, Category):
-        return {"categories": dict(zip(feature.categories, feature.counts, strict=True))}
-    return {"minimum": feature.minimum, "maximum": feature.maximum, "mean": feature.mean}
+    match feature:
+        case Category():
+            return {"categories": dict(zip(feature.categories, feature.counts, strict=True))}
+        case Boolean():
+            return {"trues": feature.trues, "falses": feature.falses}
+        case Date():
+            return {"first": feature.first, "last": feature.last, "parts": list(feature.part_names)}
+    return {"minimum": feature.minimum, "maximum": feature.maximum, "mean": feature.mean, "unit": feature.unit}

@@ -50,7 +50,7 @@ def arrays_of(model: Compiled) -> Arrays:
 
 
 def read(content: bytes) -> Compiled:
-    return compiled.read(content, SCHEMA.features, SCHEMA.task.outputs)
+    return compiled.read(content, SCHEMA.model_features, SCHEMA.task.outputs)
 
 
 @pytest.mark.parametrize("model", [forest(), linear()])
@@ -58,7 +58,7 @@ def test_model_is_read_back_as_written(model: Compiled, trained: Trained) -> Non
     """Every array is read back to the last bit, of hand-made models and of a trained one."""
     assert read(model.to_bytes()).to_bytes() == model.to_bytes()
     real_model = compiler.compile_pipeline(trained.pipeline, trained.schema)
-    read_back = compiled.read(real_model.to_bytes(), trained.schema.features, 3)
+    read_back = compiled.read(real_model.to_bytes(), trained.schema.model_features, 3)
     assert read_back.to_bytes() == real_model.to_bytes()
 
 

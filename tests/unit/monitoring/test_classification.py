@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from tabserve.model import Classification, Schema
-from tabserve.monitoring import compare_probabilities
-from tabserve.monitoring.classification import ClassCounts, ClassDifferences
+from tabserve.monitoring import compare_outputs
+from tabserve.monitoring.classification import ClassCounts, ClassDifferences, total_variation
 from tests.support.models import Trained
 
 PROBABILITIES = np.array([[1.0, 0.0, 0.0], [0.5, 0.25, 0.25], [0.2, 0.3, 0.5], [0.5, 0.5, 0.0]])
@@ -18,7 +18,7 @@ TASK = Classification(classes=("a", "b", "c"))
 
 def test_difference_follows_its_definition() -> None:
     """The class changes where another probability is the largest; the distance is half the absolute differences."""
-    found = compare_probabilities(PROBABILITIES, OTHER_PROBABILITIES)
+    found = compare_outputs(TASK, PROBABILITIES, TASK, OTHER_PROBABILITIES)
     assert found.changed.tolist() == [False, True, False, True]
     assert found.distance.tolist() == pytest.approx([0, 0.25, 0.1, 1])
 
@@ -28,10 +28,20 @@ def test_distance_is_a_metric(ours: np.ndarray, theirs: np.ndarray) -> None:
     """For any probabilities the distance is between 0 and 1, symmetric, and 0 between a model and itself."""
     one, two = (rows + 1e-9 for rows in (ours, theirs))
     one, two = (rows / rows.sum(axis=1, keepdims=True) for rows in (one, two))
-    distance = compare_probabilities(one, two).distance
+    distance = total_variation(one, two)
     assert ((distance >= 0) & (distance <= 1)).all()
-    assert distance.tolist() == compare_probabilities(two, one).distance.tolist()
-    assert not compare_probabilities(one, one).distance.any()
+    assert distance.tolist() == total_variation(two, one).tolist()
+    assert not total_variation(one, one).any()
+
+
+def test_each_model_decides_by_its_own_threshold() -> None:
+    """Two models with the same probabilities differ where their thresholds lead to other classes."""
+    plain = Classification(classes=("no", "yes"))
+    bold = Classification(classes=("no", "yes"), threshold=0.2, positive="yes")
+    probabilities = np.array([[0.9, 0.1], [0.7, 0.3], [0.4, 0.6]])
+    found = compare_outputs(plain, probabilities, bold, probabilities)
+    assert found.changed.tolist() == [False, True, False]
+    assert not found.distance.any()
 
 
 def test_models_that_cannot_be_compared_name_the_difference(trained: Trained) -> None:
@@ -66,8 +76,9 @@ def test_differences_are_counted_and_merged() -> None:
         "agreement": None,
         "probability_distance": {"mean": None, "p95": None, "largest": None},
     }
+    others = TASK.decide_rows(OTHER_PROBABILITIES)
     for _ in range(2):
-        differences.merge(ClassDifferences.of(TASK.decide_rows(PROBABILITIES).outcomes(), OTHER_PROBABILITIES))
+        differences.merge(ClassDifferences.of(TASK.decide_rows(PROBABILITIES).outcomes(), others))
     assert dict(differences.rows) == {"agreed": 4, "differed": 4}
     summary = differences.summary()
     assert summary["agreement"] == 0.5

@@ -15,7 +15,7 @@ def test_comparison_counts_each_row_once_and_sums_up() -> None:
     assert comparison.summary()["agreement"] is None
     assert comparison.summary()["latency_ms"]["one"] == {"mean": None, "p50": None, "p95": None}
     outcomes = TASK.decide_rows(np.array([[1.0, 0.0], [0.5, 0.5]])).outcomes()
-    comparison.add(outcomes, np.array([[0.9, 0.1], [0.0, 1.0]]))
+    comparison.add(outcomes, TASK.decide_rows(np.array([[0.9, 0.1], [0.0, 1.0]])))
     comparison.add_not_compared(7, "skipped")
     comparison.add_not_compared(1, "failed")
     comparison.add_latency("one", 2e-6)

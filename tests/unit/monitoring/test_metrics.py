@@ -103,7 +103,8 @@ def test_comparison_is_shown_to_prometheus() -> None:
     """Rows by result, distances and latencies of a pair of models are in the Prometheus text, by the pair."""
     metrics = Metrics()
     comparison = metrics.comparison("one", "two", TASK)
-    comparison.add(TASK.decide_rows(np.array([[1.0, 0.0]])).outcomes(), np.array([[0.75, 0.25]]))
+    ours, theirs = (TASK.decide_rows(np.array([outputs])) for outputs in ([1.0, 0.0], [0.75, 0.25]))
+    comparison.add(ours.outcomes(), theirs)
     comparison.add_latency("two", 2e-6)
     shown, pair = samples(metrics), "('challenger', 'two'), ('champion', 'one')"
     assert shown[f"model_shadow_predictions_total[{pair}, ('result', 'agreed')]"] == 1

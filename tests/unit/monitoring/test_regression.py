@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tabserve.model import Regression
 from tabserve.monitoring import Metrics, compare_outputs
 from tabserve.monitoring.regression import NumberCounts, NumberDifferences
-from tests.support.records import prediction
+from tests.support.records import NUMBER, prediction
 
-TASK = Regression(target_minimum=0, target_maximum=9, target_spread=2.0, target_deciles=(1.0, 2.0, 4.0))
+TASK = NUMBER
 OTHER = TASK.model_copy(update={"target_deciles": (10.0,)})
 NUMBERS = np.array([[-3.0], [1.0], [1.5], [100.0]])
 
@@ -63,7 +62,7 @@ def test_numbers_are_shown_by_version_in_both_formats() -> None:
 
 def test_distance_is_a_share_of_the_spread() -> None:
     """Two numbers agree up to a hundredth of the target's spread; the distance is their difference as a share of it."""
-    found = compare_outputs(TASK, np.array([[1.0], [1.0], [1.0]]), np.array([[1.0], [1.015625], [0.0]]))
+    found = compare_outputs(TASK, np.array([[1.0], [1.0], [1.0]]), TASK, np.array([[1.0], [1.015625], [0.0]]))
     assert found.changed.tolist() == [False, False, True]
     assert found.distance.tolist() == pytest.approx([0, 0.0078125, 0.5])
 
@@ -77,7 +76,7 @@ def test_differences_are_counted_and_merged() -> None:
     }
     other = NUMBERS + np.array([[0.0], [0.0], [0.0], [1.0]])
     for _ in range(2):
-        differences.merge(NumberDifferences.of(TASK.decide_rows(NUMBERS).outcomes(), other))
+        differences.merge(NumberDifferences.of(TASK.decide_rows(NUMBERS).outcomes(), TASK.decide_rows(other)))
     assert dict(differences.rows) == {"agreed": 6, "differed": 2}
     assert differences.summary()["agreement"] == 0.75
     assert differences.summary()["prediction_distance"]["largest"] == 0.5
@@ -86,6 +85,6 @@ def test_differences_are_counted_and_merged() -> None:
 def test_comparison_of_numbers_is_shown_to_prometheus() -> None:
     """The distances of a pair of models of a number are in the Prometheus text."""
     metrics = Metrics()
-    metrics.comparison("one", "two", TASK).add(TASK.decide_rows(NUMBERS).outcomes(), NUMBERS + 1)
+    metrics.comparison("one", "two", TASK).add(TASK.decide_rows(NUMBERS).outcomes(), TASK.decide_rows(NUMBERS + 1))
     text = metrics.text("")[0].decode()
     assert 'model_shadow_prediction_distance_sum{challenger="two",champion="one"} 2.0' in text

@@ -4,10 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import pytest
 
 from tabserve.model import RegisteredVersion
 from tabserve.reporting import dataset_warnings, describe_dataset, headline, training_summary
 from tabserve.training import ColumnOptions, dataset
+from tabserve.training.dataset import Dataset
 from tabserve.training.ingest import load_table
 from tests.support.models import Trained, metadata
 from tests.support.project import PENGUINS
@@ -29,22 +32,55 @@ def test_imbalanced_classes_are_warned_of() -> None:
 
 
 def test_table_is_described_column_by_column() -> None:
-    """The description has the classes, each feature with its kind, gaps and values, and what was left out and why."""
-    penguins = load_table(PENGUINS, ColumnOptions("species"), 7)
-    penguins = replace(penguins, left_out={"note": "free text"}, unlabelled=3)
-    assert describe_dataset(penguins).splitlines() == [
+    """The description has the classes, and for each column what it was read as with its values, what it becomes, and
+    what is lost by that."""
+    penguins = load_table(PENGUINS, ColumnOptions("species", drop=["year"]), 7)
+    lines = describe_dataset(replace(penguins, unlabelled=3), width=120).splitlines()
+    assert lines[:4] == [
         "penguins: 344 rows; species has 3 classes: Adelie 152, Gentoo 124, Chinstrap 68",
         "left out: 3 rows without a value in species",
-        "  column             kind      missing  values",
-        "  island             category           Biscoe 168, Dream 124, Torgersen 52",
-        "  bill_length_mm     number          2  32.1 to 59.6",
-        "  bill_depth_mm      number          2  13.1 to 21.5",
-        "  flipper_length_mm  number          2  172 to 231",
-        "  body_mass_g        number          2  2700 to 6300",
-        "  sex                category       11  male 168, female 165",
-        "  year               number             2007 to 2009",
-        "  note               left out           free text",
+        "  column             read as                                        becomes                           lost",
+        "  island             category; Biscoe 168, Dream 124, Torgersen 52  a column for each; rare ones",
     ]
+    assert lines[-1].split() == ["year", "--drop", "not", "used"]
+
+
+def table_of(folder: Path, columns: dict[str, object]) -> Dataset:
+    """A table of these columns and the target `y`."""
+    pd.DataFrame(columns | {"y": ["a", "b"] * 30}).to_csv(folder / "table.csv", index=False)
+    return load_table(folder / "table.csv", ColumnOptions("y"), 7)
+
+
+@pytest.mark.parametrize("width", [40, 80, 100, 120, 300])
+def test_description_is_80_to_120_characters_wide(width: int, tmp_path: Path) -> None:
+    """However wide the terminal is, no line of the table is wider than it, or 80; nor than 120; and no word is lost."""
+    name = "a_name_that_is_far_longer_than_its_column"
+    table = table_of(tmp_path, {name: [f"text number {number}" for number in range(60)], "x": [0.5, 1.5, 2.5] * 20})
+    described = describe_dataset(table, width)
+    assert max(map(len, described.splitlines())) <= min(max(width, 80), 120)
+    assert described.count("identifier") == 1
+    assert "1 column of text is not used: a_name_that_is_far_longer_than_its_column" in described
+
+
+def test_columns_of_a_wide_table_share_lines(tmp_path: Path) -> None:
+    """Of 200 columns, those of which the same is made share a line, with their number, and one that is unlike them has
+    its own."""
+    columns: dict[str, object] = {f"x{number}": [0.5, 1.5, 2.5] * 20 for number in range(198)}
+    columns |= {f"note{number}": [f"text {row}" for row in range(60)] for number in range(2)}
+    columns["price"] = [f"${row % 7 + 1},000" for row in range(60)]
+    described = describe_dataset(table_of(tmp_path, columns), 120)
+    assert len(described.splitlines()) < 15
+    assert "(198 columns)" in described
+    assert "number: $1,000 is 1000" in described
+    assert "2 columns of text are not used: note0, note1" in described
+
+
+def test_split_by_is_recommended_for_dates(tmp_path: Path) -> None:
+    """A table with a date has one line that recommends --split-by, unless it is used already."""
+    table = table_of(tmp_path, {"when": [f"2024-0{row % 9 + 1}-01" for row in range(60)]})
+    (note,) = dataset_warnings(table, {})
+    assert note.startswith("note: 'when' is a date: --split-by 'when' holds out the latest rows")
+    assert dataset_warnings(replace(table, order=table.features["when.days"]), {}) == []
 
 
 def test_summary_has_version_metrics_and_places(trained: Trained) -> None:

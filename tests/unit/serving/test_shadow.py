@@ -7,7 +7,7 @@ import pytest
 
 from tabserve.inference import Record, predict, predict_batch
 from tabserve.model import Matrix, Predictor, Rows
-from tabserve.monitoring import compare_probabilities
+from tabserve.monitoring import compare_outputs
 from tabserve.serving import LoadedModel, Service
 from tabserve.serving.shadow import MAX_BATCHES, MAX_SINGLE_ROWS, ROWS_AT_ONCE
 from tests.support.models import ROW
@@ -53,7 +53,8 @@ def test_answered_rows_are_scored_by_both_models(service: Service, source: FakeS
         service.record(predict(service.state().model_for(b"%d" % number).predictor, values, 0))
     service.record(predict_batch(champion(service), Rows(rows[250:]), 0))
     score(service)
-    truth = compare_probabilities(Predictor(source.live).outputs(rows), Predictor(source.candidate).outputs(rows))
+    outputs = [Predictor(release).outputs(rows) for release in (source.live, source.candidate)]
+    truth = compare_outputs(source.live.schema.task, outputs[0], source.candidate.schema.task, outputs[1])
     differed = truth.changed.sum()
     assert 0 < differed < 300
     state = service.state().challenger

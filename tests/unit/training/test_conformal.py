@@ -59,10 +59,9 @@ def test_intervals_hold_the_share_that_they_promise(table: str) -> None:
     for seed in range(40):
         parts = dataset.split(whole, 0.2, seed)
         validation = cross_validation.cross_validate(parts.training, config, 5, seed)
-        task = regression.calibrated(
-            regression.model_task(whole.target), parts.training.target, validation.outputs, 0.9
-        )
+        truth = parts.training.target
+        task = regression.calibrated(regression.model_task(whole.target), truth, truth, validation.outputs, 0.9)
         pipeline = fitting.fit(parts.training, config, seed)
         outputs = regression.outputs(pipeline, parts.held_out.features)
-        held.append(regression.results(parts.held_out.target.to_numpy(), outputs, task).coverage)
+        held.append(regression.results(parts.held_out.target.to_numpy(), outputs, task).coverage.value)
     assert np.mean(held) == pytest.approx(0.9, abs=0.02)

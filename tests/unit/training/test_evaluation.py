@@ -47,14 +47,14 @@ def test_comparison_is_sure_of_a_model_that_is_better_everywhere(
     metric. The same seed gives the same interval."""
     monkeypatch.setattr(evaluation, "RESAMPLES", 200)  # as clear as 1000, and five times as fast
     guess = np.random.default_rng(0).dirichlet([1, 1], len(truth))
-    same = evaluation.compare(metric, truth, guess, guess, TWO_CLASSES, seed=1)
+    same = evaluation.compare(metric, truth, guess, guess, (TWO_CLASSES, TWO_CLASSES), seed=1)
     assert (same.low, same.high, same.candidate_is_better) == (0, 0, False)
-    better = evaluation.compare(metric, truth, right, guess, TWO_CLASSES, seed=1)
+    better = evaluation.compare(metric, truth, right, guess, (TWO_CLASSES, TWO_CLASSES), seed=1)
     assert better.candidate_is_better
     lower_is_better = metric in METRICS["classification"].lower_is_better
     assert max(better.low, better.high) < 0 if lower_is_better else better.low > 0
     assert better.low <= better.candidate - better.champion <= better.high
-    assert evaluation.compare(metric, truth, right, guess, TWO_CLASSES, seed=1) == better
+    assert evaluation.compare(metric, truth, right, guess, (TWO_CLASSES, TWO_CLASSES), seed=1) == better
 
 
 def test_comparison_is_not_sure_of_a_single_row(
@@ -65,7 +65,7 @@ def test_comparison_is_not_sure_of_a_single_row(
     almost = right.copy()
     almost[0] = almost[0][::-1]
     shares: list[float] = []
-    chance = evaluation.compare("accuracy", truth, right, almost, TWO_CLASSES, 1, shares.append)
+    chance = evaluation.compare("accuracy", truth, right, almost, (TWO_CLASSES, TWO_CLASSES), 1, shares.append)
     assert (len(shares), shares[-1]) == (200, 1)
     assert (chance.candidate, chance.champion, chance.low) == (1, 0.975, 0)
     assert chance.high > 0

@@ -84,14 +84,14 @@ def test_classes_keep_their_spelling(tmp_path: Path) -> None:
 
 
 def test_useless_columns_are_left_out_with_the_reason(tmp_path: Path) -> None:
-    """Constants, identifiers, dates and free texts are no features, and the reason is given; --categorical overrules
-    that."""
+    """Constants, identifiers, undecided dates and free texts are no features, and the reason is given; --categorical
+    overrules that."""
     table = frame(
         number=range(1, ROWS + 1),
         key=[f"k{number}" for number in range(ROWS)],
         same=["x"] * ROWS,
         fixed=[1.5] * ROWS,
-        day=["2026-01-01", "2026-01-02"] * 20,
+        day=["1/2/2026", "2/1/2026"] * 20,
         note=[f"text {number % 30}" for number in range(ROWS)],
         essay=["x" * 201, "y"] * 20,
         code=[7, 8] * 20,
@@ -106,7 +106,7 @@ def test_useless_columns_are_left_out_with_the_reason(tmp_path: Path) -> None:
         "key": "an identifier: different in each row",
         "same": "a constant: always 'x'",
         "fixed": "a constant: always 1.5",
-        "day": "dates",
+        "day": "dates: day or month first? no day is above 12",
         "note": "free text: 30 different texts in 40 rows",
         "essay": "free text: up to 201 characters",
     }
@@ -154,7 +154,7 @@ def test_all_problems_are_reported_together(tmp_path: Path) -> None:
         (
             frame(size=range(ROWS), colour="red"),
             "kind",
-            "('size': an identifier: it numbers the rows; 'colour': a constant: always 'red'): --categorical NAME",
+            "('size': an identifier: it numbers the rows; 'colour': a constant: always 'red'): --keep NAME",
         ),
     ],
 )

@@ -153,10 +153,10 @@ def test_comparison_is_sure_of_a_better_model(metric: str, monkeypatch: pytest.M
     truth = pd.Series(rng.uniform(10, 20, 60))
     task, errors = regression.model_task(truth), rng.normal(size=(60, 1))
     good, bad = (truth.to_numpy()[:, np.newaxis] + size * errors for size in (0.1, 1.0))
-    better = evaluation.compare(metric, truth, good, bad, task, seed=1)
+    better = evaluation.compare(metric, truth, good, bad, (task, task), seed=1)
     assert better.candidate_is_better
     assert better.low > 0 if metric == "r2" else better.high < 0
-    same = evaluation.compare(metric, truth, bad, bad, task, seed=1)
+    same = evaluation.compare(metric, truth, bad, bad, (task, task), seed=1)
     assert (same.low, same.high, same.candidate_is_better) == (0, 0, False)
 
 
@@ -167,5 +167,8 @@ def test_same_seed_holds_out_the_same_rows_and_gives_the_same_intervals() -> Non
     config = EstimatorConfig(hyperparameters={"n_estimators": 5})
     first, second = (cross_validation.cross_validate(training, config, 3, 7).outputs for _ in range(2))
     assert np.array_equal(first, second)
-    tasks = [regression.calibrated(regression.model_task(table.target), training.target, first, 0.9) for _ in range(2)]
+    tasks = [
+        regression.calibrated(regression.model_task(table.target), training.target, training.target, first, 0.9)
+        for _ in range(2)
+    ]
     assert tasks[0] == tasks[1]
