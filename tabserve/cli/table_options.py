@@ -124,8 +124,7 @@ def table_arguments(given: argparse.Namespace) -> list[str]:
     texts = ("target", "task", "dates", "decimal", "split_by", "query", "separator", "encoding", "sheet")
     arguments = [f"{_option(name)}={getattr(given, name)}" for name in texts if getattr(given, name)]
     for name in ("drop", "id", "categorical", "keep"):
-        if values := getattr(given, name):
-            arguments += [_option(name), *values]
+        arguments += [f"{_option(name)}={value}" for value in getattr(given, name)]
     arguments += ["--no-header"] if given.no_header else []
     if given.missing is not None:
         arguments += [f"--missing={text}" for text in given.missing] or ["--missing"]
