@@ -24,22 +24,9 @@ COLUMN_OPTIONS = (
 )
 
 OF_A_TABLE = (
-    "target",
-    "task",
-    "drop",
-    "id",
-    "categorical",
-    "keep",
-    "dates",
-    "decimal",
-    "split_by",
-    "query",
-    "separator",
-    "encoding",
-    "missing",
-    "no_header",
-    "sheet",
-)
+    "target", "task", "drop", "id", "categorical", "keep", "dates", "decimal", "split_by", "query", "separator",
+    "encoding", "missing", "no_header", "sheet",
+)  # fmt: skip
 """The options that need --data."""
 
 REMOTE = ("http", "https", "ftp", "s3", "gs", "abfs", "hdfs", "file")
