@@ -108,8 +108,7 @@ def find_layout(sample: bytes, source: TableSource, target: str, *, is_whole: bo
     if hint:
         parsed = [(separator, rows[1:]) for separator, rows in parsed]
     separator, rows = max(parsed, key=lambda pair: _plausibility(pair[1], target))
-    has_spaces = f"{separator} " in text and separator != " "
-    return _layout(encoding, separator, rows, source, target, has_spaces=has_spaces)
+    return _layout(encoding, separator, rows, source, target, has_spaces=_has_spaces(text, separator))
 
 
 def header_row(rows: Sequence[Sequence[str]], target: str) -> int | None:
@@ -156,6 +155,17 @@ def _rows(text: str, separator: str, *, is_whole: bool) -> list[_Row]:
     except csv.Error:  # a value is too long: another separator may be right
         return rows
     return rows if is_whole or len(rows) < 2 else rows[:-1]  # the last one may be cut
+
+
+def _has_spaces(text: str, separator: str) -> bool:
+    """Whether a separator outside of quotes is followed by a space."""
+    if separator == " " or f"{separator} " not in text:
+        return False
+    try:
+        rows = itertools.islice(csv.reader(io.StringIO(text, newline=""), delimiter=separator), SAMPLE_ROWS)
+        return any(cell.startswith(" ") for row in rows for cell in row[1:])
+    except csv.Error:
+        return False
 
 
 def _plausibility(rows: Sequence[_Row], target: str) -> tuple[bool, float, int]:

@@ -7,7 +7,7 @@ import pytest
 
 from tabserve.errors import DataError
 from tabserve.training.csv_file import read_csv
-from tabserve.training.csv_layout import SAMPLE_BYTES
+from tabserve.training.csv_layout import SAMPLE_BYTES, find_layout
 from tabserve.training.raw_table import RawTable
 from tabserve.training.source import TableSource
 from tests.support.tables import ROWS, csv_rows
@@ -85,6 +85,15 @@ def test_values_keep_what_the_file_has() -> None:
     """Quoted separators, quotes and line breaks, leading zeros, and spaces at the end."""
     table = read('x,z,y\n01,"a, ""b""\nc",yes \n1.0, "d, e",no\n')
     assert table.frame.to_numpy().tolist() == [["01", 'a, "b"\nc', "yes "], ["1.0", "d, e", "no"]]
+
+
+def test_only_spaces_after_separators_are_removed() -> None:
+    """Those within quotes belong to a value. The file is rewritten for it, so quoted texts alone must not lead to that."""
+    table = read('x,y\n"  a, b",c\n' * 3 + "1, 2\n")
+    assert table.frame.to_numpy().tolist()[-1] == ["1", "2"]
+    quoted = b'x,y\n"a, b",c\n'
+    assert not find_layout(quoted, TableSource("t.csv"), "y", is_whole=True).has_spaces
+    assert find_layout(quoted + b"1, 2\n", TableSource("t.csv"), "y", is_whole=True).has_spaces
 
 
 def test_separator_in_texts_is_not_taken_for_the_separator() -> None:
