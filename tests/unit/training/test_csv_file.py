@@ -88,7 +88,7 @@ def test_values_keep_what_the_file_has() -> None:
 
 
 def test_only_spaces_after_separators_are_removed() -> None:
-    """Those within quotes belong to a value. The file is rewritten for it, so quoted texts alone must not lead to that."""
+    """Those within quotes belong to a value. A file that has no others isn't rewritten."""
     table = read('x,y\n"  a, b",c\n' * 3 + "1, 2\n")
     assert table.frame.to_numpy().tolist()[-1] == ["1", "2"]
     quoted = b'x,y\n"a, b",c\n'
