@@ -1,6 +1,6 @@
 """Reads a sheet of an Excel workbook."""
 
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import Any, BinaryIO
 
 import pandas as pd
@@ -36,11 +36,11 @@ def read_workbook(file: BinaryIO, source: TableSource, target: str) -> RawTable:
         header = [str(number) for number in range(1, len(rows[0]) + 1)]
         body = [row for _, row in filled]
     else:
-        place = header_row([[str(cell).strip() for cell in row] for _, row in filled], target) or 0
+        place = header_row([[_as_text(cell).strip() for cell in row] for _, row in filled], target) or 0
         line, cells = filled[place]
         if line > 1:
             notes.append(f"read with the names of the columns in row {line} (other: --no-header)")
-        header = [_as_text(cell) for cell in cells]
+        header = [_as_text(cell).strip() for cell in cells]
         body = [row for _, row in filled[place + 1 :]]
     columns = [_column([row[number] for row in body]) for number in range(len(header))]
     frame = pd.concat(columns, axis=1) if columns else pd.DataFrame()
@@ -49,20 +49,19 @@ def read_workbook(file: BinaryIO, source: TableSource, target: str) -> RawTable:
 
 def _column(cells: list[Any]) -> pd.Series:
     """The cells as numbers, booleans or times if all of them are, else as texts. An empty cell is missing."""
-    kinds = {type(cell) for cell in cells if cell != ""}
-    if kinds <= {float, int} or kinds == {bool}:
-        return pd.Series(
-            [None if cell == "" else cell for cell in cells], dtype="float64" if kinds - {bool} else object
-        )
+    values = [None if cell == "" else cell for cell in cells]
+    kinds = {type(value) for value in values if value is not None}
+    if kinds == {bool}:
+        return pd.Series(values, dtype=object)
+    if kinds <= {float, int}:
+        return pd.Series(values, dtype="float64")
     if kinds <= {date, datetime}:
-        return pd.to_datetime(pd.Series([None if cell == "" else cell for cell in cells]))
-    return pd.Series([None if cell == "" else _as_text(cell) for cell in cells], dtype="str")
+        return pd.to_datetime(pd.Series(values))
+    return pd.Series([None if value is None else _as_text(value) for value in values], dtype="str")
 
 
 def _as_text(cell: Any) -> str:
     """A cell as a text: a whole number has no decimal point."""
     if isinstance(cell, float) and cell.is_integer():
         return str(int(cell))
-    if isinstance(cell, timedelta):
-        return str(cell)
-    return cell.isoformat() if isinstance(cell, date) else str(cell).strip() if not isinstance(cell, str) else cell
+    return cell.isoformat() if isinstance(cell, date) else str(cell)
