@@ -67,13 +67,13 @@ def train(options: TrainOptions, settings: Settings, progress: StepProgress) -> 
             validation = cross_validate(training, config, options.folds, options.seed, progress.during(step))
             progress.done(step)
 
-        parts = steps.calibrate(parts, validation, options)
+        parts, validation = steps.calibrate(parts, validation, options)
         training, held_out = parts.training, parts.held_out
         pipeline = fit(training, config, options.seed, progress.during("fit"))
         evaluation = evaluate(pipeline, held_out, options.seed, progress.during("evaluate"))
         progress.done(f"fit {describe_fit(pipeline)} and evaluate them")
 
-        schema = infer_schema(training)
+        schema = infer_schema(training, pipeline)
         result = TrainingResult(parts, schema, pipeline, validation, evaluation)
         metadata = steps.describe(result, config, options, settings, draft, run)
         release = write_release(draft.folder / RELEASE, pipeline, schema, training, metadata)

@@ -68,7 +68,7 @@ def trained_forest(trees: int, features: int) -> tuple[Pipeline, Predictor, Matr
         table = dataset.Dataset("random", frame, column, task_training("classification").model_task(column))
     parts = dataset.split(table, 0.2, seed=0)
     pipeline = fitting.fit(parts.training, EstimatorConfig(hyperparameters={"n_estimators": trees}), seed=0)
-    schema = schema_inference.infer_schema(parts.training)
+    schema = schema_inference.infer_schema(parts.training, pipeline)
     metadata = ModelMetadata(
         model_name="random", model_version="20241201_143022", run_id="", model_type="", trained_at="", parameters={},
         metrics={}, feature_importances=dict.fromkeys(schema.feature_names, 0.0), dataset=parts.facts(),

@@ -11,7 +11,7 @@ import joblib
 import numpy as np
 from sklearn.datasets import load_diabetes
 
-from tabserve.training import EstimatorConfig, cross_validation, dataset, fitting, task_training
+from tabserve.training import DecisionOptions, EstimatorConfig, cross_validation, dataset, fitting, task_training
 from tabserve.training.dataset import Dataset
 from tabserve.training.pipeline import pipeline_outputs
 from tests.support import number_tables
@@ -38,7 +38,9 @@ def measure(table: Dataset, config: EstimatorConfig, coverage: float, seed: int)
     training = task_training("regression")
     parts = dataset.split(table, 0.2, seed)
     validation = cross_validation.cross_validate(parts.training, config, 5, seed)
-    task = training.calibrated(table.task, parts.training.target, validation.target, validation.outputs, coverage)
+    task = training.calibrated(
+        table.task, parts.training.target, validation.target, validation.outputs, DecisionOptions(coverage)
+    )
     pipeline = fitting.fit(parts.training, config, seed, threads=1)
     truth, outputs = parts.held_out.target.to_numpy(), pipeline_outputs(pipeline, parts.held_out.features, "regression")
     found = training.results(truth, outputs, task).named_metrics()

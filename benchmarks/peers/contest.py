@@ -86,7 +86,7 @@ def prepare(workspace: Path) -> None:
     pipeline = skops.io.load(next((workspace / "mlruns").rglob("model.skops")), trusted=TRUSTED_TYPES)
     joblib.dump(pipeline, workspace / "model.joblib")
     iris = dataset.load_iris()
-    schema = schema_inference.infer_schema(iris)
+    schema = schema_inference.infer_schema(iris, pipeline)
     np.save(workspace / "rows.npy", parity.probing_rows(pipeline, schema, iris, 100_000, seed=1))
 
 

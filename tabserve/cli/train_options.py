@@ -3,13 +3,25 @@
 import argparse
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from tabserve import __version__
 from tabserve.cli.table_options import add_table_options, table_problem, table_source
-from tabserve.training import CRITERIA, HYPERPARAMETERS, LOSSES, METRICS, ColumnOptions, EstimatorConfig, TaskKind
+from tabserve.training import (
+    CRITERIA,
+    HYPERPARAMETERS,
+    LOSSES,
+    METRICS,
+    THRESHOLD_METRICS,
+    ColumnOptions,
+    DecisionOptions,
+    EncodingOptions,
+    EstimatorConfig,
+    TaskKind,
+)
+from tabserve.training.config import ENCODINGS
 from tabserve.training.source import TableSource
 
 Promotion = Literal["always", "better", "never"]
@@ -22,7 +34,7 @@ class TrainOptions:
     Attributes:
         root: the folder of `mlruns/`, `artifacts/` and `.env`.
         program: the name under which the command was called, for its messages.
-        config: the estimator and the hyperparameters that are set.
+        config: the estimator, the hyperparameters that are set, and how features become columns.
         search: how many sets of hyperparameters to try; 0 for no search.
         table: where the table is; None for Iris.
         columns: the roles of its columns; None for Iris.
@@ -36,7 +48,7 @@ class TrainOptions:
         model_name: the registered model; None for that of the settings.
         tracking_uri: the MLflow store; None for that of the settings.
         task: what kind of prediction is trained; None: as the target column says.
-        coverage: for which share of the rows an interval shall hold the true value.
+        decision: how the model's outputs become decisions.
     """
 
     root: Path
@@ -55,7 +67,7 @@ class TrainOptions:
     model_name: str | None
     tracking_uri: str | None
     task: TaskKind | None = None
-    coverage: float = 0.9
+    decision: DecisionOptions = field(default_factory=DecisionOptions)
 
     def metric_of(self, kind: TaskKind) -> str:
         """The metric by which models of this kind of task are compared."""
@@ -86,6 +98,24 @@ def positive(text: str) -> float:
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
     return value
+
+
+def threshold(text: str) -> float | str:
+    if text in THRESHOLD_METRICS:
+        return text
+    try:
+        return share(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not between 0 and 1, nor {', '.join(THRESHOLD_METRICS)}"
+        ) from error
+
+
+def rows_or_share(text: str) -> float:
+    value = _number(text)
+    if not (0 < value < 1 or (1 <= value <= 10**6 and value == int(value))):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of rows, or a share between 0 and 1")
+    return value if value < 1 else int(value)
 
 
 def max_features(text: str) -> str | float:
@@ -166,7 +196,9 @@ def parse(argv: Sequence[str] | None, *, root: Path, program: str) -> TrainOptio
     _add_publishing_options(parser)
     given = parser.parse_args(argv)
     names = (*HYPERPARAMETER_OPTIONS, "class_weight")
-    config = EstimatorConfig(given.estimator, {name: value for name, value in vars(given).items() if name in names})
+    hyperparameters = {name: value for name, value in vars(given).items() if name in names}
+    encoding = EncodingOptions(given.encode, given.rare, given.missing_indicators)
+    config = EstimatorConfig(given.estimator, hyperparameters, encoding)
     if problem := _problem(given, config):
         parser.error(problem)
     return TrainOptions(
@@ -186,7 +218,7 @@ def parse(argv: Sequence[str] | None, *, root: Path, program: str) -> TrainOptio
         model_name=given.model_name,
         tracking_uri=given.tracking_uri,
         task=given.task,
-        coverage=given.coverage,
+        decision=DecisionOptions(given.coverage, given.threshold, given.positive),
     )
 
 
@@ -223,15 +255,37 @@ def _add_data_options(parser: argparse.ArgumentParser) -> None:
     default = "(default: %(default)s)"
     add_table_options(group)
     group.add_argument(
+        "--encode", choices=ENCODINGS, default=EncodingOptions.encode,
+        help="how categories become columns: a column for each (one-hot), or what the target was with each (target); "
+        "auto chooses by their number (default: %(default)s)",
+    )  # fmt: skip
+    group.add_argument(
+        "--rare", type=rows_or_share, default=EncodingOptions.rare, metavar="ROWS",
+        help="one-hot categories with fewer training rows share a column: a number of rows, or a share below 1 "
+        "(default: %(default)s)",
+    )  # fmt: skip
+    group.add_argument(
+        "--missing-indicators", action=argparse.BooleanOptionalAction, default=EncodingOptions.missing_indicators,
+        help="a column for each number that may be missing, which says whether it is; gradient boosting needs none",
+    )  # fmt: skip
+    group.add_argument(
         "--test-size", type=share, default=0.2, metavar="SHARE", help=f"share of the rows that is held out {default}"
     )
     group.add_argument(
         "--folds", type=whole_number(2), default=5, metavar="K", help=f"folds of the cross-validation {default}"
     )
     group.add_argument(
-        "--coverage", type=share, default=TrainOptions.coverage, metavar="SHARE",
-        help=f"share of the rows whose true number shall be in its interval {default}",
+        "--coverage", type=share, default=DecisionOptions.coverage, metavar="SHARE",
+        help=f"share of the rows whose true number or class shall be in its interval or prediction set {default}",
     )  # fmt: skip
+    group.add_argument(
+        "--threshold", type=threshold, metavar="T",
+        help="of two classes, the probability from which on the positive one is predicted, or the metric that the "
+        f"threshold shall maximize: {', '.join(THRESHOLD_METRICS)} (default: predict the most probable class)",
+    )  # fmt: skip
+    group.add_argument(
+        "--positive", metavar="LABEL", help="the class that --threshold is about (default: the second of the two)"
+    )
     group.add_argument(
         "--seed", type=whole_number(0, 2**32 - 1), default=42, metavar="N",
         help=f"seed of the split, the folds and the estimator {default}",
@@ -263,6 +317,8 @@ def _problem(given: argparse.Namespace, config: EstimatorConfig) -> str | None:
     """Which options don't go together, and what to do; None if all do."""
     if given.metric and given.promote != "better" and not given.search:
         return "argument --metric: only --search and --promote better compare metrics; add one of them"
+    if given.positive is not None and given.threshold is None:
+        return "argument --positive: it goes with --threshold; add that"
     known = HYPERPARAMETERS[config.estimator]
     for name in config.hyperparameters:
         if name not in known:
@@ -271,4 +327,6 @@ def _problem(given: argparse.Namespace, config: EstimatorConfig) -> str | None:
             return f"argument {option}: it is for --estimator {others}, not {config.estimator}"
     if config.hyperparameters.get("class_weight") == "balanced_subsample" and "n_estimators" not in known:
         return f"argument --class-weight: balanced_subsample is for forests; {config.estimator} takes balanced"
+    if config.encoding != EncodingOptions() and not given.data:
+        return "arguments --encode, --rare, --missing-indicators: they are about a table; name the table with --data"
     return table_problem(given)

@@ -3,6 +3,7 @@
 Importing this module imports scikit-learn, so the recipe does it in its first step.
 """
 
+import dataclasses
 import shutil
 import time
 from contextlib import AbstractContextManager
@@ -20,12 +21,13 @@ from tabserve.registry.runs import Run
 from tabserve.reporting import dataset_warnings, describe_dataset, model_limits, task_reporting
 from tabserve.settings import Settings
 from tabserve.training import EstimatorConfig, TaskKind, metric_text, task_training
+from tabserve.training.column_report import report_columns
 from tabserve.training.cross_validation import CrossValidation, cross_validate
 from tabserve.training.dataset import Dataset, Split, load_iris
 from tabserve.training.estimators import all_hyperparameters, with_leaf_limit
 from tabserve.training.ingest import load_table
 from tabserve.training.leakage import find_leakage
-from tabserve.training.pipeline import REQUIREMENTS, TRUSTED_TYPES
+from tabserve.training.pipeline import REQUIREMENTS, TRUSTED_TYPES, encodings_for
 from tabserve.training.provenance import git_commit
 from tabserve.training.result import TrainingResult
 
@@ -59,7 +61,11 @@ def load_dataset(options: TrainOptions, run: Run) -> Dataset:
         )
     kind = dataset.task.kind
     training, metric = task_training(kind), options.metric_of(kind)
-    problems = training.config_problem(options.config, dataset.target), training.metric_problem(metric, dataset.target)
+    problems = (
+        training.config_problem(options.config, dataset.target),
+        training.metric_problem(metric, dataset.target),
+        training.decision_problem(options.decision, dataset.task),
+    )
     if found := [problem for problem in problems if problem]:
         raise DataError("\n".join(found))
     columns = [f"metrics.`{name}`" for name in task_reporting(kind).run_metrics]
@@ -71,8 +77,11 @@ def show_dataset(split: Split, options: TrainOptions) -> None:
     """Prints what was inferred of a table, with warnings. Iris is known."""
     if options.table is not None:
         warnings = dataset_warnings(split.whole, find_leakage(split.training, options.seed))
+        facts = report_columns(split.whole, encodings_for(split.training, options.config))
         width = shutil.get_terminal_size((100, 24)).columns
-        print("\n".join(["", *split.whole.notes, describe_dataset(split.whole, width), *warnings, ""]), flush=True)
+        print(
+            "\n".join(["", *split.whole.notes, describe_dataset(split.whole, facts, width), *warnings, ""]), flush=True
+        )
 
 
 def limit_leaves(config: EstimatorConfig, training: Dataset) -> EstimatorConfig:
@@ -113,11 +122,12 @@ def search(
     return best.config, best_validation
 
 
-def calibrate(parts: Split, validation: CrossValidation, options: TrainOptions) -> Split:
-    """The rows with a task that knows how far cross-validation was from the truth."""
+def calibrate(parts: Split, validation: CrossValidation, options: TrainOptions) -> tuple[Split, CrossValidation]:
+    """The rows, with a task that knows how far cross-validation was from the truth, and what the cross-validation
+    measures with that task."""
     task, training, measured = parts.whole.task, parts.training.target, validation.target
-    calibrated = task_training(task.kind).calibrated(task, training, measured, validation.outputs, options.coverage)
-    return parts.with_task(calibrated)
+    calibrated = task_training(task.kind).calibrated(task, training, measured, validation.outputs, options.decision)
+    return parts.with_task(calibrated), validation.with_task(calibrated)
 
 
 def describe(
@@ -139,6 +149,8 @@ def describe(
     }
     if options.columns and options.columns.split_by:
         parameters["split_by"] = options.columns.split_by
+    if options.table is not None:
+        parameters |= dataclasses.asdict(config.encoding)
     if options.search:
         parameters |= {"search": options.search, "search_metric": options.metric_of(kind)}
     metadata = result.describe(
@@ -148,6 +160,7 @@ def describe(
         trained_at=draft.started.isoformat(),
         parameters=parameters,
         git_commit=git_commit(options.root),
+        columns=report_columns(result.split.whole, encodings_for(result.split.training, config)),
     )
     return metadata.model_copy(update={"limits": model_limits(metadata, result.schema, result.pipeline)})
 

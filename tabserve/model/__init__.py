@@ -7,23 +7,21 @@ pandas. Promises that a loaded model gives scikit-learn's outputs, and that read
 from tabserve.model.arrays import Matrix, Vector
 from tabserve.model.boolean import Boolean
 from tabserve.model.dates import Date, DatePart
-from tabserve.model.metadata import ClassFacts, ColumnFacts, DatasetFacts, Estimate, ModelMetadata
-from tabserve.model.predictor import Predictor
-from tabserve.model.regression import NumberOutcome, NumberOutcomes, Regression
-from tabserve.model.release import Release
-from tabserve.model.schema import (
+from tabserve.model.features import (
     UNKNOWN,
     Category,
     Feature,
-    InputWarning,
     ModelFeature,
     Number,
-    Rows,
-    Schema,
     Value,
     keeps_texts,
     model_features,
 )
+from tabserve.model.metadata import ClassFacts, ColumnFacts, DatasetFacts, Estimate, ModelMetadata
+from tabserve.model.predictor import Predictor
+from tabserve.model.regression import NumberOutcome, NumberOutcomes, Regression
+from tabserve.model.release import Release
+from tabserve.model.schema import InputWarning, Rows, Schema
 from tabserve.model.task import Classification, ClassOutcome, ClassOutcomes, Labels, Outcome, Outcomes, Task
 from tabserve.model.versions import BY_HAND, Deployment, RegisteredVersion
 

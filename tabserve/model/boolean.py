@@ -52,10 +52,9 @@ class Boolean(BaseModel):
             is_true(text)
         return texts
 
-    @property
-    def warning_format(self) -> str:
-        """There is no value outside of the range."""
-        return "{}"
+    def warning(self, value: float) -> str:
+        """The warning for a value outside of the range; callers can't send one."""
+        return f"{value:g} is neither true nor false"
 
     @cached_property
     def code_of(self) -> Mapping[bool | str | None, float]:

@@ -15,16 +15,20 @@ from safetensors.numpy import load, save
 
 from tabserve.errors import ReleaseError
 from tabserve.model.arrays import Matrix, Vector
-from tabserve.model.schema import Category, ModelFeature
+from tabserve.model.features import Category, ModelFeature
 
 Arrays = Mapping[str, NDArray[Any]]
 
-INPUT = np.dtype([("fill", "<f8"), ("column", "<i4"), ("codes", "<i4"), ("count", "<i4")], align=True)
+INPUT = np.dtype([("fill", "<f8"), ("source", "<i4"), ("column", "<i4"), ("codes", "<i4"), ("count", "<i4")])
 
 NODE = np.dtype([("cut", "<f8"), ("feature", "<i4"), ("child", "<i4")])
 
 NUMBERS, PLACES, TABLE = ("<f8", 1), ("<i4", 1), ("<f8", 2)
-COMMON = {"fill": NUMBERS, "column": PLACES, "codes": PLACES, "count": PLACES, "places": PLACES, "start": NUMBERS}
+INPUTS = {
+    "fill": NUMBERS, "source": PLACES, "column": PLACES, "codes": PLACES, "count": PLACES, "places": PLACES,
+    "values": NUMBERS,
+}  # fmt: skip
+COMMON = INPUTS | {"start": NUMBERS}
 FOREST = {"cut": NUMBERS, "feature": PLACES, "child": PLACES, "roots": PLACES, "leaves": TABLE}
 LINEAR = {"mean": NUMBERS, "scale": NUMBERS, "weights": TABLE}
 """The stored arrays: name → type and number of dimensions."""
@@ -33,7 +37,10 @@ LEAF = -1
 """Stands in `feature` of a node that is a leaf."""
 
 NOWHERE = -1
-"""Stands in `places` for a category that sets no column."""
+"""Stands in `places` for a category that sets no column, and in `column` of an input whose column is in `places`."""
+
+NUMBER = -1
+"""Stands in `count` of an input that is a number."""
 
 MAX_COLUMNS = 100_000
 """One row of columns is kept on the stack."""
@@ -44,51 +51,59 @@ Link = Literal["mean", "softmax", "identity", "exp"]
 
 @dataclass(frozen=True)
 class Inputs:
-    """How the features of a row become the columns that the model computes with.
+    """How the features of a row become the columns that the model computes with. Columns that no input sets are 0.
 
-    A number goes to its `column`, or its `fill` if it is missing. A category has `count` categories and sets one
-    column to 1: `places[codes]` if it is missing, `places[codes + 1]` if it is unknown, `places[codes + 2 + n]` if it
-    is the n-th; no column where that place is `NOWHERE`. All other columns are 0.
+    Each input reads the feature `source`. One with the count `NUMBER` sets its `column` to the number, or to its `fill`
+    if that is missing. Any other has `count` categories and takes the entry `codes` of a table if the value is missing,
+    `codes + 1` if it is unknown, `codes + 2 + n` if it is the n-th. The table is `values`, and the entry goes to its
+    `column`; or, if that is `NOWHERE`, the table is `places`, and the column of that number becomes 1 (none, where it
+    is `NOWHERE`). With 0 categories it is an indicator: it tells a missing number from all others.
 
     Attributes:
-        features: shape (features,), of `INPUT`; `count` is 0 for a number.
+        features: shape (inputs,), of `INPUT`.
         places: shape (places,), int32.
+        values: shape (values,), float64.
     """
 
     features: NDArray[np.void]
     places: NDArray[np.int32]
+    values: Vector
 
     @property
     def width(self) -> int:
         """How many columns there are."""
-        numbers = self.features["column"][self.features["count"] == 0]
-        return int(max(numbers.max(initial=NOWHERE), self.places.max(initial=NOWHERE))) + 1
+        return int(max(self.features["column"].max(initial=NOWHERE), self.places.max(initial=NOWHERE))) + 1
 
-    @property
-    def are_plain(self) -> bool:
-        """Whether the columns are the features, unchanged."""
-        only_numbers = not self.features["count"].any() and bool(np.isnan(self.features["fill"]).all())
-        return only_numbers and np.array_equal(self.features["column"], np.arange(len(self.features)))
+    def are_plain(self, features: int) -> bool:
+        """Whether the columns are all features, unchanged."""
+        numbers, every = self.features["count"] == NUMBER, np.arange(features)
+        only_numbers = bool(numbers.all() and np.isnan(self.features["fill"]).all())
+        return only_numbers and all(np.array_equal(self.features[name], every) for name in ("source", "column"))
 
     @classmethod
     def plain(cls, count: int) -> "Inputs":
         """The inputs for `count` numbers that are never missing."""
         features = np.zeros(count, INPUT)
-        features["fill"], features["column"] = np.nan, np.arange(count)
-        return cls(features, np.empty(0, np.int32))
+        features["fill"], features["count"] = np.nan, NUMBER
+        features["source"] = features["column"] = np.arange(count)
+        return cls(features, np.empty(0, np.int32), np.empty(0))
 
     def check(self, schema: tuple[ModelFeature, ...]) -> None:
         """Raises ReleaseError unless these are valid inputs for the features of the schema."""
+        source, column = self.features["source"], self.features["column"]
         count, codes = self.features["count"], self.features["codes"]
-        categories = [len(one.categories) if isinstance(one, Category) else 0 for one in schema]
-        numbers, ends = count == 0, codes.astype(np.int64) + 2 + count
+        _require((len(source) > 0, "makes no columns"), (_within(source, 0, len(schema)), "reads a feature outside"))
+        categories = np.array([len(one.categories) if isinstance(one, Category) else 0 for one in schema])[source]
+        numbers, set_places = count == NUMBER, (count != NUMBER) & (column == NOWHERE)
+        tables = np.where(set_places, len(self.places), len(self.values))
+        ends = codes.astype(np.int64) + 2 + count
+        expected = np.where(numbers & (categories == 0), NUMBER, categories)
         _require(
-            (count.tolist() == categories, "has other features than the schema"),
-            (_within(self.features["column"][numbers], 0, MAX_COLUMNS), "has a column outside"),
-            (_within(codes[~numbers], 0, len(self.places)), "has categories outside"),
-            (bool((ends[~numbers] <= len(self.places)).all()), "has categories outside"),
+            (np.array_equal(count, expected), "has other features than the schema"),
+            (_within(column[~set_places], 0, MAX_COLUMNS), "has a column outside"),
+            (((codes >= 0) & (ends <= tables))[~numbers].all(), "has categories outside"),
             (_within(self.places, NOWHERE, MAX_COLUMNS), "has a column outside"),
-            (not np.isinf(self.features["fill"]).any(), "has a fill value that is not finite"),
+            (np.isfinite(self.values).all(), "has a value that is not finite"),
             (self.width > 0, "makes no columns"),  # a walk that rests in a leaf reads the first one
         )
 
@@ -167,6 +182,7 @@ class Linear:
             (len(self.mean) == len(self.scale) == columns, f"has no scale for each of {columns} columns"),
             (bool(np.isfinite(self.mean).all() and np.isfinite(self.weights).all()), "has a weight that is not finite"),
             (bool((np.isfinite(self.scale) & (self.scale > 0)).all()), "has a scale that is not positive"),
+            (not np.isinf(self.inputs.features["fill"]).any(), "has a fill value that is not finite"),
         )
 
 
@@ -188,7 +204,7 @@ def read(content: bytes, features: tuple[ModelFeature, ...], outputs: int) -> Co
     forms = COMMON | own
     if found != forms:
         raise ReleaseError(f"the model must hold {', '.join(forms)}, each in its type, and nothing else")
-    inputs = Inputs(_struct_array(INPUT, arrays), arrays["places"])
+    inputs = Inputs(_struct_array(INPUT, arrays), arrays["places"], arrays["values"])
     inputs.check(features)
     model: Compiled
     if own is FOREST:
@@ -204,7 +220,7 @@ def read(content: bytes, features: tuple[ModelFeature, ...], outputs: int) -> Co
 
 def _to_bytes(inputs: Inputs, arrays: Arrays) -> bytes:
     features = {name: np.ascontiguousarray(inputs.features[name]) for name in INPUT.names or ()}
-    return save({**features, "places": inputs.places, **arrays})
+    return save({**features, "places": inputs.places, "values": inputs.values, **arrays})
 
 
 def _struct_array(kind: np.dtype[Any], arrays: Arrays) -> NDArray[np.void]:

@@ -117,10 +117,9 @@ class DatePart:
         """The range outside of which the reply warns."""
         return (self.lowest, self.highest) if self.part in GROWING else (self.minimum, self.maximum)
 
-    @property
-    def warning_format(self) -> str:
-        """The warning for a value outside `training_range`; `{:g}` stands for the value."""
-        return f"{self.part} {{:g}} is outside the training range {self.minimum:g} to {self.maximum:g}"
+    def warning(self, value: float) -> str:
+        """The warning for a value outside `training_range`."""
+        return f"{self.part} {value:g} is outside the training range {self.minimum:g} to {self.maximum:g}"
 
 
 def _checked(text: str) -> str:

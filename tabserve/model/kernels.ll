@@ -11,10 +11,11 @@
 ;          for a linear model: the sum over the columns of (value - mean) / scale * weight.
 ;          The functions for one row write double[outputs + 1]. The last number is 1 if a value of the row is below `lows`
 ;          or above `highs`, else 0.
-;   input  How a feature becomes columns. A number goes to `column`, or its `fill` if it is missing (NaN). A category has
-;          `count` categories and sets one column to 1: `places[codes]` if it is missing, `places[codes + 1]` if it is
-;          unknown, `places[codes + 2 + n]` if it is the n-th; no column where that place is negative. Without inputs the
-;          features are the columns.
+;   input  Reads the feature `source`. A number (count -1) goes to `column`, or its `fill` if it is missing (NaN). Any other has
+;          `count` categories, which may be 0, and takes an entry of a table: `codes` if it is missing, `codes + 1` if it is
+;          unknown, `codes + 2 + n` if it is the n-th. If `column` is negative, the entry of `places` is the column that
+;          becomes 1, none if it is negative; else the entry of `values` goes to `column`. Without inputs the features are
+;          the columns.
 ;   node   A row continues at node `child` if its value in `column` is at most `cut`, else at `child` + 1. In a leaf `column`
 ;          is -1, and `child` is the row of `leaves`, double[][outputs], with its values.
 ;
@@ -25,10 +26,12 @@
 ; Nothing is checked here: tabserve.model.compiled has checked every index, and that children come after their parents, so
 ; that every walk ends. Rows may hold any values.
 
-%input = type { double, i32, i32, i32 }
+%input = type { double, i32, i32, i32, i32 }
+;               fill source column codes count
 %node = type { double, i32, i32 }
-%model = type { ptr, ptr, ptr, i64, i64, i64, ptr, ptr, i64, ptr, double, ptr, ptr, ptr, ptr, ptr }
+%model = type { ptr, ptr, ptr, i64, i64, i64, ptr, ptr, i64, ptr, double, ptr, ptr, ptr, ptr, ptr, ptr, i64 }
 ;               nodes roots leaves trees outputs features inputs places columns start divisor mean scale weights lows highs
+;               values input_count
 
 declare i32 @llvm.fptosi.sat.i32.f64(double)
 declare i32 @llvm.smax.i32(i32, i32)
@@ -49,8 +52,10 @@ prepare:
   %places = load ptr, ptr %places.at
   %columns.at = getelementptr %model, ptr %m, i64 0, i32 8
   %columns = load i64, ptr %columns.at
-  %features.at = getelementptr %model, ptr %m, i64 0, i32 5
-  %features = load i64, ptr %features.at
+  %values.at = getelementptr %model, ptr %m, i64 0, i32 16
+  %values = load ptr, ptr %values.at
+  %count.at = getelementptr %model, ptr %m, i64 0, i32 17
+  %inputs.count = load i64, ptr %count.at
   br label %zero
 
 zero:
@@ -59,53 +64,65 @@ zero:
   store double 0.0, ptr %zero.at
   %z.next = add i64 %z, 1
   %z.more = icmp slt i64 %z.next, %columns
-  br i1 %z.more, label %zero, label %feature
+  br i1 %z.more, label %zero, label %input
 
-feature:
-  %f = phi i64 [ 0, %zero ], [ %f.next, %feature.end ]
-  %value.at = getelementptr double, ptr %x, i64 %f
+input:
+  %i = phi i64 [ 0, %zero ], [ %i.next, %input.end ]
+  %source.at = getelementptr %input, ptr %inputs, i64 %i, i32 1
+  %source = load i32, ptr %source.at
+  %source.wide = sext i32 %source to i64
+  %value.at = getelementptr double, ptr %x, i64 %source.wide
   %value = load double, ptr %value.at
   %missing = fcmp uno double %value, %value
-  %count.at = getelementptr %input, ptr %inputs, i64 %f, i32 3
-  %count = load i32, ptr %count.at
-  %is.number = icmp eq i32 %count, 0
+  %column.at = getelementptr %input, ptr %inputs, i64 %i, i32 2
+  %column = load i32, ptr %column.at
+  %categories.at = getelementptr %input, ptr %inputs, i64 %i, i32 4
+  %categories = load i32, ptr %categories.at
+  %is.number = icmp slt i32 %categories, 0
   br i1 %is.number, label %number, label %category
 
 number:
-  %fill.at = getelementptr %input, ptr %inputs, i64 %f, i32 0
+  %fill.at = getelementptr %input, ptr %inputs, i64 %i
   %fill = load double, ptr %fill.at
   %filled = select i1 %missing, double %fill, double %value
-  %column.at = getelementptr %input, ptr %inputs, i64 %f, i32 1
-  %column = load i32, ptr %column.at
   br label %set
 
 category:
-  %codes.at = getelementptr %input, ptr %inputs, i64 %f, i32 2
+  %codes.at = getelementptr %input, ptr %inputs, i64 %i, i32 3
   %codes = load i32, ptr %codes.at
   %code = call i32 @llvm.fptosi.sat.i32.f64(double %value)
-  %known = icmp ult i32 %code, %count
-  %code.place = add i32 %code, 2
-  %present = select i1 %known, i32 %code.place, i32 1
+  %known = icmp ult i32 %code, %categories
+  %code.entry = add i32 %code, 2
+  %present = select i1 %known, i32 %code.entry, i32 1
   %which = select i1 %missing, i32 0, i32 %present
-  %place = add i32 %codes, %which
-  %place.wide = sext i32 %place to i64
-  %category.at = getelementptr i32, ptr %places, i64 %place.wide
-  %category.column = load i32, ptr %category.at
-  %nowhere = icmp slt i32 %category.column, 0
-  br i1 %nowhere, label %feature.end, label %set
+  %entry.number = add i32 %codes, %which
+  %entry.wide = sext i32 %entry.number to i64
+  %sets.place = icmp slt i32 %column, 0
+  br i1 %sets.place, label %place, label %look.up
+
+place:
+  %place.at = getelementptr i32, ptr %places, i64 %entry.wide
+  %place.column = load i32, ptr %place.at
+  %nowhere = icmp slt i32 %place.column, 0
+  br i1 %nowhere, label %input.end, label %set
+
+look.up:
+  %found.at = getelementptr double, ptr %values, i64 %entry.wide
+  %found = load double, ptr %found.at
+  br label %set
 
 set:
-  %to = phi i32 [ %column, %number ], [ %category.column, %category ]
-  %what = phi double [ %filled, %number ], [ 1.0, %category ]
+  %to = phi i32 [ %column, %number ], [ %place.column, %place ], [ %column, %look.up ]
+  %what = phi double [ %filled, %number ], [ 1.0, %place ], [ %found, %look.up ]
   %to.wide = sext i32 %to to i64
   %to.at = getelementptr double, ptr %room, i64 %to.wide
   store double %what, ptr %to.at
-  br label %feature.end
+  br label %input.end
 
-feature.end:
-  %f.next = add i64 %f, 1
-  %f.more = icmp slt i64 %f.next, %features
-  br i1 %f.more, label %feature, label %made
+input.end:
+  %i.next = add i64 %i, 1
+  %i.more = icmp slt i64 %i.next, %inputs.count
+  br i1 %i.more, label %input, label %made
 
 made:
   ret ptr %room

@@ -39,7 +39,8 @@ class _Model(ctypes.Structure):
         ("columns", ctypes.c_int64),
         ("start", ctypes.c_void_p),
         ("divisor", ctypes.c_double),
-        *((name, ctypes.c_void_p) for name in ("mean", "scale", "weights", "lows", "highs")),
+        *((name, ctypes.c_void_p) for name in ("mean", "scale", "weights", "lows", "highs", "values")),
+        ("input_count", ctypes.c_int64),
     )
 
 
@@ -98,8 +99,10 @@ class Predictor:
         bounds = self.schema.training_bounds
         arrays: dict[str, NDArray[Any]] = {"start": model.start, "lows": bounds.lowest, "highs": bounds.highest}
         numbers: dict[str, float] = {"outputs": outputs, "features": features, "columns": model.inputs.width}
-        if not model.inputs.are_plain:
-            arrays |= {"inputs": model.inputs.features, "places": model.inputs.places}
+        if not model.inputs.are_plain(features):
+            inputs = model.inputs
+            arrays |= {"inputs": inputs.features, "places": inputs.places, "values": inputs.values}
+            numbers["input_count"] = len(inputs.features)
         if isinstance(model, Forest):
             arrays |= {"nodes": model.nodes, "roots": model.roots, "leaves": model.leaves}
             numbers |= {"trees": len(model.roots), "divisor": len(model.roots) if release.link == "mean" else 1}

@@ -7,117 +7,28 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Annotated, Any, Literal, Self
+from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from tabserve.model.arrays import Matrix, Vector
 from tabserve.model.boolean import Boolean
-from tabserve.model.dates import Date, DatePart, is_date
+from tabserve.model.dates import Date
+from tabserve.model.features import (
+    UNKNOWN,
+    Category,
+    Feature,
+    ModelFeature,
+    Number,
+    Value,
+    fits,
+    keeps_texts,
+    model_features,
+    takes_texts,
+    training_range,
+)
 from tabserve.model.task import Task, listed
-
-UNKNOWN = -1.0
-"""The code of a category that training did not see."""
-
-Value = float | str | bool | None
-"""What a caller sends for a feature."""
-
-
-class Number(BaseModel):
-    """A numeric feature.
-
-    Attributes:
-        name: as callers write it.
-        missing: how many training rows lacked it. Unless it is 0, callers may leave it out.
-        unit: `seconds` if the table has durations.
-        minimum, maximum: the range seen in training. Outside it the model extrapolates, and the reply warns.
-        mean: over the training rows that had a value; the documentation's example.
-        lowest, highest: the range in which the model can compute. Outside it a value is refused.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    kind: Literal["number"] = "number"
-    name: str = Field(min_length=1, max_length=200)
-    missing: int = Field(default=0, ge=0)
-    unit: Literal["", "seconds"] = ""
-    minimum: FiniteFloat
-    maximum: FiniteFloat
-    mean: FiniteFloat
-    lowest: FiniteFloat
-    highest: FiniteFloat
-
-    @property
-    def warning_format(self) -> str:
-        """The warning for a value outside `minimum` to `maximum`; `{:g}` stands for the value."""
-        return f"{{:g}} is outside the training range {self.minimum:g} to {self.maximum:g}"
-
-    def codes(self, values: Sequence[Any]) -> Vector:
-        """The values as the model takes them: None becomes NaN."""
-        if self.missing:
-            return np.array(values, dtype=np.float64)
-        return np.fromiter(values, np.float64, len(values))  # faster, and there is no None
-
-
-class Category(BaseModel):
-    """A categorical feature. The model takes a category as its index in `categories`, an unknown one as -1.
-
-    Attributes:
-        name, missing: as for a number.
-        categories: those seen in training, in their order.
-        counts: how many training rows had each.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    kind: Literal["category"] = "category"
-    name: str = Field(min_length=1, max_length=200)
-    missing: int = Field(default=0, ge=0)
-    categories: tuple[str, ...] = Field(min_length=1)
-    counts: tuple[int, ...]
-
-    @model_validator(mode="after")
-    def _lengths_agree(self) -> Self:
-        if len(set(self.categories)) != len(self.categories) or len(self.counts) != len(self.categories):
-            raise ValueError("the categories must differ, and each needs a count")
-        return self
-
-    @property
-    def minimum(self) -> float:
-        return 0.0
-
-    @property
-    def maximum(self) -> float:
-        return len(self.categories) - 1.0
-
-    @property
-    def lowest(self) -> float:
-        return UNKNOWN
-
-    @property
-    def highest(self) -> float:
-        return self.maximum
-
-    @property
-    def warning_format(self) -> str:
-        """The warning for an unknown category."""
-        return f"not one of the {len(self.categories)} categories seen in training"
-
-    @cached_property
-    def code_of(self) -> Mapping[str | None, float]:
-        """Category → code. None, which is a missing value, → NaN."""
-        return {None: math.nan} | {category: float(code) for code, category in enumerate(self.categories)}
-
-    def codes(self, values: Sequence[Any]) -> Vector:
-        """The values as the model takes them: None becomes NaN, an unknown category -1."""
-        return np.array([self.code_of.get(value, UNKNOWN) for value in values], dtype=np.float64)
-
-
-Feature = Annotated[Number | Category | Boolean | Date, Field(discriminator="kind")]
-
-ModelFeature = Number | Category | Boolean | DatePart
-"""What the model takes one number for."""
 
 
 @dataclass(frozen=True)
@@ -219,7 +130,7 @@ class Schema(BaseModel):
     def fits(self, values: Mapping[str, Value]) -> bool:
         """Whether a record from elsewhere has the features of this schema, each of its kind."""
         return values.keys() <= set(self.feature_names) and all(
-            feature.missing if (value := values.get(feature.name)) is None else _fits(feature, value)
+            feature.missing if (value := values.get(feature.name)) is None else fits(feature, value)
             for feature in self.features
         )
 
@@ -248,7 +159,7 @@ class Schema(BaseModel):
     @cached_property
     def training_bounds(self) -> Bounds:
         """The ranges seen in training."""
-        return _bounds([_training_range(feature) for feature in self.model_features])
+        return _bounds([training_range(feature) for feature in self.model_features])
 
     @cached_property
     def computable_bounds(self) -> Bounds:
@@ -256,18 +167,19 @@ class Schema(BaseModel):
         return _bounds([(feature.lowest, feature.highest) for feature in self.model_features])
 
     @cached_property
-    def _warning_rules(self) -> tuple[tuple[str, float, float, str], ...]:
+    def _warning_rules(self) -> tuple[tuple[str, ModelFeature, float, float], ...]:
         return tuple(
-            (name, *_training_range(one), one.warning_format)
+            (name, one, *training_range(one))
             for name, one in zip(self._feature_of_column, self.model_features, strict=True)
         )
 
     def warnings(self, row: Sequence[float]) -> tuple[InputWarning, ...]:
-        """A warning for each value outside its training range. `row` is as the model takes it."""
+        """A warning for each value outside its training range, and each category that is unknown or pooled. `row` is as
+        the model takes it."""
         warnings: tuple[InputWarning, ...] = ()
-        for value, (name, minimum, maximum, message) in zip(row, self._warning_rules, strict=True):
+        for value, (name, feature, minimum, maximum) in zip(row, self._warning_rules, strict=True):
             if value < minimum or value > maximum:  # both are false for NaN, which is a missing value
-                warnings += (InputWarning(name, message.format(value)),)
+                warnings += (InputWarning(name, feature.warning(value)),)
         return warnings
 
     def rows_with_warnings(self, rows: Matrix) -> list[int]:
@@ -287,35 +199,8 @@ class Schema(BaseModel):
         required = [own.name for own, theirs in pairs if own.missing and not theirs.missing]
         if required:
             return f"it requires {listed(required)}, which the champion does not"
-        others = [own.name for own, theirs in pairs if not _takes_texts(theirs, own)]
+        others = [own.name for own, theirs in pairs if not takes_texts(theirs, own)]
         return f"it takes other texts for {listed(others)} than the champion" if others else None
-
-
-def keeps_texts(feature: Feature) -> bool:
-    """Whether `Rows.texts` has the feature."""
-    return isinstance(feature, Category | Date)
-
-
-def model_features(feature: Feature) -> tuple[ModelFeature, ...]:
-    """A feature in the form in which the model takes it: a date as its parts."""
-    return feature.model_features if isinstance(feature, Date) else (feature,)
-
-
-def _training_range(feature: ModelFeature) -> tuple[float, float]:
-    """The range outside of which the reply warns."""
-    return feature.training_range if isinstance(feature, DatePart) else (feature.minimum, feature.maximum)
-
-
-def _fits(feature: Feature, value: Value) -> bool:
-    """Whether a value that isn't missing is one for the feature."""
-    match feature:
-        case Category():
-            return isinstance(value, str)
-        case Boolean():
-            return isinstance(value, bool) or (isinstance(value, str) and value in feature.texts)
-        case Date():
-            return isinstance(value, str) and is_date(value)
-    return isinstance(value, float)
 
 
 def _described(schema: Schema) -> list[str]:
@@ -323,11 +208,6 @@ def _described(schema: Schema) -> list[str]:
         one.name + f", in {one.unit}" * bool(one.unit) if isinstance(one, Number) else f"{one.name}, a {one.kind}"
         for one in schema.features
     ]
-
-
-def _takes_texts(feature: Feature, other: Feature) -> bool:
-    """Whether a feature of booleans takes the texts of another one; other features are all the same in that."""
-    return not (isinstance(feature, Boolean) and isinstance(other, Boolean)) or set(other.texts) <= set(feature.texts)
 
 
 def _bounds(pairs: Sequence[tuple[float, float]]) -> Bounds:

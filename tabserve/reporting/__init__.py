@@ -12,6 +12,6 @@ from tabserve.reporting.summary import dataset_warnings, describe_dataset, headl
 from tabserve.reporting.tasks import task_reporting
 
 __all__ = [
-    "dataset_warnings", "describe_dataset", "headline", "model_card", "model_limits", "task_reporting",
-    "training_summary", "write_report",
+    "dataset_warnings", "describe_dataset", "headline", "model_card", "model_limits",
+    "task_reporting", "training_summary", "write_report",
 ]  # fmt: skip

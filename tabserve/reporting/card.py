@@ -8,7 +8,6 @@ from tabserve.reporting.tasks import task_reporting
 from tabserve.reporting.text import is_measured, most_frequent, table_rows, with_deviation
 from tabserve.training import METRICS, metric_text
 from tabserve.training.estimators import family_of
-from tabserve.training.preprocessing import RARE_SHARE
 
 CARD = """\
 # {metadata.model_name} {metadata.model_version}
@@ -31,7 +30,8 @@ A permutation importance of 0 or less means that the held-out rows show no use o
 |---|---|---|
 {features}
 
-A value outside of this is answered with a warning. A value that was missing in some rows may be left out.
+A value outside of this is answered with a warning, and so is a category that counts as one with others. A value that
+was missing in some rows may be left out.
 {columns}{left_out}
 ## What it is not for
 
@@ -99,11 +99,13 @@ def model_limits(metadata: ModelMetadata, schema: Schema, pipeline: Pipeline) ->
             if family.extrapolates
             else "Outside the ranges of the training rows it doesn't extrapolate: it predicts as at their ends."
         )
-    if any(isinstance(feature, Category) for feature in schema.features):
+    categories = [feature for feature in schema.features if isinstance(feature, Category)]
+    if categories:
         sentences.append(
-            f"It doesn't distinguish the categories that fewer than {RARE_SHARE:.0%} of the training rows have, nor "
-            "those that training didn't see."
+            "It knows nothing of categories that training didn't see: of those it predicts by the other features."
         )
+    if pooled := [f"{feature.pooled} of {feature.name}" for feature in categories if feature.pooled]:
+        sentences.append(f"It doesn't tell rare categories apart: {', '.join(pooled)}.")
     if leaves := family.reached_leaf_limit(estimator):
         sentences.append(
             f"Its trees were limited to {leaves:,} leaves each: it may have learnt less detail than the table has."
@@ -125,7 +127,9 @@ def _columns(metadata: ModelMetadata) -> str:
 
 def _seen_values(feature: Feature) -> str:
     if isinstance(feature, Category):
-        return most_frequent(dict(zip(feature.categories, feature.counts, strict=True)))
+        seen = most_frequent(dict(zip(feature.categories, feature.counts, strict=True)))
+        rows = sum(feature.counts[feature.distinct :])
+        return seen + f"; {feature.pooled} rare ones ({rows} rows) count as one" * (feature.pooled > 0)
     if isinstance(feature, Boolean):
         return most_frequent({"true": feature.trues, "false": feature.falses})
     if isinstance(feature, Date):

@@ -157,6 +157,10 @@ For each class, on the held-out rows:
 
 In brackets: the 95 % confidence interval.
 
+{decision}
+Prediction sets that shall hold the true class of {coverage:.0%} of the rows hold it for {held:.1%} of the held-out
+rows, and have {size:.2f} classes in the mean.
+
 `plots/` has the confusion matrix, ROC curves, calibration and importances."""
 
 
@@ -168,9 +172,9 @@ def metric_title(metric: str) -> str:
     return metric.capitalize()
 
 
-def summary_lines(_metadata: ModelMetadata) -> list[str]:
-    """The metrics say it all."""
-    return []
+def summary_lines(metadata: ModelMetadata) -> list[str]:
+    held, size = metadata.metrics["test_set_coverage"], metadata.metrics["test_set_size"]
+    return ["", f"  prediction sets hold {held:.1%} of the held-out rows; mean size {size:.2f}"]
 
 
 def card_introduction(schema: Schema) -> str:
@@ -178,7 +182,11 @@ def card_introduction(schema: Schema) -> str:
     return f"predicts {schema.target} from {width} features. Classes: {', '.join(_classes(schema))}."
 
 
-def card_results(metadata: ModelMetadata, _schema: Schema) -> str:
+def card_results(metadata: ModelMetadata, schema: Schema) -> str:
+    task = cast("Classification", schema.task)
+    decision = "The most probable class is predicted."
+    if task.threshold is not None:
+        decision = f"{task.positive} is predicted from a probability of {task.threshold:.4g} on."
     by_class = table_rows(
         [
             name,
@@ -188,7 +196,13 @@ def card_results(metadata: ModelMetadata, _schema: Schema) -> str:
         ]
         for name, facts in metadata.by_class.items()
     )
-    return RESULTS.format(by_class=by_class)
+    return RESULTS.format(
+        by_class=by_class,
+        decision=decision,
+        coverage=task.coverage,
+        held=metadata.metrics["test_set_coverage"],
+        size=metadata.metrics["test_set_size"],
+    )
 
 
 def _with_interval(estimate: Estimate) -> str:

@@ -12,7 +12,6 @@ from tabserve.model.task import listed
 from tabserve.reporting.tasks import task_reporting
 from tabserve.reporting.text import SHOWN, is_measured, most_frequent, with_deviation, wrapped_table
 from tabserve.training import METRICS, TaskKind, metric_text
-from tabserve.training.column_report import report_columns
 from tabserve.training.columns import TEXT_REASONS
 from tabserve.training.dataset import Dataset
 from tabserve.training.lookalikes import find_lookalikes
@@ -27,13 +26,12 @@ SHARES = (0.27, 0.29, 0.22, 0.22)
 """The share of that width for each of its columns: name, what it was read as, what it becomes, what is lost."""
 
 
-def describe_dataset(dataset: Dataset, width: int = 100) -> str:
+def describe_dataset(dataset: Dataset, facts: Sequence[ColumnFacts], width: int = 100) -> str:
     """The table: its target column, what is made of each column and what is lost by that, and which rows are left
-    out. `width` is that of the terminal, in characters."""
+    out. `facts` are those of the columns, and `width` is that of the terminal, in characters."""
     lines = [f"{dataset.name}: {len(dataset)} rows; {task_reporting(dataset.task.kind).describe_target(dataset)}"]
     if dataset.unlabelled:
         lines.append(f"left out: {dataset.unlabelled} rows without a value in {dataset.target.name}")
-    facts = report_columns(dataset)
     if len(facts) > MANY_COLUMNS:
         columns = _merged(facts)
     else:

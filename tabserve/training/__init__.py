@@ -15,11 +15,19 @@ Those modules import pandas and scikit-learn, which takes two seconds. So a comm
 uses them, and this package exports only what its options need.
 """
 
-from tabserve.training.config import CRITERIA, HYPERPARAMETERS, LOSSES, ColumnOptions, EstimatorConfig
+from tabserve.training.config import (
+    CRITERIA,
+    HYPERPARAMETERS,
+    LOSSES,
+    ColumnOptions,
+    DecisionOptions,
+    EncodingOptions,
+    EstimatorConfig,
+)
 from tabserve.training.progress import ReportProgress
-from tabserve.training.tasks import METRICS, TaskKind, metric_text, task_training
+from tabserve.training.tasks import METRICS, THRESHOLD_METRICS, TaskKind, metric_text, task_training
 
 __all__ = [
-    "CRITERIA", "HYPERPARAMETERS", "LOSSES", "METRICS", "ColumnOptions", "EstimatorConfig", "ReportProgress",
-    "TaskKind", "metric_text", "task_training",
+    "CRITERIA", "HYPERPARAMETERS", "LOSSES", "METRICS", "THRESHOLD_METRICS", "ColumnOptions", "DecisionOptions",
+    "EncodingOptions", "EstimatorConfig", "ReportProgress", "TaskKind", "metric_text", "task_training",
 ]  # fmt: skip

@@ -28,11 +28,11 @@ from sklearn.pipeline import Pipeline
 from sklearn.tree import DecisionTreeClassifier
 
 from tabserve.errors import DataError
-from tabserve.model import ClassFacts, Classification, Estimate, Matrix, ModelMetadata
+from tabserve.model import ClassFacts, Classification, Estimate, Matrix, ModelMetadata, Vector
 from tabserve.model.compiled import Link
 from tabserve.model.task import LabelType, listed
 from tabserve.training.columns import as_text, has_fractions, share_of_numbers
-from tabserve.training.config import CRITERIA, EstimatorConfig
+from tabserve.training.config import CRITERIA, DecisionOptions, EstimatorConfig
 from tabserve.training.conformal import conformal_quantile
 from tabserve.training.dataset import Dataset, RowNumbers
 from tabserve.training.estimators import EstimatorType
@@ -145,18 +145,66 @@ def model_task(target: pd.Series) -> Classification:
     return Classification(classes=classes, label_type=label_type)
 
 
+def decision_problem(options: DecisionOptions, task: Classification) -> str | None:
+    """A threshold is for two classes, and the positive one must be among them."""
+    if options.threshold is None:
+        return None
+    if len(task.classes) != 2:
+        return f"--threshold is for two classes, and there are {len(task.classes)}: leave it out"
+    if options.positive not in (None, *task.classes):
+        return f"--positive: there is no class {options.positive!r}; there are {' and '.join(task.classes)}"
+    return None
+
+
 def calibrated(
-    task: Classification, _training: pd.Series, measured: pd.Series, outputs: Matrix, coverage: float
+    task: Classification, _training: pd.Series, measured: pd.Series, outputs: Matrix, options: DecisionOptions
 ) -> Classification:
-    """Prediction sets with every class that is at least as probable as the true one was in the share `coverage` of the
-    rows (Sadinle, Lei and Wasserman 2019, "Least ambiguous set-valued classifiers").
+    """The decision threshold; and prediction sets with every class that is at least as probable as the true one was in
+    the share `coverage` of the rows (Sadinle, Lei and Wasserman 2019, "Least ambiguous set-valued classifiers").
 
     Raises:
         DataError: there are too few rows for the coverage.
     """
-    probabilities_of_truth = outputs[np.arange(len(outputs)), true_values(measured, task)]
-    least = -conformal_quantile(-probabilities_of_truth, coverage)
-    return task.model_copy(update={"coverage": coverage, "least_probability": min(max(least, 0.0), 1.0)})
+    truth = true_values(measured, task)
+    least = -conformal_quantile(-outputs[np.arange(len(outputs)), truth], options.coverage)
+    found: dict[str, object] = {"coverage": options.coverage, "least_probability": min(max(least, 0.0), 1.0)}
+    if options.threshold is not None:
+        positive = options.positive or task.classes[1]
+        threshold = options.threshold
+        if isinstance(threshold, str):
+            number = task.classes.index(positive)
+            threshold = best_threshold(threshold, truth == number, outputs[:, number])
+        found |= {"threshold": threshold, "positive": positive}
+    return Classification(**task.model_dump() | found)
+
+
+def best_threshold(metric: str, is_positive: NDArray[np.bool_], probabilities: Vector) -> float:
+    """The threshold that maximizes a metric of `THRESHOLD_METRICS`, in the middle between the probabilities of two
+    rows; of equally good ones that which is nearest to 0.5. Both arrays have shape (rows,).
+
+    A row is predicted to be positive if its probability is at least the threshold.
+    """
+    order = np.argsort(-probabilities, kind="stable")
+    ordered, hits = probabilities[order], np.cumsum(is_positive[order])
+    lower = np.append(ordered[1:], 0.0)
+    thresholds = (ordered + lower) / 2
+    possible = (ordered > lower) & (thresholds > 0) & (thresholds < 1)
+    thresholds, tp = thresholds[possible], hits[possible].astype(np.float64)
+    if not len(thresholds):
+        return 0.5
+    positives, rows = int(is_positive.sum()), len(is_positive)
+    fp = np.flatnonzero(possible) + 1 - tp
+    fn, tn = positives - tp, rows - positives - fp
+    recalls = np.stack([tn / (tn + fp), tp / (tp + fn)])
+    f1 = np.stack([2 * tn / (2 * tn + fp + fn), 2 * tp / (2 * tp + fp + fn)])
+    values = {
+        "accuracy": (tp + tn) / rows,
+        "balanced_accuracy": recalls.mean(axis=0),
+        "f1_macro": f1.mean(axis=0),
+        "f1_weighted": ((rows - positives) * f1[0] + positives * f1[1]) / rows,
+    }[metric]
+    best = np.flatnonzero(values >= values.max() - 1e-12)
+    return float(thresholds[best[np.abs(thresholds[best] - 0.5).argmin()]])
 
 
 def dataset_facts(task: Classification) -> dict[str, int]:

@@ -1,36 +1,50 @@
 """What a training makes of each column of a table, what is lost by that, and the option that undoes it."""
 
-import pandas as pd
-from pandas.api.types import is_numeric_dtype
+from collections.abc import Iterable
 
 from tabserve.model import ColumnFacts
 from tabserve.model.dates import part_column
 from tabserve.model.metadata import NOT_USED
+from tabserve.training.columns import UNDECIDED_DATES
 from tabserve.training.dataset import Dataset
+from tabserve.training.encoding import FeatureEncoding
 
 
-def report_columns(dataset: Dataset) -> list[ColumnFacts]:
-    """The facts of `Dataset.columns`, with what the first step of a pipeline makes of each column."""
-    return [one if one.becomes == NOT_USED else _with_encoding(dataset, one) for one in dataset.columns]
+def report_columns(dataset: Dataset, encodings: Iterable[FeatureEncoding]) -> list[ColumnFacts]:
+    """The facts of `Dataset.columns`, with what their encoding makes of each; and of the others that are left out.
+    `encodings` are those of the columns of `Dataset.features`."""
+    by_name = {encoding.name: encoding for encoding in encodings}
+    report = []
+    for column in dataset.columns:
+        if column.becomes == NOT_USED:
+            report.append(column)
+            continue
+        date = dataset.dates.get(column.name)
+        name = part_column(column.name, date.parts[0]) if date else column.name
+        report.append(_with_encoding(column, by_name[name]))
+    known = {one.name for one in report}
+    return report + [unused_column(name, why) for name, why in dataset.left_out.items() if name not in known]
 
 
-def _with_encoding(dataset: Dataset, column: ColumnFacts) -> ColumnFacts:
-    date = dataset.dates.get(column.name)
-    first_column = part_column(column.name, date.parts[0]) if date else column.name
-    becomes, lost, undo = _encoding(dataset.features[first_column], dataset.missing.get(first_column, 0))
-    if column.becomes:
-        becomes = column.becomes + becomes.removeprefix("itself")
+def _with_encoding(column: ColumnFacts, encoding: FeatureEncoding) -> ColumnFacts:
+    made = column.becomes + encoding.made.removeprefix("the number") if column.becomes else encoding.made
+    lost, _, undo = encoding.lost.rpartition(": ")
     return column.model_copy(
         update={
-            "becomes": becomes,
+            "becomes": made,
             "lost": "; ".join(filter(None, [column.lost, lost])),
             "undo": "; ".join(filter(None, [column.undo, undo])),
         }
     )
 
 
-def _encoding(values: pd.Series, missing: int) -> tuple[str, str, str]:
-    """What becomes of a column of `Dataset.features`, what is lost by that, and the option that undoes it."""
-    if not is_numeric_dtype(values.dtype):
-        return "a column for each; rare ones share one", "", ""
-    return ("itself; the median where missing", "which rows lack it", "") if missing else ("itself", "", "")
+def unused_column(name: str, reason: str) -> ColumnFacts:
+    """The facts of a column that is left out."""
+    if reason == UNDECIDED_DATES:
+        return ColumnFacts(
+            name=name, read_as=reason, becomes=NOT_USED, lost="all of it", undo="--dates dmy or --dates mdy"
+        )
+    read_as = reason.removeprefix("a ").removeprefix("an ")
+    if reason.startswith("a constant") and "missing" not in reason:
+        return ColumnFacts(name=name, read_as=read_as, becomes=NOT_USED)
+    return ColumnFacts(name=name, read_as=read_as, becomes=NOT_USED, lost="all of it", undo=f"--keep '{name}'")

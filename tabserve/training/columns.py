@@ -18,8 +18,8 @@ from tabserve.model.boolean import is_true
 from tabserve.training.date_formats import DayOrder, read_text_dates
 from tabserve.training.number_formats import DecimalSign, DisguisedNumbers, is_code, read_disguised
 
-MAX_CATEGORIES = 1000
-"""The most categories of a feature."""
+MAX_CATEGORIES = 100_000
+"""The most categories of a feature. A release names each, in at most 16 MB."""
 
 MAX_TEXT = 200
 """The longest category, class and name of a column, in characters."""
@@ -27,9 +27,12 @@ MAX_TEXT = 200
 NUMERIC_SHARE = 0.5
 """A column of texts counts as numeric if at least this share of them are numbers."""
 
-FEW, MAX_DISTINCT_SHARE = 20, 0.5
-"""A column of texts counts as free text if it has more than `FEW` distinct texts, and more than this share of its
-rows."""
+FEW, REPEATED_SHARE = 20, 0.2
+"""A column of texts counts as free text if it has more than `FEW` distinct texts, and less than this share of its rows
+have a text that another row has, too."""
+
+MIN_GAPS = 10
+"""A column that holds one value or none is a feature if it has at least so many rows of each."""
 
 TEXT_REASONS = ("free text", "an identifier: different in each row")
 """How the reasons begin for which a column of texts is useless."""
@@ -176,10 +179,11 @@ def why_useless(column: ReadColumn) -> str | None:
     values = column.values
     present = values.dropna()
     distinct = present.nunique()
-    if distinct == 1:
+    gaps = len(values) - len(present)
+    if distinct == 1 and min(gaps, len(present)) < MIN_GAPS:
         only = present.tolist()[0]
         shown = repr(only) if isinstance(only, str | float) else str(only)
-        return f"a constant: always {shown}" + ", or missing" * (len(present) < len(values))
+        return f"a constant: always {shown}" + f", or missing in {gaps} rows" * (gaps > 0)
     if column.is_undecided_date:
         return UNDECIDED_DATES
     if column.kind in ("boolean", "date"):
@@ -191,7 +195,8 @@ def why_useless(column: ReadColumn) -> str | None:
         return None
     if distinct == len(present) and distinct > FEW:
         return TEXT_REASONS[1]
-    if distinct > max(FEW, MAX_DISTINCT_SHARE * len(present)) or distinct > MAX_CATEGORIES:
+    repeated = present.duplicated(keep=False).mean()
+    if (distinct > FEW and repeated < REPEATED_SHARE) or distinct > MAX_CATEGORIES:
         return f"free text: {distinct} different texts in {len(present)} rows"
     if present.str.len().max() > MAX_TEXT:
         return f"free text: up to {present.str.len().max()} characters"

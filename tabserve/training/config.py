@@ -5,7 +5,7 @@ Imports the standard library only, because the options of the command need it.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 FOREST = (
     "n_estimators", "max_depth", "max_leaf_nodes", "min_samples_split", "min_samples_leaf", "max_features", "criterion",
@@ -33,13 +33,52 @@ LOSSES = ("squared_error", "gamma", "poisson")
 """What gradient boosting minimizes, if it predicts a number."""
 
 
+Encode = Literal["auto", "one-hot", "target"]
+
+ENCODINGS: Sequence[Encode] = get_args(Encode)
+
+
+@dataclass(frozen=True)
+class EncodingOptions:
+    """How features become columns, as far as a person chooses it.
+
+    Attributes:
+        encode: how categories become columns. "one-hot": a column of zeros and ones for each. "target": numbers that
+            say what the target was with the category. "auto": one of the two for each feature.
+        rare: where a feature is one-hot, a category with fewer training rows has no column of its own: a whole number
+            of rows, or, below 1, a share of the training rows.
+        missing_indicators: whether a number that may be missing has one more column, which says whether it is.
+    """
+
+    encode: Encode = "auto"
+    rare: float = 5
+    missing_indicators: bool = True
+
+
 @dataclass(frozen=True)
 class EstimatorConfig:
-    """An estimator, by its name in `HYPERPARAMETERS`, and the hyperparameters that are set. The others have
-    defaults."""
+    """An estimator, by its name in `HYPERPARAMETERS`, the hyperparameters that are set, and how its columns are made.
+    The other hyperparameters have defaults."""
 
     estimator: str = "random-forest"
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
+    encoding: EncodingOptions = EncodingOptions()
+
+
+@dataclass(frozen=True)
+class DecisionOptions:
+    """How a model's outputs become decisions, as far as a person sets it.
+
+    Attributes:
+        coverage: for which share of the rows an interval or a prediction set shall hold the truth.
+        threshold: the probability from which on the positive class is predicted; or the metric that the threshold
+            shall maximize in cross-validation; None: the most probable class is predicted.
+        positive: the positive class; None: the second one.
+    """
+
+    coverage: float = 0.9
+    threshold: float | str | None = None
+    positive: str | None = None
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,14 @@
 """Cross-validation: how good a config is on rows that it wasn't fitted on, before a model is made of it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import joblib
 import numpy as np
 import pandas as pd
 
-from tabserve.model import Matrix
+from tabserve.model import Matrix, Task
 from tabserve.training.config import EstimatorConfig
 from tabserve.training.dataset import Dataset, RowNumbers
 from tabserve.training.estimators import build
@@ -19,6 +19,9 @@ from tabserve.training.progress import JointProgress, ReportProgress, ignore_pro
 from tabserve.training.tasks import task_training
 from tabserve.training.time_split import time_folds
 
+UNMEASURED = -1
+"""The number of the fold of a row that no fold is measured on."""
+
 
 @dataclass(frozen=True)
 class CrossValidation:
@@ -28,11 +31,17 @@ class CrossValidation:
         folds: metric → one value per fold. A metric that isn't defined for the rows of a fold is left out.
         outputs: shape (rows, outputs). If the folds go forward in time, there are none for the first rows.
         target: shape (rows,), the true values of these rows.
+        fold: shape (rows,), the number of the fold that each of these rows was measured in.
     """
 
     folds: Mapping[str, list[float]]
     outputs: Matrix
     target: pd.Series
+    fold: RowNumbers
+
+    def with_task(self, task: Task) -> "CrossValidation":
+        """The same outputs, measured with another task of the same kind."""
+        return replace(self, folds=_fold_metrics(self.outputs, self.target, self.fold, task))
 
     def mean(self, metric: str) -> float:
         return float(np.mean(self.folds[metric]))
@@ -78,12 +87,18 @@ def cross_validate(
     fold_outputs = joblib.Parallel(parallel_folds, prefer="threads")(
         joblib.delayed(outputs_of_fold)(number, *rows) for number, rows in enumerate(fold_rows)
     )
-    scores: list[dict[str, float]] = []
     outputs = np.empty((len(dataset), dataset.task.outputs))
-    for (_, outside), own_outputs in zip(fold_rows, fold_outputs, strict=True):
-        outputs[outside] = own_outputs
-        scores.append(score(dataset.target.iloc[outside], own_outputs, dataset.task))
-    defined = [metric for metric in task.metrics.names if all(metric in values for values in scores)]
-    measured = np.sort(np.concatenate([outside for _, outside in fold_rows]))
-    by_fold = {metric: [values[metric] for values in scores] for metric in defined}
-    return CrossValidation(by_fold, outputs[measured], dataset.target.iloc[measured])
+    fold = np.full(len(dataset), UNMEASURED)
+    for number, ((_, outside), own_outputs) in enumerate(zip(fold_rows, fold_outputs, strict=True)):
+        outputs[outside], fold[outside] = own_outputs, number
+    measured = np.flatnonzero(fold != UNMEASURED)
+    outputs, target, fold = outputs[measured], dataset.target.iloc[measured], fold[measured]
+    return CrossValidation(_fold_metrics(outputs, target, fold, dataset.task), outputs, target, fold)
+
+
+def _fold_metrics(outputs: Matrix, target: pd.Series, fold: RowNumbers, task: Task) -> dict[str, list[float]]:
+    """Metric → one value per fold, for the metrics that are defined for the rows of every fold."""
+    rows_of_folds = [np.flatnonzero(fold == number) for number in range(int(fold.max()) + 1)]
+    scores = [score(target.iloc[rows], outputs[rows], task) for rows in rows_of_folds]
+    defined = [metric for metric in scores[0] if all(metric in values for values in scores)]
+    return {metric: [values[metric] for values in scores] for metric in defined}

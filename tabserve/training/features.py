@@ -9,6 +9,7 @@ import pandas as pd
 from tabserve.model import ColumnFacts
 from tabserve.model.dates import PARTS, PartName, date_numbers, part_column
 from tabserve.model.metadata import NOT_USED
+from tabserve.training.column_report import unused_column
 from tabserve.training.columns import UNDECIDED_DATES, ReadColumn, as_text, read_column, why_useless
 from tabserve.training.config import ColumnOptions
 from tabserve.training.dataset import DateColumn
@@ -48,7 +49,7 @@ def choose_features(
             _use(chosen, name, ReadColumn(as_text(labelled[name]), "text"))
         elif useless and name in useless and name not in options.keep:
             chosen.left_out[name] = useless[name]
-            chosen.facts.append(_facts_of_unused(name, useless[name]))
+            chosen.facts.append(unused_column(name, useless[name]))
         else:
             try:
                 column = read_column(labelled[name], options.dates, options.decimal)
@@ -58,7 +59,7 @@ def choose_features(
             reason = why_useless(column)
             if reason and name not in options.keep:
                 chosen.left_out[name] = reason
-                chosen.facts.append(_facts_of_unused(name, reason))
+                chosen.facts.append(unused_column(name, reason))
             else:
                 _use(chosen, name, column)
     for name, date in chosen.dates.items():
@@ -89,17 +90,6 @@ def _use(chosen: Features, name: str, column: ReadColumn) -> None:
         chosen.durations.add(name)
     detail = f": {column.how}" if column.how else ""
     chosen.facts.append(ColumnFacts(name=name, read_as=f"{read_as}{detail}", becomes=becomes, lost=lost, undo=undo))
-
-
-def _facts_of_unused(name: str, reason: str) -> ColumnFacts:
-    if reason == UNDECIDED_DATES:
-        return ColumnFacts(
-            name=name, read_as=reason, becomes=NOT_USED, lost="all of it", undo="--dates dmy or --dates mdy"
-        )
-    read_as = reason.removeprefix("a ").removeprefix("an ")
-    if reason.startswith("a constant") and not reason.endswith("missing"):
-        return ColumnFacts(name=name, read_as=read_as, becomes=NOT_USED)
-    return ColumnFacts(name=name, read_as=read_as, becomes=NOT_USED, lost="all of it", undo=f"--keep '{name}'")
 
 
 def _parts(values: pd.Series) -> tuple[DateColumn, dict[PartName, pd.Series]]:

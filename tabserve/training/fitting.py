@@ -28,7 +28,7 @@ def fit(
     for a small table).
     """
     pipeline = build_pipeline(dataset, config, seed)
-    columns = pipeline[:-1].fit_transform(dataset.features)
+    columns = pipeline[:-1].fit_transform(dataset.features, dataset.target)
     estimator = pipeline[-1]
     family = family_of(estimator)
     if family.takes_threads:

@@ -88,7 +88,7 @@ def probing_rows(pipeline: Pipeline, schema: Schema, training: Dataset, count: i
         if isinstance(feature, Category):
             near[:, number], wide[:, number] = rng.integers(-1, len(feature.categories), (2, third))
         else:
-            column = columns.inputs.features["column"][number]
+            column = columns.column_of[number]
             splits = thresholds.get(column, np.zeros(1)).astype(np.float32)
             points = rng.choice(splits, third)
             nudged = points + rng.integers(-2, 3, third) * np.spacing(points)

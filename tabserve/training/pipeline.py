@@ -8,6 +8,7 @@ from sklearn.pipeline import Pipeline
 from tabserve.model import Matrix
 from tabserve.training.config import EstimatorConfig
 from tabserve.training.dataset import Dataset
+from tabserve.training.encoding import FeatureEncoding, feature_encodings
 from tabserve.training.estimators import build, family_of, threads_for
 from tabserve.training.preprocessing import preprocessing_step, transformers
 from tabserve.training.tasks import TaskKind, task_training
@@ -21,15 +22,24 @@ REQUIREMENTS = ("scikit-learn", "skops", "numpy", "pandas")
 TRUSTED_TYPES = [
     "numpy.dtype",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.model_selection._split.KFold",
     "sklearn.tree._tree.Tree",
 ]
-"""The types in such pipelines that skops doesn't trust by itself: those of trees, and of an encoder of categories."""
+"""The types in such pipelines that skops doesn't trust by itself: those of trees, and of encoders of
+categories."""
 
 
 def build_pipeline(dataset: Dataset, config: EstimatorConfig, seed: int) -> Pipeline:
     """The pipeline for this table, unfitted."""
+    first = preprocessing_step(dataset, encodings_for(dataset, config), seed)
     estimator = build(config, seed, dataset.task.kind)
-    return Pipeline([preprocessing_step(dataset), (task_training(dataset.task.kind).estimator_step, estimator)])
+    return Pipeline([first, (task_training(dataset.task.kind).estimator_step, estimator)])
+
+
+def encodings_for(training: Dataset, config: EstimatorConfig) -> list[FeatureEncoding]:
+    """What the config makes of each feature of these training rows."""
+    family = task_training(training.task.kind).estimators[config.estimator].family
+    return feature_encodings(training, config.encoding, keeps_missing=family.keeps_missing)
 
 
 def pipeline_outputs(pipeline: Pipeline, features: pd.DataFrame, kind: TaskKind, threads: int | None = None) -> Matrix:

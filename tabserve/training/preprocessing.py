@@ -1,47 +1,61 @@
 """The first step of a pipeline: how the features become the columns that an estimator takes, fitted and compiled."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pandas.api.types import is_numeric_dtype
 from sklearn.compose import ColumnTransformer
-from sklearn.impute import SimpleImputer
+from sklearn.impute import MissingIndicator, SimpleImputer
+from sklearn.model_selection import KFold
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler, TargetEncoder
 
-from tabserve.model import Category, Schema, Vector
-from tabserve.model.compiled import INPUT, NOWHERE, Inputs
+from tabserve.model import Category, Matrix, Schema, Vector
+from tabserve.model.compiled import INPUT, NOWHERE, NUMBER, Inputs
 from tabserve.training.dataset import Dataset
+from tabserve.training.encoding import FeatureEncoding
 
-RARE_SHARE = 0.01
-"""Categories with a smaller share of the training rows have one column together, with those that training didn't
-see."""
+TARGET_FOLDS = 5
+"""The target of a row has no part in the numbers that the row itself is encoded with for the fit: they are those of the
+other folds."""
 
 UNSEEN = "\0unseen"
 """A category that no table has."""
 
 
-def preprocessing_step(dataset: Dataset) -> tuple[str, StandardScaler | ColumnTransformer]:
+def preprocessing_step(
+    dataset: Dataset, encodings: list[FeatureEncoding], seed: int
+) -> tuple[str, StandardScaler | ColumnTransformer]:
     """The name of the first step, and the step, unfitted.
 
-    If all features are numbers and none is missing, it scales them. Otherwise it fills in medians for missing numbers
-    and scales, and makes a column of zeros and ones for each category.
+    If all features are numbers and none is missing, it scales them. Otherwise each feature gets its encoding. What
+    isn't zeros and ones is scaled, except numbers that may be NaN: only trees take those, and they need no scale.
     """
-    features = dataset.features
-    numbers = [name for name, dtype in features.dtypes.items() if is_numeric_dtype(dtype)]
-    categories = [name for name in features.columns if name not in numbers]
-    if not categories and not dataset.missing:
+    if all(one.kind == "number" and not one.missing for one in encodings):
         return "scaler", StandardScaler()
-    parts: list[tuple[str, Any, list[Any]]] = []
-    if numbers:
+    parts: list[tuple[str, Any, list[str]]] = []
+    numbers = [one for one in encodings if one.kind == "number"]
+    if filled := [one.name for one in numbers if one.when_missing == "median"]:
         steps = [("imputer", SimpleImputer(strategy="median", keep_empty_features=True)), ("scaler", StandardScaler())]
-        parts.append(("numbers", Pipeline(steps), numbers))
-    if categories:
-        encoder = OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=RARE_SHARE, sparse_output=False)
-        parts.append(("categories", encoder, categories))
+        parts.append(("numbers", Pipeline(steps), filled))
+    if kept := [one.name for one in numbers if one.when_missing == "nan"]:
+        parts.append(("kept", "passthrough", kept))
+    if indicated := [one.name for one in encodings if one.has_indicator]:
+        parts.append(("missing", MissingIndicator(features="all"), indicated))
+    if one_hot := [one for one in encodings if one.kind == "one-hot"]:
+        encoder = OneHotEncoder(
+            handle_unknown="infrequent_if_exist", min_frequency=one_hot[0].rare, sparse_output=False
+        )
+        parts.append(("categories", encoder, [one.name for one in one_hot]))
+    if by_target := [one.name for one in encodings if one.kind == "target"]:
+        # one output: a number. Whole numbers would pass for classes
+        target_type = {1: "continuous", 2: "binary"}.get(dataset.task.outputs, "multiclass")
+        folds = KFold(TARGET_FOLDS, shuffle=True, random_state=seed)
+        steps = [("encoder", TargetEncoder(target_type=target_type, cv=folds)), ("scaler", StandardScaler())]
+        parts.append(("target", Pipeline(steps), by_target))
     return "preprocessor", ColumnTransformer(parts, verbose_feature_names_out=False)
 
 
@@ -54,6 +68,18 @@ def transformers(pipeline: Pipeline) -> list[Any]:
     return [step for part in parts for step in getattr(part, "named_steps", {"": part}).values()]
 
 
+def pooled_categories(pipeline: Pipeline) -> dict[str, frozenset[str]]:
+    """Feature → the categories that have no column of their own; only features that have such."""
+    encoder = None if isinstance(pipeline[0], StandardScaler) else pipeline[0].named_transformers_.get("categories")
+    if encoder is None:
+        return {}
+    pairs = zip(encoder.feature_names_in_, encoder.infrequent_categories_, strict=True)
+    texts = {
+        str(name): [] if rare is None else [text for text in rare if isinstance(text, str)] for name, rare in pairs
+    }
+    return {name: frozenset(rare) for name, rare in texts.items() if rare}
+
+
 def feature_of_column(pipeline: Pipeline) -> NDArray[np.intp]:
     """For each column that the fitted first step makes, the number of the feature that it is made of: shape
     (columns,)."""
@@ -63,8 +89,7 @@ def feature_of_column(pipeline: Pipeline) -> NDArray[np.intp]:
         return np.arange(len(names))
     numbers: list[int] = []
     for part in first.named_transformers_.values():
-        widths = _column_counts(part) if isinstance(part, OneHotEncoder) else [1] * len(part.feature_names_in_)
-        for name, width in zip(part.feature_names_in_, widths, strict=True):
+        for name, width in zip(part.feature_names_in_, _column_counts(part), strict=True):
             numbers += [names.index(name)] * width
     return np.array(numbers)
 
@@ -75,63 +100,146 @@ class PreparedColumns:
 
     Attributes:
         inputs: how features become columns.
-        mean, scale: shape (columns,): how each column is scaled. Columns of categories are not: mean 0, scale 1.
-        numbers: the columns that are numeric features.
+        mean, scale: shape (columns,): how each column is scaled. Columns of zeros and ones are not: mean 0, scale 1.
+        scaled: the columns that are.
+        column_of: number of a numeric feature → its column.
+        missing_right: column → the column with the same numbers in which a missing one is larger than all others. In
+            the column itself it is smaller. Only for estimators that take NaN.
     """
 
     inputs: Inputs
     mean: Vector
     scale: Vector
-    numbers: list[int]
+    scaled: list[int]
+    column_of: dict[int, int]
+    missing_right: dict[int, int]
 
 
 def prepared_columns(pipeline: Pipeline, schema: Schema) -> PreparedColumns:
     """The fitted first step of the pipeline, over values as `Schema.rows` makes them."""
     first = pipeline[0]
     if isinstance(first, StandardScaler):
-        count = len(schema.model_features)
-        return PreparedColumns(Inputs.plain(count), first.mean_, first.scale_, list(range(count)))
-    names = [feature.name for feature in schema.model_features]
-    features = np.zeros(len(names), INPUT)
-    features["fill"] = np.nan
-    places: list[int] = []
-    mean, scale = np.empty(0), np.empty(0)
-    if number_steps := first.named_transformers_.get("numbers"):
-        imputer, scaler = number_steps[0], number_steps[-1]
-        mean, scale = scaler.mean_, scaler.scale_
-        for column, name in enumerate(number_steps.feature_names_in_):
-            feature = names.index(name)
-            features["column"][feature] = column
-            if schema.model_features[feature].missing:
-                features["fill"][feature] = imputer.statistics_[column]
-    numbers = list(range(len(mean)))
-    if encoder := first.named_transformers_.get("categories"):
-        for name, columns in _encoded_columns(encoder, schema).items():
-            feature = names.index(name)
-            features["codes"][feature], features["count"][feature] = len(places), len(columns) - 2
-            places += [NOWHERE if column < 0 else column + len(numbers) for column in columns]
-        width = len(encoder.get_feature_names_out())
-        mean, scale = np.append(mean, np.zeros(width)), np.append(scale, np.ones(width))
-    return PreparedColumns(Inputs(features, np.array(places, np.int32)), mean, scale, numbers)
+        every = list(range(len(schema.model_features)))
+        return PreparedColumns(Inputs.plain(len(every)), first.mean_, first.scale_, every, dict(enumerate(every)), {})
+    columns = _ColumnsInMaking(schema)
+    for name, part in first.named_transformers_.items():
+        match name:
+            case "numbers":
+                columns.add_numbers(part)
+            case "kept":
+                columns.add_kept_numbers(part)
+            case "missing":
+                columns.add_indicators(part)
+            case "categories":
+                columns.add_one_hot(part)
+            case "target":
+                columns.add_target_encoding(part)
+    columns.add_missing_right()
+    return columns.prepared()
 
 
-def _encoded_columns(encoder: OneHotEncoder, schema: Schema) -> dict[str, list[int]]:
-    """For each feature the columns that the encoder sets for a missing value, for an unknown one, and for each
-    category; -1 for none. The encoder is asked, because that is simpler than its rules."""
+class _ColumnsInMaking:
+    """The columns of the parts of a fitted ColumnTransformer, in their order."""
+
+    def __init__(self, schema: Schema) -> None:
+        self.features = schema.model_features
+        self.number_of = {feature.name: number for number, feature in enumerate(self.features)}
+        self.schema = schema
+        self.inputs: list[tuple[float, int, int, int, int]] = []
+        self.places: list[int] = []
+        self.values: list[float] = []
+        self.mean: list[float] = []
+        self.scale: list[float] = []
+        self.scaled: list[int] = []
+        self.column_of: dict[int, int] = {}
+        self.missing_right: dict[int, int] = {}
+
+    def prepared(self) -> PreparedColumns:
+        places, values = np.array(self.places, np.int32), np.array(self.values, np.float64)
+        inputs = Inputs(np.array(self.inputs, INPUT), places, values)
+        mean, scale = np.array(self.mean), np.array(self.scale)
+        return PreparedColumns(inputs, mean, scale, self.scaled, self.column_of, self.missing_right)
+
+    def add_numbers(self, part: Pipeline) -> None:
+        imputer, scaler = part
+        for name, *values in zip(part.feature_names_in_, imputer.statistics_, scaler.mean_, scaler.scale_, strict=True):
+            self._add_number(name, *values)
+
+    def add_kept_numbers(self, part: FunctionTransformer) -> None:
+        for name in part.feature_names_in_:
+            self._add_number(name, -np.inf, 0.0, 1.0)
+
+    def _add_number(self, name: str, fill: float, mean: float, scale: float) -> None:
+        feature = self.number_of[name]
+        fill = fill if self.features[feature].missing else np.nan
+        self.column_of[feature] = self._add_number_column(feature, fill, mean, scale)
+
+    def add_missing_right(self) -> None:
+        """A column for each one in which missing numbers are smaller than all others, in which they are larger."""
+        for fill, feature, column, *_ in list(self.inputs):
+            if np.isneginf(fill):
+                self.missing_right[column] = self._add_number_column(
+                    feature, np.inf, self.mean[column], self.scale[column]
+                )
+
+    def add_indicators(self, part: MissingIndicator) -> None:
+        for name in part.feature_names_in_:
+            self.inputs.append((np.nan, self.number_of[name], NOWHERE, len(self.places), 0))
+            self.places += [self._add_column(0.0, 1.0), NOWHERE]
+
+    def add_one_hot(self, encoder: OneHotEncoder) -> None:
+        first = len(self.mean)
+        for feature, encoded in _encoded_categories(encoder, _column_counts(encoder), self.schema):
+            self.inputs.append((np.nan, feature, NOWHERE, len(self.places), len(encoded) - 2))
+            self.places += np.where(encoded.any(axis=1), first + encoded.argmax(axis=1), NOWHERE).tolist()
+            first += encoded.shape[1]
+        for _ in range(first - len(self.mean)):
+            self._add_column(0.0, 1.0)
+
+    def add_target_encoding(self, part: Pipeline) -> None:
+        scales = zip(part[-1].mean_, part[-1].scale_, strict=True)
+        for feature, encoded in _encoded_categories(part[0], _column_counts(part), self.schema):
+            for values in encoded.T:
+                column = self._add_column(*next(scales))
+                self.scaled.append(column)
+                self.inputs.append((np.nan, feature, column, len(self.values), len(values) - 2))
+                self.values += values.tolist()
+
+    def _add_number_column(self, feature: int, fill: float, mean: float, scale: float) -> int:
+        column = self._add_column(mean, scale)
+        self.scaled.append(column)
+        self.inputs.append((fill, feature, column, 0, NUMBER))
+        return column
+
+    def _add_column(self, mean: float, scale: float) -> int:
+        self.mean.append(mean)
+        self.scale.append(scale)
+        return len(self.mean) - 1
+
+
+def _encoded_categories(encoder: Any, counts: list[int], schema: Schema) -> Iterator[tuple[int, Matrix]]:
+    """For each feature of a fitted encoder, which makes `counts` columns of it: the number of the feature, and what
+    becomes of a missing value, an unknown one, and each category: shape (2 + categories, columns).
+
+    The encoder is asked, because that is simpler than its rules.
+    """
+    number_of = {feature.name: number for number, feature in enumerate(schema.model_features)}
     categories = {feature.name: feature.categories for feature in schema.features if isinstance(feature, Category)}
-    length = 2 + max(map(len, categories.values()))
-    values = {name: [None, UNSEEN, *known] + [None] * (length - 2 - len(known)) for name, known in categories.items()}
-    frame = pd.DataFrame(values, dtype="str")[encoder.feature_names_in_]
-    encoded = encoder.transform(frame)
-    columns, first = {}, 0
-    for name, width in zip(encoder.feature_names_in_, _column_counts(encoder), strict=True):
-        own = encoded[: len(categories[name]) + 2, first : first + width]
-        columns[name] = np.where(own.any(axis=1), first + own.argmax(axis=1), NOWHERE).tolist()
-        first += width
-    return columns
+    names = encoder.feature_names_in_
+    length = 2 + max(len(categories[name]) for name in names)
+    values = {name: [None, UNSEEN, *(known := categories[name])] + [None] * (length - 2 - len(known)) for name in names}
+    encoded, first = encoder.transform(pd.DataFrame(values, dtype="str")), 0
+    for name, count in zip(names, counts, strict=True):
+        yield number_of[name], encoded[: len(categories[name]) + 2, first : first + count]
+        first += count
 
 
-def _column_counts(encoder: OneHotEncoder) -> list[int]:
-    """How many columns the encoder makes of each feature: one per category, and one for all rare ones together."""
-    pairs = zip(encoder.categories_, encoder.infrequent_categories_, strict=True)
-    return [len(categories) - (0 if rare is None else len(rare) - 1) for categories, rare in pairs]
+def _column_counts(part: Any) -> list[int]:
+    """How many columns a fitted part of the first step makes of each of its features."""
+    if isinstance(part, OneHotEncoder):  # one per category, and one for all rare ones together
+        pairs = zip(part.categories_, part.infrequent_categories_, strict=True)
+        return [len(categories) - (0 if rare is None else len(rare) - 1) for categories, rare in pairs]
+    features = len(part.feature_names_in_)
+    if isinstance(part, Pipeline) and isinstance(part[0], TargetEncoder):
+        return [len(part[0].encodings_) // features] * features
+    return [1] * features

@@ -19,7 +19,7 @@ from tabserve.errors import DataError
 from tabserve.model import Estimate, Matrix, ModelMetadata, Regression, Vector
 from tabserve.model.compiled import Link
 from tabserve.training.columns import as_inferred
-from tabserve.training.config import CRITERIA, EstimatorConfig
+from tabserve.training.config import CRITERIA, DecisionOptions, EstimatorConfig
 from tabserve.training.conformal import grouped_quantiles
 from tabserve.training.dataset import Dataset, RowNumbers
 from tabserve.training.estimators import EstimatorType
@@ -128,8 +128,15 @@ def model_task(target: pd.Series) -> Regression:
     )
 
 
+def decision_problem(options: DecisionOptions, _task: Regression) -> str | None:
+    """There is no threshold for numbers."""
+    if options.threshold is None:
+        return None
+    return "--threshold is for two classes, and a number is predicted: leave it out, or --task classification"
+
+
 def calibrated(
-    _task: Regression, training: pd.Series, measured: pd.Series, outputs: Matrix, coverage: float
+    _task: Regression, training: pd.Series, measured: pd.Series, outputs: Matrix, options: DecisionOptions
 ) -> Regression:
     """The range of these training rows, and intervals as wide as the absolute errors that cross-validation found.
 
@@ -137,8 +144,8 @@ def calibrated(
         DataError: there are too few rows for the coverage.
     """
     predictions = outputs[:, 0]
-    bounds, radii = grouped_quantiles(predictions, np.abs(measured.to_numpy() - predictions), coverage)
-    intervals = {"coverage": coverage, "interval_bounds": tuple(bounds), "interval_radii": tuple(radii)}
+    bounds, radii = grouped_quantiles(predictions, np.abs(measured.to_numpy() - predictions), options.coverage)
+    intervals = {"coverage": options.coverage, "interval_bounds": tuple(bounds), "interval_radii": tuple(radii)}
     return Regression(**model_task(training).model_dump() | intervals)
 
 

@@ -1,14 +1,13 @@
 """What a training found out, in one object, and the metadata that is made of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sklearn.pipeline import Pipeline
 
-from tabserve.model import ModelMetadata, Schema
+from tabserve.model import ColumnFacts, ModelMetadata, Schema
 from tabserve.model.metadata import Scalar
 from tabserve.training import provenance
-from tabserve.training.column_report import report_columns
 from tabserve.training.cross_validation import CrossValidation
 from tabserve.training.dataset import Split
 from tabserve.training.evaluation import Evaluation
@@ -39,6 +38,7 @@ class TrainingResult:
         trained_at: str,
         parameters: Mapping[str, Scalar],
         git_commit: str,
+        columns: Sequence[ColumnFacts] = (),
     ) -> ModelMetadata:
         """The metadata of the model, without its limits."""
         metadata = ModelMetadata(
@@ -52,7 +52,7 @@ class TrainingResult:
             feature_importances=self.evaluation.importances_by_feature(self.evaluation.importance_kind),
             dataset=self.split.facts(),
             left_out=dict(self.split.whole.left_out),
-            columns=report_columns(self.split.whole),
+            columns=list(columns),
             libraries=provenance.libraries(),
             git_commit=git_commit,
         )

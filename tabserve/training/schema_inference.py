@@ -1,27 +1,40 @@
 """The schema that training rows imply."""
 
+from collections.abc import Collection
+
 import numpy as np
 from pandas.api.types import is_numeric_dtype
+from sklearn.pipeline import Pipeline
 
+from tabserve.errors import DataError
 from tabserve.model import Boolean, Category, Date, Feature, Number, Schema
 from tabserve.model.dates import PartRange, iso_text, part_column
 from tabserve.training.dataset import Dataset
+from tabserve.training.preprocessing import pooled_categories
 
 MAX_SCALED = float(np.finfo(np.float32).max) / 2
 """The largest scaled value that a model may get. Trees compare in float32; a factor of two is left before an
 overflow."""
 
 
-def infer_schema(training: Dataset) -> Schema:
-    """The schema of a model of these training rows: the ranges and categories of its features, and its task."""
-    features: dict[str, Feature] = {}
+def infer_schema(training: Dataset, pipeline: Pipeline) -> Schema:
+    """The schema of the pipeline that was fitted to these training rows: the ranges and categories of its features, and
+    its task.
+
+    Raises:
+        DataError: a feature has no value in the training rows.
+    """
+    for column, name in training.feature_of.items():
+        if not training.features[column].notna().any():
+            raise DataError(f"column {name!r} has no value in the training rows: --drop '{name}'")
+    pooled, features = pooled_categories(pipeline), dict[str, Feature]()
     for column, name in training.feature_of.items():
         if name not in features:
-            features[name] = _feature(training, name, column)
+            features[name] = _feature(training, name, column, pooled.get(name, frozenset()))
     return Schema(target=str(training.target.name), features=tuple(features.values()), task=training.task)
 
 
-def _feature(training: Dataset, name: str, first_column: str) -> Feature:
+def _feature(training: Dataset, name: str, first_column: str, pooled: Collection[str]) -> Feature:
     column, missing = training.features[first_column], training.missing.get(first_column, 0)
     if date := training.dates.get(name):
         parts = {part: training.features[part_column(name, part)] for part in date.parts}
@@ -37,8 +50,13 @@ def _feature(training: Dataset, name: str, first_column: str) -> Feature:
         return Boolean(name=name, missing=missing, trues=trues, falses=falses, texts=training.booleans[name])
     if not is_numeric_dtype(column.dtype):
         counts = column.value_counts().sort_index()
+        ordered = sorted(counts.items(), key=lambda pair: pair[0] in pooled)  # those that are told apart come first
         return Category(
-            name=name, missing=missing, categories=tuple(map(str, counts.index)), counts=tuple(map(int, counts))
+            name=name,
+            missing=missing,
+            categories=tuple(str(category) for category, _ in ordered),
+            counts=tuple(int(count) for _, count in ordered),
+            pooled=len(pooled),
         )
     present = column.dropna()
     # as the scaler sees the column: missing values are filled with the median, and a constant has the scale 1

@@ -6,6 +6,7 @@ import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from tabserve.training.columns import as_inferred
+from tabserve.training.number_formats import is_code
 from tabserve.training.tasks import TaskKind
 
 MOST_WHOLE_NUMBERS = 15
@@ -25,10 +26,10 @@ def choose_task(target: pd.Series, wanted: TaskKind | None = None) -> TaskChoice
         return TaskChoice(wanted, "--task says so")
     present = target.dropna()
     numbers = as_inferred(present)
+    if not is_numeric_dtype(present.dtype) and is_code(present.astype("str")):
+        return TaskChoice("classification", "its values are codes with leading zeros")
     if not len(present) or not is_numeric_dtype(numbers.dtype) or is_bool_dtype(present) or is_bool_dtype(numbers):
         return TaskChoice("classification", "")
-    if not is_numeric_dtype(present.dtype) and present.astype("str").str.fullmatch(r"0\d+").any():
-        return TaskChoice("classification", "its values are codes with leading zeros")
     distinct = numbers.nunique()
     if (numbers != numbers.round()).any():
         return TaskChoice("regression", "it has fractions")

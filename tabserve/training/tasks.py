@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from tabserve.model import Matrix, ModelMetadata, Task
     from tabserve.model.compiled import Link
-    from tabserve.training.config import EstimatorConfig
+    from tabserve.training.config import DecisionOptions, EstimatorConfig
     from tabserve.training.dataset import Dataset, RowNumbers
     from tabserve.training.estimators import EstimatorType
 
@@ -52,6 +52,9 @@ class Metrics:
             return not math.isnan(value)
         return value < best if metric in self.lower_is_better else value > best
 
+
+THRESHOLD_METRICS = ("accuracy", "balanced_accuracy", "f1_macro", "f1_weighted")
+"""The metrics of classes that a decision threshold can maximize."""
 
 METRICS: Mapping[TaskKind, Metrics] = {
     "classification": Metrics(
@@ -139,14 +142,17 @@ class TaskTraining(Protocol[OwnTask]):
     def model_task(self, target: "pd.Series") -> OwnTask:
         """The task of a model that predicts this target column."""
 
+    def decision_problem(self, options: "DecisionOptions", task: OwnTask) -> str | None:
+        """Why a model of this task can't decide by the options, and what to do; None if it can."""
+
     def calibrated(
-        self, task: OwnTask, training: "pd.Series", measured: "pd.Series", outputs: "Matrix", coverage: float
+        self, task: OwnTask, training: "pd.Series", measured: "pd.Series", outputs: "Matrix", options: "DecisionOptions"
     ) -> OwnTask:
-        """The task with what only cross-validation can tell: the size of its intervals.
+        """The task with what only cross-validation can tell: the size of its intervals or prediction sets, and the
+        decision threshold.
 
         `training` is the target of the training rows. `measured` is that of the rows of `outputs`, which have the shape
-        (rows, outputs) and come from models that were not fitted on these rows. `coverage`: for which share of the rows
-        an interval shall hold the true value.
+        (rows, outputs) and come from models that were not fitted on these rows.
 
         Raises:
             DataError: there are too few rows.

@@ -33,7 +33,9 @@ class PredictedClass(PredictedRow):
     prediction_proba: list[float] = Field(
         description="one probability per class; they sum to 1", examples=[[1.0, 0.0, 0.0]]
     )
-    confidence: float = Field(description="the probability of `prediction`, which is the largest", examples=[1.0])
+    confidence: float = Field(
+        description="the probability of `prediction`; the largest, unless a threshold is set", examples=[1.0]
+    )
     label: Label = Field(description="the class, in the type that the table has for it", examples=["setosa"])
     prediction_set: list[Label] = Field(
         description="labels of which one is the true class for the share `coverage` of the rows", examples=[["setosa"]]
@@ -209,7 +211,13 @@ class ModelFeature(Reply):
     maximum: float = Field(default=0.0, description="of a number: the largest value seen in training")
     mean: float = Field(default=0.0, description="of a number: the mean in training")
     unit: str = Field(default="", description="of a number: `seconds` if the table has durations")
-    categories: dict[str, int] = Field(default={}, description="of a category: category → rows in training")
+    categories: dict[str, int] = Field(
+        default={}, description="of a category: category → rows in training; if there are many, the 1000 most frequent"
+    )
+    pooled: dict[str, int] = Field(
+        default={}, description="the same for categories that are too rare for the model to tell them apart"
+    )
+    category_count: int = Field(default=0, description="of a category: how many there are in all")
     trues: int = Field(default=0, description="of a boolean: rows in training that are true")
     falses: int = Field(default=0, description="of a boolean: rows in training that are false")
     first: str = Field(default="", description="of a date: the first one seen in training, as ISO text")
@@ -279,6 +287,10 @@ class ModelReply(Reply):
     target_spread: float = Field(default=0.0, description="of a number: the standard deviation in training")
     target_deciles: list[float] = Field(default=[], description="of a number: the deciles in training")
     coverage: float = Field(description="for which share of the rows an interval or a prediction set holds the truth")
+    threshold: float | None = Field(
+        default=None, description="of two classes: from which probability on `positive` is predicted; null: the larger"
+    )
+    positive: str | None = Field(default=None, description="the class that the threshold is about")
     least_probability: float = Field(
         default=0.0, description="of a classification: a class with this probability is in the prediction set"
     )

@@ -58,7 +58,7 @@ def test_served_model_of_any_number_gives_what_scikit_learn_gives(table: Dataset
     estimator, hyperparameters = CONFIGS[name]
     training = dataset.split(table, 0.2, seed).training
     pipeline = fitting.fit(training, EstimatorConfig(estimator, hyperparameters), seed)
-    schema = schema_inference.infer_schema(training)
+    schema = schema_inference.infer_schema(training, pipeline)
     about = metadata(schema)
     with TemporaryDirectory() as folder:
         release = compiler.write_release(Path(folder) / "release", pipeline, schema, training, about)

@@ -330,6 +330,21 @@ def test_every_estimator_becomes_a_release(
     assert metadata.metrics["test_accuracy"] > 0.95
 
 
+def test_wrong_option_of_an_encoding_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """The message says what --rare takes, and that the options are about a table."""
+    table = ["--data", str(PENGUINS), "--target", "species"]
+    for options, message in (
+        ([*table, "--rare", "0"], "--rare: '0' is not a whole number of rows, or a share between 0 and 1"),
+        ([*table, "--rare", "2.5"], "--rare: '2.5' is not a whole number of rows"),
+        ([*table, "--encode", "hash"], "--encode: invalid choice: 'hash'"),
+        (["--no-missing-indicators"], "they are about a table; name the table with --data"),
+        (["--rare", "1"], "they are about a table; name the table with --data"),
+    ):
+        with pytest.raises(SystemExit):
+            train_model.main(options)
+        assert message in capsys.readouterr().err
+
+
 def test_hyperparameter_of_another_estimator_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     """The message says which estimators have it."""
     for option, value, message in (

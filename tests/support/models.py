@@ -60,7 +60,7 @@ class Trained:
         self.pipeline: Pipeline = fitting.fit(
             self.parts.training, EstimatorConfig(hyperparameters={"n_estimators": trees}), seed
         )
-        self.schema: Schema = schema_inference.infer_schema(self.parts.training)
+        self.schema: Schema = schema_inference.infer_schema(self.parts.training, self.pipeline)
 
     def release(self, folder: Path, model_version: str = "20260101_000000") -> Release:
         """Writes the release into the folder, under this model version."""

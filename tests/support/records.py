@@ -3,8 +3,9 @@
 import numpy as np
 
 from tabserve.inference.records import BatchPrediction, Prediction
+from tabserve.model.features import Number
 from tabserve.model.regression import Regression
-from tabserve.model.schema import Number, Rows, Schema
+from tabserve.model.schema import Rows, Schema
 from tabserve.model.task import Classification, ClassOutcome, ClassOutcomes
 
 NUMBER = Regression(target_minimum=0, target_maximum=9, target_spread=2.0, target_deciles=(1.0, 2.0, 4.0))

@@ -24,6 +24,7 @@ class BoostingFamily(Family):
     has_own_threads = True
     tree_count = "max_iter"
     tree_per_score = True
+    keeps_missing = True
 
     def describe_fit(self, estimator: Any) -> str:
         return f"{estimator.n_iter_ * estimator.n_trees_per_iteration_} trees"
@@ -38,7 +39,9 @@ class BoostingFamily(Family):
 
     def compile(self, estimator: Any, columns: PreparedColumns, outputs: int) -> Compiled:
         zeros = outputs - estimator.n_trees_per_iteration_
-        trees = [_compiled_tree(nodes, zeros + score, outputs) for nodes, score in _fitted_trees(estimator)]
+        right = np.arange(estimator.n_features_in_)  # the column to compare where a missing number goes right
+        right[list(columns.missing_right)] = list(columns.missing_right.values())
+        trees = [_compiled_tree(nodes, right, zeros + score, outputs) for nodes, score in _fitted_trees(estimator)]
         start = np.append(np.zeros(zeros), _fitted_start(estimator))
         return compile_trees(trees, start, columns, rounds_to_float32=False)
 
@@ -62,12 +65,15 @@ def _fitted_start(estimator: Any) -> NDArray[np.float64]:
     return np.asarray(start, dtype=np.float64).ravel()
 
 
-def _compiled_tree(tree: NDArray[np.void], output: int, outputs: int) -> tuple[NDArray[np.void], Matrix]:
+def _compiled_tree(
+    tree: NDArray[np.void], missing_right: NDArray[np.intp], output: int, outputs: int
+) -> tuple[NDArray[np.void], Matrix]:
     """The nodes of a tree, with thresholds as cuts, and its values as leaves: shape (leaves, outputs), 0 but in its
-    own output."""
+    own output. `missing_right`: for each column, the one to compare where a missing number goes right."""
     inner = tree["is_leaf"] == 0
     left, right = (np.where(inner, tree[side].astype(np.intp), -1) for side in ("left", "right"))
-    order, nodes = nodes_in_order(left, right, tree["feature_idx"], tree["num_threshold"], tree["count"])
+    column = np.where(tree["missing_go_to_left"], tree["feature_idx"], missing_right[tree["feature_idx"]])
+    order, nodes = nodes_in_order(left, right, column, tree["num_threshold"], tree["count"])
     values = tree["value"][order[nodes["feature"] == LEAF]]
     leaves = np.zeros((len(values), outputs))
     leaves[:, output] = values

@@ -53,6 +53,7 @@ class Family(ABC):
         tree_count: the hyperparameter with the number of trees; None if it has no trees.
         tree_per_score: whether that is the number of trees for each score of the task.
         averages: whether its outputs are means over trees. Otherwise they are made of sums.
+        keeps_missing: whether it takes NaN for a missing number.
         extrapolates: whether it continues in a straight line outside the range of the training rows.
     """
 
@@ -63,6 +64,7 @@ class Family(ABC):
     tree_count: ClassVar[str | None] = None
     tree_per_score: ClassVar[bool] = False
     averages: ClassVar[bool] = False
+    keeps_missing: ClassVar[bool] = False
     extrapolates: ClassVar[bool] = False
 
     def fit(self, estimator: Any, columns: Any, target: pd.Series, report_progress: ReportProgress) -> None:

@@ -30,7 +30,7 @@ def compile_trees(
         nodes["child"] += np.where(nodes["feature"] == LEAF, leaf, root).astype(np.int32)
         leaf += len(leaves)
     nodes = np.concatenate([nodes for nodes, _ in trees])
-    for column in columns.numbers:
+    for column in columns.scaled:
         compares = nodes["feature"] == column
         thresholds, inverse = np.unique(nodes["cut"][compares], return_inverse=True)
         cuts = largest_going_left(

@@ -20,6 +20,9 @@ from tabserve.model.dates import PATTERN, is_date
 MAX_TEXT = 200
 """Longest category, in characters. Training has seen none that is longer."""
 
+MAX_ENUM, EXAMPLES = 100, 10
+"""A feature with more categories is documented by examples: its most frequent ones."""
+
 UNKNOWN_CATEGORY = "Not one of the categories seen in training"
 
 NO_BOOLEAN = "Input should be true or false"
@@ -109,7 +112,7 @@ def _value(feature: Feature, *, refuse_unknown: bool) -> Any:
             max_length=MAX_TEXT,
             strict=True,
             description=description if refuse_unknown else f"{description}; another one is answered with a warning",
-            json_schema_extra={"enum": list(feature.categories)},
+            json_schema_extra=_documented_categories(feature),
         )
         value = Annotated[str, limits, AfterValidator(known)] if refuse_unknown else Annotated[str, limits]
     elif isinstance(feature, Boolean):
@@ -140,6 +143,14 @@ def _value(feature: Feature, *, refuse_unknown: bool) -> Any:
         limits = Field(ge=feature.lowest, le=feature.highest, allow_inf_nan=False, strict=True, description=description)
         value = Annotated[float, limits]
     return value | None if feature.missing else value
+
+
+def _documented_categories(feature: Category) -> dict[str, Any]:
+    """The categories as a JSON schema names them; those of a large feature would make the page slow."""
+    if len(feature.categories) <= MAX_ENUM:
+        return {"enum": list(feature.categories)}
+    most = np.argsort(feature.counts, kind="stable")[: -EXAMPLES - 1 : -1].tolist()
+    return {"examples": [feature.categories[number] for number in most]}
 
 
 def _fast_value(feature: Feature, *, refuse_unknown: bool) -> Any:

@@ -20,6 +20,10 @@ DEPLOYMENTS = 20
 """How many of the newest deployments the reply shows."""
 
 
+CATEGORIES = 1000
+"""How many categories of a feature the reply shows: if there are more, the most frequent ones."""
+
+
 def model_routes(settings: Settings, service: Service) -> APIRouter:
     router = APIRouter(tags=["operations"])
 
@@ -87,9 +91,21 @@ def _described(deployment: Deployment) -> dict[str, object]:
 def _seen_in_training(feature: Feature) -> dict[str, object]:
     match feature:
         case Category():
-            return {"categories": dict(zip(feature.categories, feature.counts, strict=True))}
+            counts = list(zip(feature.categories, feature.counts, strict=True))
+            told_apart, pooled = counts[: feature.distinct], counts[feature.distinct :]
+            return {
+                "categories": _most_frequent(told_apart),
+                "pooled": _most_frequent(pooled),
+                "category_count": len(counts),
+            }
         case Boolean():
             return {"trues": feature.trues, "falses": feature.falses}
         case Date():
             return {"first": feature.first, "last": feature.last, "parts": list(feature.part_names)}
     return {"minimum": feature.minimum, "maximum": feature.maximum, "mean": feature.mean, "unit": feature.unit}
+
+
+def _most_frequent(counts: list[tuple[str, int]]) -> dict[str, int]:
+    if len(counts) > CATEGORIES:
+        counts = sorted(counts, key=lambda pair: -pair[1])[:CATEGORIES]
+    return dict(counts)

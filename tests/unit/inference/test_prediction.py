@@ -9,7 +9,8 @@ import pytest
 from tabserve.inference import predict
 from tabserve.model import ClassOutcome, InputWarning, Predictor, Value
 
-UNKNOWN_COLOUR = InputWarning("colour", "not one of the 2 categories seen in training")
+UNKNOWN_COLOUR = InputWarning("colour", "not one of the 3 categories seen in training")
+RARE_COLOUR = InputWarning("colour", "too rare in training: the model doesn't tell it from other rare categories")
 
 ISO_8601 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+00:00")
 
@@ -57,6 +58,7 @@ def test_record_holds_the_inputs_as_sent(predictor: Predictor, inputs: dict[str,
         ({"size": 10.5, "colour": "red"}, [InputWarning("size", "10.5 is outside the training range 0 to 10")]),
         ({"size": -1.0, "colour": "red"}, [InputWarning("size", "-1 is outside the training range 0 to 10")]),
         ({"size": 6.0, "colour": "green"}, [UNKNOWN_COLOUR]),
+        ({"size": 6.0, "colour": "grey"}, [RARE_COLOUR]),
         (
             {"size": 99.0, "colour": "green"},
             [InputWarning("size", "99 is outside the training range 0 to 10"), UNKNOWN_COLOUR],
@@ -66,8 +68,8 @@ def test_record_holds_the_inputs_as_sent(predictor: Predictor, inputs: dict[str,
 def test_value_outside_the_training_range_is_warned_of(
     predictor: Predictor, inputs: dict[str, Value], warnings: list[InputWarning]
 ) -> None:
-    """A number outside the range that training saw, and an unknown category, are warned of. The row is predicted all
-    the same."""
+    """A number outside the range that training saw, an unknown category, and one that the model doesn't tell from
+    others are warned of. The row is predicted all the same."""
     record = predict(predictor, inputs, time.perf_counter())
     assert list(record.warnings) == warnings
     assert isinstance(record.outcome, ClassOutcome)

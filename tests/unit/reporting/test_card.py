@@ -1,5 +1,7 @@
 """The model card: its numbers are those of the metadata, and its limits are those of the model."""
 
+import re
+
 import pytest
 
 from tabserve.model import ClassFacts, Estimate, ModelMetadata
@@ -22,6 +24,7 @@ def described(trained: Trained, *rows: int, **parameters: int) -> ModelMetadata:
     metrics = {f"test_{name}": number / 100 for number, name in enumerate(names)}
     for number, name in enumerate(names):
         metrics |= {f"cv_{name}_mean": 0.5 + number / 100, f"cv_{name}_std": 0.0125}
+    metrics |= {"test_set_coverage": 0.925, "test_set_size": 1.25}
     return metadata(trained.schema).model_copy(
         update={
             "metrics": metrics,
@@ -44,6 +47,8 @@ def test_card_has_the_numbers_of_the_metadata(trained: Trained) -> None:
     interval = "0.500 (0.250 to 0.750)"
     assert f"| setosa | 50 (33.3%) | 10 | {interval} | {interval} | {interval} |" in card
     assert all(f"| {name} | " in card for name in (*METRICS["classification"].names, *trained.schema.feature_names))
+    assert "The most probable class is predicted.\n" in card
+    assert "shall hold the true class of 90% of the rows hold it for 92.5% of the held-out\nrows, and have 1.25" in card
     assert "\nLeft out: note (free text).\n" in card
     assert "- It has never seen the sea.\n" in card
     assert "| n_estimators | 20 |" in card
@@ -91,7 +96,13 @@ def test_leaf_limit_that_no_tree_reached_is_not_mentioned(trained: Trained) -> N
 
 
 def test_limits_of_categories() -> None:
-    """A model with categories can't tell rare and unknown ones apart, and its limits say so."""
-    penguins = Trained(trees=2, table=load_table(PENGUINS, ColumnOptions("species"), 7))
-    limits = model_limits(described(penguins, 152, 68, 124), penguins.schema, penguins.pipeline)
-    assert any("doesn't distinguish the categories that fewer than 1% of the training rows have" in it for it in limits)
+    """A model with categories knows nothing of unknown ones, and can't tell rare ones apart; its limits say so, and the
+    card says how many they are."""
+    table = load_table(PENGUINS, ColumnOptions("species"), 7)
+    table.features.loc[:2, "island"] = ["Anvers", "Booth", "Booth"]
+    penguins = Trained(trees=2, table=table, seed=1)
+    described_penguins = described(penguins, 152, 68, 124)
+    limits = model_limits(described_penguins, penguins.schema, penguins.pipeline)
+    assert any("knows nothing of categories that training didn't see" in sentence for sentence in limits)
+    assert "It doesn't tell rare categories apart: 2 of island." in limits
+    assert re.search(r"; 2 rare ones \([23] rows\) count as one \| ", model_card(described_penguins, penguins.schema))

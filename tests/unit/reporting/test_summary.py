@@ -1,5 +1,6 @@
 """What a training prints: the table before, and the model after."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,9 +10,11 @@ import pytest
 
 from tabserve.model import RegisteredVersion
 from tabserve.reporting import dataset_warnings, describe_dataset, headline, training_summary
-from tabserve.training import ColumnOptions, dataset
+from tabserve.training import ColumnOptions, EstimatorConfig, dataset
+from tabserve.training.column_report import report_columns
 from tabserve.training.dataset import Dataset
 from tabserve.training.ingest import load_table
+from tabserve.training.pipeline import encodings_for
 from tests.support.models import Trained, metadata
 from tests.support.project import PENGUINS
 
@@ -31,18 +34,24 @@ def test_imbalanced_classes_are_warned_of() -> None:
     assert warning.startswith("warning: the classes are imbalanced, setosa has 50 rows, versicolor 10: ")
 
 
+def described(table: Dataset, width: int) -> str:
+    """The description before a training with the default config."""
+    return describe_dataset(table, report_columns(table, encodings_for(table, EstimatorConfig())), width)
+
+
 def test_table_is_described_column_by_column() -> None:
     """The description has the classes, and for each column what it was read as with its values, what it becomes, and
     what is lost by that."""
     penguins = load_table(PENGUINS, ColumnOptions("species", drop=["year"]), 7)
-    lines = describe_dataset(replace(penguins, unlabelled=3), width=120).splitlines()
-    assert lines[:4] == [
+    lines = described(replace(penguins, unlabelled=3), 120).splitlines()
+    assert lines[:2] == [
         "penguins: 344 rows; species has 3 classes: Adelie 152, Gentoo 124, Chinstrap 68",
         "left out: 3 rows without a value in species",
-        "  column             read as                                        becomes                           lost",
-        "  island             category; Biscoe 168, Dream 124, Torgersen 52  a column for each; rare ones",
     ]
-    assert lines[-1].split() == ["year", "--drop", "not", "used"]
+    cells = [re.split(r" {2,}", line.strip()) for line in lines[2:]]
+    assert cells[0] == ["column", "read as", "becomes", "lost"]
+    assert cells[1] == ["island", "category; Biscoe 168, Dream 124, Torgersen 52", "a column for each category"]
+    assert cells[-1] == ["year", "--drop", "not used"]
 
 
 def table_of(folder: Path, columns: dict[str, object]) -> Dataset:
@@ -56,10 +65,10 @@ def test_description_is_80_to_120_characters_wide(width: int, tmp_path: Path) ->
     """However wide the terminal is, no line of the table is wider than it, or 80; nor than 120; and no word is lost."""
     name = "a_name_that_is_far_longer_than_its_column"
     table = table_of(tmp_path, {name: [f"text number {number}" for number in range(60)], "x": [0.5, 1.5, 2.5] * 20})
-    described = describe_dataset(table, width)
-    assert max(map(len, described.splitlines())) <= min(max(width, 80), 120)
-    assert described.count("identifier") == 1
-    assert "1 column of text is not used: a_name_that_is_far_longer_than_its_column" in described
+    text = described(table, width)
+    assert max(map(len, text.splitlines())) <= min(max(width, 80), 120)
+    assert text.count("identifier") == 1
+    assert "1 column of text is not used: a_name_that_is_far_longer_than_its_column" in text
 
 
 def test_columns_of_a_wide_table_share_lines(tmp_path: Path) -> None:
@@ -68,11 +77,11 @@ def test_columns_of_a_wide_table_share_lines(tmp_path: Path) -> None:
     columns: dict[str, object] = {f"x{number}": [0.5, 1.5, 2.5] * 20 for number in range(198)}
     columns |= {f"note{number}": [f"text {row}" for row in range(60)] for number in range(2)}
     columns["price"] = [f"${row % 7 + 1},000" for row in range(60)]
-    described = describe_dataset(table_of(tmp_path, columns), 120)
-    assert len(described.splitlines()) < 15
-    assert "(198 columns)" in described
-    assert "number: $1,000 is 1000" in described
-    assert "2 columns of text are not used: note0, note1" in described
+    text = described(table_of(tmp_path, columns), 120)
+    assert len(text.splitlines()) < 15
+    assert "(198 columns)" in text
+    assert "number: $1,000 is 1000" in text
+    assert "2 columns of text are not used: note0, note1" in text
 
 
 def test_split_by_is_recommended_for_dates(tmp_path: Path) -> None:
@@ -89,6 +98,7 @@ def test_summary_has_version_metrics_and_places(trained: Trained) -> None:
     names = ("accuracy", "balanced_accuracy", "precision_macro", "recall_macro", "f1_macro", "roc_auc_ovr", "log_loss")
     values = {f"{prefix}{name}{suffix}": 0.5 for name in (*names, "brier_score") for prefix, suffix in (
         ("test_", ""), ("cv_", "_mean"), ("cv_", "_std"))}  # fmt: skip
+    values |= {"test_set_coverage": 0.925, "test_set_size": 1.25}
     measured = metadata(trained.schema).model_copy(update={"metrics": values})
     version = RegisteredVersion("20260101_000000", "3", "run", "checksum")
     lines = training_summary(
@@ -97,6 +107,7 @@ def test_summary_has_version_metrics_and_places(trained: Trained) -> None:
     ).splitlines()  # fmt: skip
     assert "20260101_000000, version 3 in the registry: live as 'champion'" in lines
     assert "  accuracy             0.5000   0.5000 ± 0.5000" in lines
+    assert "  prediction sets hold 92.5% of the held-out rows; mean size 1.25" in lines
     assert "  artifacts   /artifacts/20260101_000000" in lines
     assert "  MLflow      run run in file:///mlruns" in lines
     assert not [line for line in lines if "_weighted" in line]

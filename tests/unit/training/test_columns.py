@@ -1,5 +1,6 @@
 """What the columns of a table are read as, through the real reading of files."""
 
+from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -10,11 +11,12 @@ import pandas as pd
 import pytest
 
 from tabserve.errors import DataError
-from tabserve.model import Boolean, Category, Date, Number
-from tabserve.training import ColumnOptions
+from tabserve.model import Boolean, Category, Date, Number, Schema
+from tabserve.training import ColumnOptions, EstimatorConfig
 from tabserve.training.column_report import report_columns
 from tabserve.training.dataset import Dataset
 from tabserve.training.ingest import load_table
+from tabserve.training.pipeline import build_pipeline, encodings_for
 from tabserve.training.schema_inference import infer_schema
 
 ROWS = 60
@@ -32,6 +34,13 @@ def load(folder: Path, values: Any, *, ending: str = "csv", **options: Any) -> D
     return load_table(file, ColumnOptions("y", **options), rows_needed=7)
 
 
+def schema_of(table: Dataset) -> Schema:
+    """The schema of a model of the whole table."""
+    pipeline = build_pipeline(table, EstimatorConfig(), seed=0)
+    pipeline[:-1].fit(table.features, table.target)
+    return infer_schema(table, pipeline)
+
+
 def test_disguised_numbers_are_features_with_an_example(tmp_path: Path) -> None:
     """Currency, per cent and decimal commas are numbers, and the report shows how one of them was read."""
     for texts, number, read_as in (
@@ -42,7 +51,7 @@ def test_disguised_numbers_are_features_with_an_example(tmp_path: Path) -> None:
         table = load(tmp_path, texts)
         assert table.features["x"][0] == number
         assert table.columns[0].read_as == read_as
-        assert isinstance(infer_schema(table).features[0], Number)
+        assert isinstance(schema_of(table).features[0], Number)
 
 
 def test_ambiguous_decimal_sign_is_told_and_can_be_overruled(tmp_path: Path) -> None:
@@ -60,7 +69,7 @@ def test_ambiguous_decimal_sign_is_told_and_can_be_overruled(tmp_path: Path) -> 
 def test_codes_keep_their_zeros(tmp_path: Path) -> None:
     """Digits with leading zeros are categories, as the table writes them."""
     table = load(tmp_path, ["01234", "00099", "98765"] * 20)
-    (feature, _) = infer_schema(table).features
+    (feature, _) = schema_of(table).features
     assert isinstance(feature, Category)
     assert feature.categories == ("00099", "01234", "98765")
     assert table.columns[0].read_as == "code: with leading zeros"
@@ -80,7 +89,7 @@ def test_booleans_are_booleans(values: Any, ending: str, texts: tuple[str, ...],
     """True and false, in a file of texts or of booleans, with gaps or without, are a boolean feature, which knows how
     the table writes them."""
     table = load(tmp_path, values, ending=ending)
-    (feature, _) = infer_schema(table).features
+    (feature, _) = schema_of(table).features
     assert isinstance(feature, Boolean)
     missing = int(pd.isna(pd.Series(values)).sum())
     assert (feature.trues, feature.falses, feature.missing) == (20, 40 - missing, missing)
@@ -89,8 +98,8 @@ def test_booleans_are_booleans(values: Any, ending: str, texts: tuple[str, ...],
 
 def test_yes_and_no_stay_categories(tmp_path: Path) -> None:
     """Other texts for true and false are categories; so are booleans if the option says so."""
-    assert isinstance(infer_schema(load(tmp_path, ["yes", "no"] * 30)).features[0], Category)
-    assert isinstance(infer_schema(load(tmp_path, [True, False] * 30, categorical=["x"])).features[0], Category)
+    assert isinstance(schema_of(load(tmp_path, ["yes", "no"] * 30)).features[0], Category)
+    assert isinstance(schema_of(load(tmp_path, [True, False] * 30, categorical=["x"])).features[0], Category)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +119,7 @@ def test_dates_become_their_parts(values: Any, ending: str, read_as: str, tmp_pa
     table = load(tmp_path, values, ending=ending)
     assert table.columns[0].read_as == read_as
     assert table.columns[0].becomes == "month, day, weekday, days since the first"
-    (feature, _) = infer_schema(table).features
+    (feature, _) = schema_of(table).features
     assert isinstance(feature, Date)
     assert (feature.first, feature.last) == (min(DAYS).isoformat(), max(DAYS).isoformat())
     expected = [(day.month, day.day, day.isoweekday(), (day - min(DAYS)).days) for day in DAYS]
@@ -142,7 +151,7 @@ def test_undecided_dates_are_left_out_unless_the_option_decides(tmp_path: Path) 
 def test_durations_are_seconds_and_decimals_numbers(tmp_path: Path) -> None:
     """Durations are numbers of seconds, and decimals the nearest doubles."""
     table = load(tmp_path, pd.Series([timedelta(milliseconds=100 * n) for n in range(ROWS)][::-1]), ending="parquet")
-    (feature, _) = infer_schema(table).features
+    (feature, _) = schema_of(table).features
     assert isinstance(feature, Number)
     assert (feature.maximum, feature.unit) == (5.9, "seconds")
     decimals = [Decimal(n) / 100 for n in range(ROWS)][::-1]
@@ -167,7 +176,7 @@ def test_date_outside_of_the_calendar_is_a_problem(tmp_path: Path) -> None:
     "values",
     [
         [f"text {number}" for number in range(ROWS)],
-        [f"text {number % 50}" for number in range(ROWS)],
+        [f"text {number % 58}" for number in range(ROWS)],
         list(range(ROWS)),
     ],
 )
@@ -194,10 +203,18 @@ def test_each_loss_names_the_option_that_undoes_it(tmp_path: Path) -> None:
         }
     )
     table.to_csv(tmp_path / "table.csv", index=False)
-    facts = report_columns(load_table(tmp_path / "table.csv", ColumnOptions("y"), 7))
+    loaded = load_table(tmp_path / "table.csv", ColumnOptions("y"), 7)
+    facts = report_columns(loaded, encodings_for(loaded, EstimatorConfig()))
     assert [one.name for one in facts] == ["note", "when", "price", "time", "same"]
     assert [one.name for one in facts if one.lost] == ["note", "when", "price", "time"]
     assert all(bool(one.lost) == bool(one.undo) for one in facts)
+
+
+def test_column_that_was_left_out_before_is_reported_too(tmp_path: Path) -> None:
+    """A column that is left out by another rule than those of its values has a line, too."""
+    table = replace(load(tmp_path, [1.5, 2.5, 3.5] * 20), left_out={"row": "an identifier: it numbers the rows"})
+    last = report_columns(table, encodings_for(table, EstimatorConfig()))[-1]
+    assert (last.name, last.read_as, last.undo) == ("row", "identifier: it numbers the rows", "--keep 'row'")
 
 
 @pytest.mark.parametrize(

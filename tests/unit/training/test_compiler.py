@@ -34,7 +34,7 @@ def test_compiled_forest_is_equal_to_scikit_learn_in_every_bit(seed: int, tmp_pa
     }
     training = dataset.split(dataset.load_iris(), 0.2, seed).training
     pipeline = fitting.fit(training, EstimatorConfig("random-forest", hyperparameters), seed)
-    schema = schema_inference.infer_schema(training)
+    schema = schema_inference.infer_schema(training, pipeline)
     release = compiler.write_release(tmp_path / "release", pipeline, schema, training, metadata(schema))
     near = parity.probing_rows(pipeline, schema, training, 120_000, seed)
     grids = rows_on_a_grid(0.1, seed), rows_on_a_grid(0.01, seed)

@@ -5,7 +5,7 @@ import pytest
 from sklearn.datasets import load_diabetes
 
 from tabserve.errors import DataError
-from tabserve.training import EstimatorConfig, cross_validation, dataset, fitting, regression
+from tabserve.training import DecisionOptions, EstimatorConfig, cross_validation, dataset, fitting, regression
 from tabserve.training.conformal import GROUPS, conformal_quantile, grouped_quantiles
 from tests.support import number_tables
 
@@ -60,7 +60,9 @@ def test_intervals_hold_the_share_that_they_promise(table: str) -> None:
         parts = dataset.split(whole, 0.2, seed)
         validation = cross_validation.cross_validate(parts.training, config, 5, seed)
         truth = parts.training.target
-        task = regression.calibrated(regression.model_task(whole.target), truth, truth, validation.outputs, 0.9)
+        task = regression.calibrated(
+            regression.model_task(whole.target), truth, truth, validation.outputs, DecisionOptions()
+        )
         pipeline = fitting.fit(parts.training, config, seed)
         outputs = regression.outputs(pipeline, parts.held_out.features)
         held.append(regression.results(parts.held_out.target.to_numpy(), outputs, task).coverage.value)

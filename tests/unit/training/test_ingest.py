@@ -92,7 +92,7 @@ def test_useless_columns_are_left_out_with_the_reason(tmp_path: Path) -> None:
         same=["x"] * ROWS,
         fixed=[1.5] * ROWS,
         day=["1/2/2026", "2/1/2026"] * 20,
-        note=[f"text {number % 30}" for number in range(ROWS)],
+        note=[f"text {number % 37}" for number in range(ROWS)],
         essay=["x" * 201, "y"] * 20,
         code=[7, 8] * 20,
     )
@@ -107,10 +107,36 @@ def test_useless_columns_are_left_out_with_the_reason(tmp_path: Path) -> None:
         "same": "a constant: always 'x'",
         "fixed": "a constant: always 1.5",
         "day": "dates: day or month first? no day is above 12",
-        "note": "free text: 30 different texts in 40 rows",
+        "note": "free text: 37 different texts in 40 rows",
         "essay": "free text: up to 201 characters",
     }
     assert "day" in load(table, tmp_path, ColumnOptions("kind", categorical=["day"])).features
+
+
+def test_many_valued_column_is_a_category_if_its_texts_repeat(tmp_path: Path) -> None:
+    """A column of which at least a fifth of the rows share their text with another row is a category, however many
+    different texts it has."""
+    table = pd.concat([frame(code=[f"c{number % 30}" for number in range(ROWS)])] * 60, ignore_index=True)
+    table["code"] += [f"/{number // 80}" for number in range(len(table))]
+    loaded = load(table, tmp_path)
+    assert loaded.features.code.nunique() == 900
+    assert loaded.left_out == {}
+    for alike, is_category in ((8, True), (7, False)):
+        names = [f"n{max(number, alike - 1)}" for number in range(ROWS)]
+        assert ("name" in load(frame(name=names), tmp_path).features) == is_category
+
+
+def test_gaps_of_a_column_of_one_value_are_a_feature(tmp_path: Path) -> None:
+    """A column that holds one value or none is a feature, of numbers or texts, unless nearly all rows are alike."""
+    table = frame(
+        flag=["x"] * 30 + [None] * 10,
+        number=[1.5] * 10 + [None] * 30,
+        most=["x"] * 31 + [None] * 9,
+        kind=["a", "b"] * 20,
+    )
+    loaded = load(table, tmp_path)
+    assert {"flag", "number"} < set(loaded.features.columns)
+    assert loaded.left_out == {"most": "a constant: always 'x', or missing in 9 rows"}
 
 
 def test_all_problems_are_reported_together(tmp_path: Path) -> None:

@@ -8,7 +8,16 @@ import pandas as pd
 import pytest
 
 from tabserve.errors import DataError
-from tabserve.training import METRICS, EstimatorConfig, cross_validation, dataset, evaluation, fitting, regression
+from tabserve.training import (
+    METRICS,
+    DecisionOptions,
+    EstimatorConfig,
+    cross_validation,
+    dataset,
+    evaluation,
+    fitting,
+    regression,
+)
 from tabserve.training.dataset import Dataset
 from tabserve.training.evaluation import score
 from tabserve.training.leakage import find_leakage
@@ -168,7 +177,9 @@ def test_same_seed_holds_out_the_same_rows_and_gives_the_same_intervals() -> Non
     first, second = (cross_validation.cross_validate(training, config, 3, 7).outputs for _ in range(2))
     assert np.array_equal(first, second)
     tasks = [
-        regression.calibrated(regression.model_task(table.target), training.target, training.target, first, 0.9)
+        regression.calibrated(
+            regression.model_task(table.target), training.target, training.target, first, DecisionOptions()
+        )
         for _ in range(2)
     ]
     assert tasks[0] == tasks[1]

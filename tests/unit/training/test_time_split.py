@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from tabserve.errors import DataError
-from tabserve.training import EstimatorConfig, regression
+from tabserve.training import DecisionOptions, EstimatorConfig, regression
 from tabserve.training.cross_validation import cross_validate
 from tabserve.training.dataset import Dataset, load_iris, split
 from tabserve.training.time_split import time_folds
@@ -72,7 +72,9 @@ def test_numbers_are_predicted_forward_in_time() -> None:
     parts = split(table, 0.2, seed=0)
     validation = cross_validate(parts.training, SMALL, 4, seed=0)
     target = parts.training.target
-    task = regression.calibrated(regression.model_task(target), target, validation.target, validation.outputs, 0.9)
+    task = regression.calibrated(
+        regression.model_task(target), target, validation.target, validation.outputs, DecisionOptions()
+    )
     assert (task.target_minimum, task.target_maximum) == (target.min(), target.max())
     assert len(validation.target) == 192
 

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from tabserve.errors import DataError
-from tabserve.training import HYPERPARAMETERS, EstimatorConfig, task_training
+from tabserve.training import HYPERPARAMETERS, EstimatorConfig, TaskKind, task_training
 from tabserve.training.tuning import Search, Trial
 
 VALUES = (0.5, 0.9, 0.3, math.nan, 0.9, 0.2)
@@ -24,15 +24,19 @@ def suggestions(search: Search, values: tuple[float, ...] = VALUES) -> list[Esti
 def test_search_begins_with_the_defaults_and_keeps_what_is_set(estimator: str) -> None:
     """The defaults are tried first, then other values. Hyperparameters that are set stay. The same seed and the same
     values give the same suggestions."""
-    space = task_training("classification").estimators[estimator].family.space
+    kind: TaskKind = "classification" if estimator in task_training("classification").estimators else "regression"
+    space = task_training(kind).estimators[estimator].family.space
     hyperparameters = {"max_iter": 77} if estimator == "hist-gradient-boosting" else {"class_weight": "balanced"}
+    if kind == "regression":
+        hyperparameters = {}
     config = EstimatorConfig(estimator, hyperparameters)
-    first, *others = suggestions(Search(config, "accuracy", 1))
+    metric = task_training(kind).metrics.default
+    first, *others = suggestions(Search(config, metric, 1, kind))
     defaults = {name: axis.first for name, axis in space.items() if name not in hyperparameters}
     assert first.hyperparameters == hyperparameters | defaults
     assert all(hyperparameters.items() <= other.hyperparameters.items() for other in others)
     assert len({str(suggested) for suggested in (first, *others)}) > len(VALUES) / 2
-    assert suggestions(Search(config, "accuracy", 1)) == [first, *others]
+    assert suggestions(Search(config, metric, 1, kind)) == [first, *others]
     assert set(space) <= set(HYPERPARAMETERS[estimator])
 
 

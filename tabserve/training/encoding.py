@@ -1,0 +1,112 @@
+"""How each feature becomes columns: the encoding that it gets, and what that makes of it and loses, in words.
+
+Knows the rules, not scikit-learn; `preprocessing` makes transformers of it.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import pandas as pd
+from pandas.api.types import is_numeric_dtype
+
+from tabserve.errors import DataError
+from tabserve.training.config import EncodingOptions
+from tabserve.training.dataset import Dataset
+
+MAX_ONE_HOT = 30
+"""A feature with more categories is encoded by the target, unless an option says otherwise."""
+
+MAX_ONE_HOT_BYTES = 2 * 10**9
+"""The most memory for the one-hot columns of a feature."""
+
+MISSING = "(missing)"
+"""Stands for missing values among the categories that share a column."""
+
+
+@dataclass(frozen=True)
+class FeatureEncoding:
+    """How a feature becomes columns.
+
+    Attributes:
+        name: the feature.
+        kind: "number"; "one-hot": a column of zeros and ones for each category; "target": numbers that say what the
+            target was with the category.
+        missing: how many rows of the table lack the feature.
+        when_missing: what the column of a missing number holds: the median of the others, or NaN.
+        has_indicator: whether a number has one more column, which says whether it is missing.
+        rare: of a one-hot feature: a category with fewer rows has no column of its own.
+        pooled: category, or `MISSING`, → its rows, for those that share a column.
+    """
+
+    name: str
+    kind: Literal["number", "one-hot", "target"]
+    missing: int = 0
+    when_missing: Literal["median", "nan"] = "median"
+    has_indicator: bool = False
+    rare: int = 1
+    pooled: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def made(self) -> str:
+        """What is made of the feature, in words."""
+        match self.kind:
+            case "one-hot":
+                return "a column for each category"
+            case "target":
+                return "numbers: what the target was with each category"
+        if not self.missing:
+            return "the number"
+        if self.when_missing == "nan":
+            return "the number, or that it is missing"
+        return "the number, or the median" + ", and whether it is missing" * self.has_indicator
+
+    @property
+    def lost(self) -> str:
+        """What is lost of the feature, and the option that keeps it; empty if nothing is."""
+        if self.pooled:
+            rows = sum(self.pooled.values())
+            return (
+                f"{len(self.pooled)} categories of fewer than {self.rare} rows share a column ({rows} rows): --rare 1"
+            )
+        if self.missing and self.when_missing == "median" and self.kind == "number" and not self.has_indicator:
+            return "the model can't see which values are missing: --missing-indicators"
+        return ""
+
+
+def feature_encodings(training: Dataset, options: EncodingOptions, *, keeps_missing: bool) -> list[FeatureEncoding]:
+    """The encoding of each feature, in their order, in a model of these training rows. `keeps_missing`: whether the
+    estimator takes NaN for a missing number.
+
+    Raises:
+        DataError: one-hot columns were asked for that would need too much memory.
+    """
+    encodings = []
+    for name, column in training.features.items():
+        missing = training.missing.get(str(name), 0)
+        if is_numeric_dtype(column.dtype):
+            kept = keeps_missing and bool(column.notna().any())  # gradient boosting fails on a column of NaN
+            indicator = bool(missing) and options.missing_indicators and not kept
+            encodings.append(FeatureEncoding(str(name), "number", missing, "nan" if kept else "median", indicator))
+        else:
+            encodings.append(_category_encoding(column, missing, options))
+    return encodings
+
+
+def _category_encoding(column: pd.Series, missing: int, options: EncodingOptions) -> FeatureEncoding:
+    name, counts = str(column.name), column.value_counts()
+    rare = math.ceil(options.rare * len(column)) if options.rare < 1 else int(options.rare)
+    # where all categories are rare, the one column that they would share says nothing
+    is_one_hot = len(counts) <= MAX_ONE_HOT and counts.max() >= rare
+    if options.encode == "target" or (options.encode == "auto" and not is_one_hot):
+        return FeatureEncoding(name, "target", missing)
+    pooled = {str(category): int(count) for category, count in counts.items() if count < rare}
+    if 0 < (gaps := int(column.isna().sum())) < rare:
+        pooled[MISSING] = gaps
+    size = 8 * len(column) * (len(counts) - len(pooled) + (len(pooled) > 0))
+    if size > MAX_ONE_HOT_BYTES:
+        raise DataError(
+            f"one-hot columns for {name!r} would take {size / 1e9:.1f} GB: --encode auto, or a larger --rare"
+        )
+    return FeatureEncoding(name, "one-hot", missing, rare=rare, pooled=pooled)
