@@ -29,14 +29,32 @@ def test_label_is_the_class_at_the_index(api: Api) -> None:
 
 
 def test_probabilities_sum_to_one(api: Api) -> None:
-    """Probabilities sum to 1, the confidence is the largest of them, and the prediction is its index."""
+    """Probabilities sum to 1. The prediction is the index of the largest, or of the class that the decision threshold
+    gives, and the confidence is its probability."""
+    info = api.json("/model/info")
     for values in api.model.rows:
         reply = api.predict(values)
         probabilities = reply["prediction_proba"]
         expect(math.isclose(sum(probabilities), 1, abs_tol=1e-6), f"they sum to {sum(probabilities)!r}")
         expect(all(0 <= value <= 1 for value in probabilities), f"{probabilities} are not probabilities")
-        expect_equal("confidence", reply["confidence"], max(probabilities))
-        expect_equal("prediction", reply["prediction"], probabilities.index(max(probabilities)))
+        expected = probabilities.index(max(probabilities))
+        if info["threshold"] is not None:
+            positive = info["classes"].index(info["positive"])
+            expected = positive if probabilities[positive] >= info["threshold"] else 1 - positive
+        expect_equal("prediction", reply["prediction"], expected)
+        expect_equal("confidence", reply["confidence"], probabilities[expected])
+
+
+def test_prediction_set_has_the_probable_classes(api: Api) -> None:
+    """A prediction set has the predicted class and every other one that has the least probability, in the order of the
+    classes; its coverage is that in /model/info."""
+    info = api.json("/model/info")
+    for values in api.model.rows:
+        reply = api.predict(values)
+        pairs = zip(info["classes"], reply["prediction_proba"], strict=True)
+        expected = [name for name, share in pairs if share >= info["least_probability"] or name == str(reply["label"])]
+        expect_equal("the prediction set", [str(label) for label in reply["prediction_set"]], expected)
+        expect_equal("coverage", reply["coverage"], info["coverage"])
 
 
 def test_classes_are_counted(api: Api) -> None:

@@ -185,15 +185,12 @@ def best_threshold(metric: str, is_positive: NDArray[np.bool_], probabilities: V
     A row is predicted to be positive if its probability is at least the threshold.
     """
     order = np.argsort(-probabilities, kind="stable")
-    ordered, hits = probabilities[order], np.cumsum(is_positive[order])
-    lower = np.append(ordered[1:], 0.0)
-    thresholds = (ordered + lower) / 2
-    possible = (ordered > lower) & (thresholds > 0) & (thresholds < 1)
-    thresholds, tp = thresholds[possible], hits[possible].astype(np.float64)
-    if not len(thresholds):
-        return 0.5
+    bounds = np.concatenate([[1.0], probabilities[order], [0.0]])
+    possible = np.flatnonzero(bounds[:-1] > bounds[1:])  # how many rows, the most probable first, may be positive
+    thresholds = (bounds[possible] + bounds[possible + 1]) / 2
+    tp = np.append(0.0, np.cumsum(is_positive[order]))[possible]
     positives, rows = int(is_positive.sum()), len(is_positive)
-    fp = np.flatnonzero(possible) + 1 - tp
+    fp = possible - tp
     fn, tn = positives - tp, rows - positives - fp
     recalls = np.stack([tn / (tn + fp), tp / (tp + fn)])
     f1 = np.stack([2 * tn / (2 * tn + fp + fn), 2 * tp / (2 * tp + fp + fn)])
