@@ -16,9 +16,7 @@ run_recipe(lambda *_: print(os.environ["OMP_WAIT_POLICY"]), [], root=pathlib.Pat
 
 
 @pytest.mark.parametrize(("given", "used"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])
-def test_waiting_threads_of_boosting_leave_the_cores_to_others(
-    given: dict[str, str], used: str, tmp_path: Path
-) -> None:
+def test_waiting_threads_leave_the_cores_to_others(given: dict[str, str], used: str, tmp_path: Path) -> None:
     """A recipe runs with threads that sleep while they wait, unless the environment says otherwise."""
     environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"} | given
     command = [PYTHON, "-c", RECIPE, str(tmp_path)]
