@@ -24,6 +24,14 @@ from urllib.parse import quote
 from tabserve import __version__
 from tabserve.cli import addresses
 from tabserve.cli.processes import Command, StepError, ending, report, run_step, stop
+from tabserve.cli.table_options import (
+    add_table_options,
+    require_model_name,
+    table_arguments,
+    table_problem,
+    table_source,
+)
+from tabserve.training.source import TableSource
 
 NO_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 """Reaches a server on this machine, even if the environment names a proxy."""
@@ -35,23 +43,18 @@ class PipelineOptions:
 
     Attributes:
         host, port: where to serve; None for the settings.
-        data, target: the table to train on, and its target column; None for Iris.
-        drop, id, categorical, keep, dates, decimal, split_by: about the columns of the table, as the training has them.
+        table: the table to train on; None for Iris.
+        table_arguments: the options of the training about the table, but for --data.
+        model_name: the registered model; None for that of the settings, or of the table's file.
         exit: stop after the tests.
         check: check the project instead.
     """
 
     host: str | None
     port: int | None
-    data: Path | None
-    target: str | None
-    drop: list[str]
-    id: list[str]
-    categorical: list[str]
-    keep: list[str]
-    dates: str | None
-    decimal: str | None
-    split_by: str | None
+    table: TableSource | None
+    table_arguments: list[str]
+    model_name: str | None
     exit: bool
     check: bool = False
 
@@ -90,29 +93,29 @@ def parse(argv: Sequence[str] | None, program: str, description: str, *, with_ch
     parser.add_argument(
         "--port", type=int, help="port to serve on; 0 for any free port (default: the setting TABSERVE_PORT, 8000)"
     )
-    parser.add_argument("--data", type=Path, metavar="FILE", help="table to train on, with --target (default: Iris)")
-    parser.add_argument("--target", metavar="COLUMN", help="the column to predict")
-    for option, columns in (
-        ("--drop", "columns to leave out"),
-        ("--id", "columns that only identify the row"),
-        ("--categorical", "columns whose values are categories, even if they are numbers"),
-        ("--keep", "columns to use, even if they look useless"),
-    ):
-        parser.add_argument(option, nargs="+", default=[], metavar="COLUMN", help=columns)
-    parser.add_argument("--dates", choices=["dmy", "mdy"], help="what comes first in dates like 1/2/2024")
+    add_table_options(parser)
     parser.add_argument(
-        "--decimal", choices=[".", ","], metavar="SIGN", help="point or comma: the decimal sign of numbers like 1,234"
+        "--model-name",
+        metavar="NAME",
+        help="registered model (default: the setting, or else the name of the table's file)",
     )
-    parser.add_argument("--split-by", metavar="COLUMN", help="hold out the latest rows by this column")
     parser.add_argument("--version", action="version", version=f"tabserve {__version__}")
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--exit", action="store_true", help="stop after the tests; status 0 only if all passed")
     if with_check:
         mode.add_argument("--check", action="store_true", help="check the project itself: lint, types, imports, tests")
-    options = PipelineOptions(**vars(parser.parse_args(argv)))
-    if (options.data is None) != (options.target is None):
-        parser.error("--data and --target go together")
-    return options
+    given = parser.parse_args(argv)
+    if problem := table_problem(given):
+        parser.error(problem)
+    return PipelineOptions(
+        host=given.host,
+        port=given.port,
+        table=table_source(given),
+        table_arguments=table_arguments(given),
+        model_name=given.model_name,
+        exit=given.exit,
+        check=with_check and given.check,
+    )
 
 
 def exit_status(program: str, work: Callable[[], None]) -> int:
@@ -142,7 +145,9 @@ def run(options: PipelineOptions, steps: Steps, root: Path) -> None:
     from tabserve.settings import Settings
 
     try:
-        settings = Settings.load(root, table=options.data)
+        file = options.table.file if options.table else None
+        settings = Settings.load(root, table=file, model_name=options.model_name)
+        require_model_name(options.table, settings)
     except SettingsError as error:
         raise StepError(f"settings: {error}") from None
     host = options.host or settings.host
@@ -151,14 +156,13 @@ def run(options: PipelineOptions, steps: Steps, root: Path) -> None:
         raise StepError(f"serve: {problem}")
     port = port or addresses.free_port(host)
 
-    table: list[str] = []
-    if options.data and options.target:
+    if options.table:
         os.environ["TABSERVE_MODEL_NAME"] = settings.model_name  # for the server, too
-        table = ["--data", str(options.data.absolute()), "--target", options.target]
-    for name in ("drop", "id", "categorical", "keep", "dates", "decimal", "split_by"):
-        if given := getattr(options, name):
-            table += [f"--{name.replace('_', '-')}", *([given] if isinstance(given, str) else given)]
-    run_step("train", steps.train, *table, folder=root)
+        table = ["--data", options.table.place, *options.table_arguments]
+        shown = ["--data", options.table.display_place, *options.table_arguments]
+        run_step("train", steps.train, *table, folder=root, shown=shown)
+    else:
+        run_step("train", steps.train, folder=root)
 
     started = time.perf_counter()
     server = Server([*steps.serve.process, "--host", host, "--port", str(port)], root)

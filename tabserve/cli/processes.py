@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,14 +46,15 @@ def report(step: str, message: str) -> None:
     print(f"[{step}] {message}", flush=True)
 
 
-def run_step(step: str, command: Command, *options: str, folder: Path) -> None:
-    """Runs a command in `folder` to its end, and stops it if this process is interrupted.
+def run_step(step: str, command: Command, *options: str, folder: Path, shown: Sequence[str] | None = None) -> None:
+    """Runs a command in `folder` to its end, and stops it if this process is interrupted. `shown`: its options without
+    passwords, if they hold any.
 
     Raises:
         StepError: its status isn't 0.
     """
     started = time.perf_counter()
-    report(step, " ".join((command.shown, *options)))
+    report(step, " ".join((command.shown, *(options if shown is None else shown))))
     process = subprocess.Popen([*command.process, *options], cwd=folder, start_new_session=True)
     try:
         status = process.wait()

@@ -171,6 +171,7 @@ def run(registry: "Registry", options: Options, url: str, command: str) -> None:
         case "journal":
             show_journal(registry, versions)
         case "list":
+            registry.follow_move()
             show_versions(registry, versions, command, all_rows=options.all_rows)
 
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import tabserve
+from tabserve.cli.table_options import require_model_name
 from tabserve.cli.train_options import TrainOptions, parse
 from tabserve.errors import NoModelError, SettingsError, TabserveError, TrackingError
 from tabserve.settings import Settings
@@ -75,9 +76,9 @@ def run_recipe(recipe: Recipe, argv: Sequence[str] | None, *, root: Path, progra
     logging.getLogger("tabserve").setLevel(logging.WARNING)
     progress = StepProgress()
     try:
-        settings = Settings.load(
-            root, table=options.table, model_name=options.model_name, tracking_uri=options.tracking_uri
-        )
+        file = options.table.file if options.table else None
+        settings = Settings.load(root, table=file, model_name=options.model_name, tracking_uri=options.tracking_uri)
+        require_model_name(options.table, settings)
         if options.unless_trained and (version := live_version(settings)):
             print(f"{settings.model_name} {version} is live already: nothing to train")
             return 0

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tabserve import __version__
+from tabserve.cli.table_options import add_table_options, table_problem, table_source
 from tabserve.training import (
     CRITERIA,
     HYPERPARAMETERS,
@@ -21,6 +22,7 @@ from tabserve.training import (
     TaskKind,
 )
 from tabserve.training.config import ENCODINGS
+from tabserve.training.source import TableSource
 
 Promotion = Literal["always", "better", "never"]
 
@@ -34,7 +36,7 @@ class TrainOptions:
         program: the name under which the command was called, for its messages.
         config: the estimator, the hyperparameters that are set, and how features become columns.
         search: how many sets of hyperparameters to try; 0 for no search.
-        table: the file of the table; None for Iris.
+        table: where the table is; None for Iris.
         columns: the roles of its columns; None for Iris.
         test_size: the share of the rows that is held out.
         folds: how many folds the cross-validation has.
@@ -53,7 +55,7 @@ class TrainOptions:
     program: str
     config: EstimatorConfig
     search: int
-    table: Path | None
+    table: TableSource | None
     columns: ColumnOptions | None
     test_size: float
     folds: int
@@ -73,10 +75,6 @@ class TrainOptions:
 
 
 # -- types of values
-
-
-def absolute_path(text: str) -> Path:
-    return Path(text).absolute()  # at once, because logging to MLflow changes the working directory
 
 
 def whole_number(lowest: int, highest: int = 10**6) -> Callable[[str], int]:
@@ -208,7 +206,7 @@ def parse(argv: Sequence[str] | None, *, root: Path, program: str) -> TrainOptio
         program=program,
         config=config,
         search=given.search,
-        table=given.data,
+        table=table_source(given),
         columns=_columns(given) if given.data else None,
         test_size=given.test_size,
         folds=given.folds,
@@ -255,36 +253,7 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
 def _add_data_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("data and evaluation")
     default = "(default: %(default)s)"
-    group.add_argument(
-        "--data", type=absolute_path, metavar="FILE", help="table of CSV, also compressed, or Parquet (default: Iris)"
-    )
-    group.add_argument("--target", metavar="COLUMN", help="the target column of the table")
-    group.add_argument(
-        "--task", choices=METRICS,
-        help="what to predict: classes, or a number (default: a number if the target has fractions or more than 15 "
-        "different whole numbers)",
-    )  # fmt: skip
-    for option, description in (
-        ("--drop", "columns to leave out"),
-        ("--id", "columns that only identify the row"),
-        ("--categorical", "columns whose values are categories, even if they are numbers"),
-        ("--keep", "columns to use, even if they look useless: free texts, identifiers, constants"),
-    ):
-        group.add_argument(option, nargs="+", action="extend", default=[], metavar="COLUMN", help=description)
-    group.add_argument(
-        "--dates", choices=["dmy", "mdy"],
-        help="what comes first in dates like 1/2/2024, if no day above 12 says it: the day or the month",
-    )  # fmt: skip
-    group.add_argument(
-        "--decimal", choices=[".", ","], metavar="SIGN",
-        help="point or comma: the decimal sign of numbers like 1,234, if no other value of the column says it "
-        "(default: .)",
-    )  # fmt: skip
-    group.add_argument(
-        "--split-by", metavar="COLUMN",
-        help="hold out the latest rows by this column of dates or numbers, and cross-validate forward in time "
-        "(default: hold out rows at random)",
-    )  # fmt: skip
+    add_table_options(group)
     group.add_argument(
         "--encode", choices=ENCODINGS, default=EncodingOptions.encode,
         help="how categories become columns: a column for each (one-hot), or what the target was with each (target); "
@@ -358,11 +327,6 @@ def _problem(given: argparse.Namespace, config: EstimatorConfig) -> str | None:
             return f"argument {option}: it is for --estimator {others}, not {config.estimator}"
     if config.hyperparameters.get("class_weight") == "balanced_subsample" and "n_estimators" not in known:
         return f"argument --class-weight: balanced_subsample is for forests; {config.estimator} takes balanced"
-    if given.data and not given.target:
-        return "argument --data: name the target column of the table with --target"
-    for name in ("target", "task", "drop", "id", "categorical", "keep", "dates", "decimal", "split_by"):
-        if getattr(given, name) and not given.data:
-            return f"argument --{name.replace('_', '-')}: it is about a table; name the file with --data"
     if config.encoding != EncodingOptions() and not given.data:
-        return "arguments --encode, --rare, --missing-indicators: they are about a table; name the file with --data"
-    return None
+        return "arguments --encode, --rare, --missing-indicators: they are about a table; name the table with --data"
+    return table_problem(given)

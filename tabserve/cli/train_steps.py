@@ -7,6 +7,7 @@ import dataclasses
 import shutil
 import time
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,13 +50,15 @@ def load_dataset(options: TrainOptions, run: Run) -> Dataset:
         DataError: no model can be trained on it, or not with these options.
     """
 
-    def rows_needed(kind: TaskKind) -> int:
-        return task_training(kind).rows_needed(options.config.estimator, options.folds, options.test_size)
+    def rows_needed(kind: TaskKind, folds: int = options.folds) -> int:
+        return task_training(kind).rows_needed(options.config.estimator, folds, options.test_size)
 
     if options.table is None or options.columns is None:
         dataset = load_iris()
     else:
-        dataset = load_table(options.table, options.columns, rows_needed, options.task)
+        dataset = load_table(
+            options.table, options.columns, rows_needed, options.task, fewest_rows=partial(rows_needed, folds=2)
+        )
     kind = dataset.task.kind
     training, metric = task_training(kind), options.metric_of(kind)
     problems = (
@@ -76,7 +79,9 @@ def show_dataset(split: Split, options: TrainOptions) -> None:
         warnings = dataset_warnings(split.whole, find_leakage(split.training, options.seed))
         facts = report_columns(split.whole, encodings_for(split.training, options.config))
         width = shutil.get_terminal_size((100, 24)).columns
-        print("\n".join(["", describe_dataset(split.whole, facts, width), *warnings, ""]), flush=True)
+        print(
+            "\n".join(["", *split.whole.notes, describe_dataset(split.whole, facts, width), *warnings, ""]), flush=True
+        )
 
 
 def limit_leaves(config: EstimatorConfig, training: Dataset) -> EstimatorConfig:

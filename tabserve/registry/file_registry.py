@@ -66,6 +66,14 @@ class FileRegistry(Registry):
 
     # -- writing
 
+    def _sync(self) -> list[Deployment]:
+        self.files.locate_versions(self.model_name)
+        return super()._sync()
+
+    def follow_move(self) -> None:
+        with contextlib.suppress(OSError), self.lock():  # somebody who only lists may not write
+            self.files.locate_versions(self.model_name)
+
     def lock(self) -> AbstractContextManager[None]:
         return self.files.lock()
 
@@ -92,6 +100,7 @@ class FileRegistry(Registry):
             description=description,
             model_id=model.model_id,
         )
+        self.files.locate_versions(self.model_name)
         return str(version.version)
 
     # -- a training's runs

@@ -127,14 +127,13 @@ class Run:
         """
         with self._logging():
             import mlflow.sklearn
-            from mlflow.models import infer_signature
 
             return mlflow.sklearn.log_model(
                 pipeline,
                 name="model",
                 serialization_format="skops",
                 skops_trusted_types=trusted,
-                signature=infer_signature(rows, answers.to_numpy()),
+                signature=_signature(rows, answers),
                 input_example=rows.head(2),
                 pip_requirements=requirements,
             )
@@ -195,6 +194,24 @@ def _view(columns: Sequence[str]) -> str:
     """
     state = {"orderByKey": "attributes.start_time", "orderByAsc": False, "selectedColumns": list(columns)}
     return json.dumps({"name": "Model quality", "createdAt": 0, "updatedAt": 0, "state": json.dumps(state)})
+
+
+def _signature(rows: Any, answers: Any) -> Any:
+    """The signature of a model of these rows and answers. Numbers have the type `Any`.
+
+    MLflow refuses whole numbers where the signature has doubles, and `pandas.read_csv` gives them for every column of a
+    file in which no value has a fraction.
+    """
+    from mlflow.models import ModelSignature, infer_signature
+    from mlflow.types import ColSpec, DataType, Schema
+    from mlflow.types.schema import AnyType
+
+    inferred = infer_signature(rows, answers.to_numpy())
+    inputs = [
+        ColSpec(AnyType(), column.name, column.required) if column.type == DataType.double else column
+        for column in inferred.inputs
+    ]
+    return ModelSignature(Schema(inputs), inferred.outputs)
 
 
 def _with_space(markdown: str) -> str:

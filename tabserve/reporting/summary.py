@@ -10,10 +10,11 @@ from tabserve.model.dates import iso_text, part_column
 from tabserve.model.metadata import NOT_USED
 from tabserve.model.task import listed
 from tabserve.reporting.tasks import task_reporting
-from tabserve.reporting.text import is_measured, most_frequent, with_deviation, wrapped_table
+from tabserve.reporting.text import SHOWN, is_measured, most_frequent, with_deviation, wrapped_table
 from tabserve.training import METRICS, TaskKind, metric_text
 from tabserve.training.columns import TEXT_REASONS
 from tabserve.training.dataset import Dataset
+from tabserve.training.lookalikes import find_lookalikes
 
 MANY_COLUMNS = 30
 """With more columns, those of which the same is made share a line."""
@@ -90,12 +91,21 @@ def dataset_warnings(dataset: Dataset, leakage: Mapping[str, float]) -> list[str
         f"If not, --drop '{name}'"
         for name, score in leakage.items()
     ]
+    warnings += [
+        f"warning: {name} has values that look alike: {_listed_groups(groups)}. If they mean the same, repair the table"
+        for name, groups in find_lookalikes(dataset).items()
+    ]
     if dataset.dates and dataset.order is None:
         name = next(iter(dataset.dates))
         warnings.append(
             f"note: {name!r} is a date: --split-by '{name}' holds out the latest rows, as a model in use meets them"
         )
     return warnings + task.dataset_warnings(dataset)
+
+
+def _listed_groups(groups: list[list[str]]) -> str:
+    more = f", and {len(groups) - SHOWN} more" * (len(groups) > SHOWN)
+    return ", ".join(" and ".join(map(repr, group)) for group in groups[:SHOWN]) + more
 
 
 def headline(metadata: ModelMetadata, kind: TaskKind) -> str:

@@ -31,7 +31,7 @@ from tabserve.errors import DataError
 from tabserve.model import ClassFacts, Classification, Estimate, Matrix, ModelMetadata, Vector
 from tabserve.model.compiled import Link
 from tabserve.model.task import LabelType, listed
-from tabserve.training.columns import as_text, has_fractions
+from tabserve.training.columns import as_text, has_fractions, share_of_numbers
 from tabserve.training.config import CRITERIA, DecisionOptions, EstimatorConfig
 from tabserve.training.conformal import conformal_quantile
 from tabserve.training.dataset import Dataset, RowNumbers
@@ -83,7 +83,7 @@ def read_target(column: pd.Series) -> pd.Series:
     return texts.astype(object)
 
 
-def target_checks(target: pd.Series, rows_needed: int) -> Iterator[pandera.Check]:
+def target_checks(target: pd.Series, rows_needed: int, fewest_rows: int) -> Iterator[pandera.Check]:
     """There are at least two classes, not too many, and each has the rows that the training needs."""
     counts = target.value_counts()
     name = target.name
@@ -92,15 +92,20 @@ def target_checks(target: pd.Series, rows_needed: int) -> Iterator[pandera.Check
         message = f"the target {name!r} needs at least two classes, and has {only}"
         yield pandera.Check(lambda values: values.nunique() >= 2, error=message)
     elif len(counts) > MAX_CLASSES or (len(counts) > MAX_NUMERIC_CLASSES and has_fractions(target)):
+        is_number = share_of_numbers(target) == 1
+        remedy = "for a number to predict --task regression" if is_number else "join classes, or remove rare ones"
         message = (
             f"the target {name!r} has {len(counts)} different values, and at most {MAX_CLASSES} classes are possible, "
-            f"{MAX_NUMERIC_CLASSES} if they are numbers with fractions: for a number to predict --task regression"
+            f"{MAX_NUMERIC_CLASSES} if they are numbers with fractions: {remedy}"
         )
         yield pandera.Check(lambda values: values.nunique() <= MAX_NUMERIC_CLASSES, error=message)
     else:
         rare = counts[counts < rows_needed]
         shown = listed([f"{label!r} has {count}" for label, count in rare.items()])
-        message = f"each class of {name!r} needs {rows_needed} rows; {shown}: use fewer --folds, or remove these rows"
+        remedy = "join them with other classes, or remove these rows"
+        if len(rare) and rare.min() >= fewest_rows:
+            remedy = "use fewer --folds, or remove these rows"
+        message = f"each class of {name!r} needs {rows_needed} rows; {shown}: {remedy}"
         yield pandera.Check(lambda values: bool((values.value_counts() >= rows_needed).all()), error=message)
 
 

@@ -60,6 +60,7 @@ class Dataset:
         columns: how each column of the table but the target was read; `becomes` is empty for one that becomes a
             column of `features` as it is.
         order: shape (rows,), the times of the rows, if the latest rows are to be held out.
+        notes: what was found out when it was read, a line each.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Dataset:
     durations: frozenset[str] = frozenset()
     columns: Sequence[ColumnFacts] = ()
     order: pd.Series | None = None
+    notes: Sequence[str] = ()
 
     def __len__(self) -> int:
         return len(self.target)

@@ -1,6 +1,6 @@
 """The features of a table: which columns are used, as what, and what that loses."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -34,9 +34,11 @@ class Features:
     problems: list[str] = field(default_factory=list)
 
 
-def choose_features(labelled: pd.DataFrame, options: ColumnOptions) -> Features:
+def choose_features(
+    labelled: pd.DataFrame, options: ColumnOptions, useless: Mapping[str, str] | None = None
+) -> Features:
     """The features among the columns of a table. `labelled` has the rows with a target value, and columns of different
-    names."""
+    names. `useless`: column that is known to be no feature, unless an option says so → the reason."""
     chosen = Features()
     by_option = dict.fromkeys(options.drop, "--drop") | dict.fromkeys(options.id, "--id")
     for name in labelled.columns.drop(options.target, errors="ignore"):
@@ -45,6 +47,9 @@ def choose_features(labelled: pd.DataFrame, options: ColumnOptions) -> Features:
             chosen.facts.append(ColumnFacts(name=name, read_as=by_option[name], becomes=NOT_USED))
         elif name in options.categorical:
             _use(chosen, name, ReadColumn(as_text(labelled[name]), "text"))
+        elif useless and name in useless and name not in options.keep:
+            chosen.left_out[name] = useless[name]
+            chosen.facts.append(unused_column(name, useless[name]))
         else:
             try:
                 column = read_column(labelled[name], options.dates, options.decimal)

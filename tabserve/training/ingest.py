@@ -1,7 +1,8 @@
 """A file in, a `Dataset` out: the role of each column, which are left out and why, and everything that is wrong."""
 
 import difflib
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from tabserve.training.columns import MAX_TEXT, NUMERIC_SHARE, share_of_numbers
 from tabserve.training.config import ColumnOptions
 from tabserve.training.dataset import Dataset
 from tabserve.training.features import choose_features, order_of
+from tabserve.training.raw_table import RawTable
+from tabserve.training.source import TableSource
 from tabserve.training.table_file import read_table
 from tabserve.training.task_choice import TaskChoice, choose_task
 from tabserve.training.tasks import TaskKind, TaskTraining, task_training
@@ -25,29 +28,40 @@ MIN_ROWS = 20
 
 
 def load_table(
-    file: Path, columns: ColumnOptions, rows_needed: int | Callable[[TaskKind], int], kind: TaskKind | None = None
+    source: TableSource | Path,
+    columns: ColumnOptions,
+    rows_needed: int | Callable[[TaskKind], int],
+    kind: TaskKind | None = None,
+    *,
+    fewest_rows: int | Callable[[TaskKind], int] = 0,
 ) -> Dataset:
-    """Reads a table of CSV, also compressed, or Parquet. Rows without a target value are left out.
+    """Reads a table. Rows without a target value are left out.
 
-    `rows_needed`: how many rows the training needs, as `TaskTraining.rows_needed` gives it, or gives it for a kind.
-    `kind`: the kind of task; None: as the target column says.
+    `source`: a path stands for a file of which everything is to be found out. `rows_needed`: how many rows the training
+    needs, as `TaskTraining.rows_needed` gives it, or gives it for a kind. `kind`: the kind of task; None: as the target
+    column says. `fewest_rows`: how many it would need with two folds.
 
     Raises:
         DataError: it can't be read, or no model can be trained on it; a line for every reason.
     """
-    raw = read_table(file)
-    problems = list(_name_problems(raw, columns))
+    if isinstance(source, Path):
+        source = TableSource(str(source))
+    read = read_table(source, columns.target)
+    raw = read.frame
+    problems = [*([] if columns.target in raw else read.notes), *_name_problems(raw, columns)]
     raw = raw.loc[:, ~raw.columns.duplicated()]
     labelled = raw[raw[columns.target].notna()] if columns.target in raw else raw
     choice = choose_task(labelled[columns.target], kind) if columns.target in raw else TaskChoice("classification", "")
     task = task_training(choice.kind)
-    chosen = choose_features(labelled, columns)
+    chosen = choose_features(labelled, columns, read.left_out)
     problems += chosen.problems
     frame = pd.DataFrame(chosen.columns, index=labelled.index)
     if columns.target in raw:
+        if not len(frame.columns):
+            problems.append(_nothing_left(chosen.left_out))
         frame[columns.target] = task.read_target(labelled[columns.target])
-    rows = rows_needed if isinstance(rows_needed, int) else rows_needed(choice.kind)
-    problems += _value_problems(frame, columns, rows, task)
+    rows, fewest = (count if isinstance(count, int) else count(choice.kind) for count in (rows_needed, fewest_rows))
+    problems += _value_problems(frame, columns, task, rows, fewest)
     order = None
     if columns.split_by in labelled:
         try:
@@ -55,12 +69,12 @@ def load_table(
         except ValueError as error:
             problems.append(f"--split-by '{columns.split_by}': {error}")
     if problems:
-        raise DataError("\n".join(f"{file.name}: {problem}" for problem in problems))
+        raise DataError("\n".join(f"{source.name}: {problem}" for problem in problems))
     missing = {str(name): int(count) for name, count in frame.isna().sum().items() if count}
     features = frame.reset_index(drop=True)
     target = features.pop(columns.target)
     return Dataset(
-        name=file.name.split(".")[0],
+        name=source.table_name,
         features=features,
         target=target,
         task=task.model_task(target),
@@ -73,7 +87,31 @@ def load_table(
         durations=frozenset(chosen.durations),
         columns=chosen.facts,
         order=order,
+        notes=(*read.notes, *_missing_notes(read, columns.target)),
     )
+
+
+def _nothing_left(left_out: Mapping[str, str]) -> str:
+    reasons = "; ".join(f"{name!r}: {reason}" for name, reason in left_out.items())[:300]
+    if not reasons:
+        return "no column is left to learn from: the target is the only one"
+    return f"no column is left to learn from ({reasons}): --keep NAME uses one"
+
+
+def _missing_notes(read: RawTable, target: str) -> Iterator[str]:
+    """Which texts were read as missing, and what was lost by that."""
+    counts = Counter[str]()
+    for texts in read.read_as_missing.values():
+        counts.update(texts)
+    if counts.keys() - {""}:
+        shown = ", ".join(f"{text!r} {count}" for text, count in counts.most_common())
+        yield f"read as missing: {shown} (other: --missing)"
+    for text, count in read.read_as_missing.get(target, {}).items():
+        if text:
+            yield (
+                f"warning: {count} rows are left out, because their {target} is {text!r}, which counts as missing. "
+                "If it is a class, name what is missing instead, such as --missing NA"
+            )
 
 
 def _name_problems(raw: pd.DataFrame, columns: ColumnOptions) -> Iterator[str]:
@@ -88,14 +126,12 @@ def _name_problems(raw: pd.DataFrame, columns: ColumnOptions) -> Iterator[str]:
     for name in dict.fromkeys(name for name in names if names.count(name) > 1):
         yield f"{names.count(name)} columns are named {name!r}: give each a different name"
     for number, name in enumerate(names, 1):
-        if not name:
-            yield f"column {number} has no name: name or remove it"
-        elif len(name) > MAX_TEXT:
+        if len(name) > MAX_TEXT:
             yield f"the name of column {number} has {len(name)} characters: at most {MAX_TEXT} are possible"
 
 
 def _value_problems(
-    frame: pd.DataFrame, columns: ColumnOptions, rows_needed: int, task: TaskTraining[Any]
+    frame: pd.DataFrame, columns: ColumnOptions, task: TaskTraining[Any], rows_needed: int, fewest_rows: int
 ) -> list[str]:
     """Why no model can be trained on the values of a table."""
     checked = {
@@ -108,10 +144,9 @@ def _value_problems(
             lambda table: len(table) >= MIN_ROWS,
             error=f"it has {len(frame)} rows with a target value, and needs at least {MIN_ROWS}",
         ),
-        pandera.Check(lambda table: len(table.columns) > 1, error="no column is left to learn from"),
     ]
     if columns.target in frame:
-        target_checks = list(task.target_checks(frame[columns.target], rows_needed))
+        target_checks = list(task.target_checks(frame[columns.target], rows_needed, fewest_rows))
         checked[columns.target] = pandera.Column(checks=target_checks)
     try:
         pandera.DataFrameSchema(checked, checks=table_checks).validate(frame, lazy=True)
@@ -126,13 +161,14 @@ def _feature_checks(column: pd.Series, columns: ColumnOptions) -> Iterator[pande
         lambda values: bool(values.notna().any()), ignore_na=False, error=f"column {name!r} is empty: --drop '{name}'"
     )
     if is_numeric_dtype(column.dtype):
-        message = f"column {name!r} holds infinity"
+        message = f"column {name!r} holds infinity: repair it, or --drop '{name}'"
         yield pandera.Check(lambda values: bool(np.isfinite(values).all()), error=message)
     elif name not in columns.categorical and NUMERIC_SHARE <= share_of_numbers(present) < 1:  # 1 for codes
         others = present[pd.to_numeric(present, errors="coerce").isna()]
+        same = f"--missing '{others.iloc[0]}' if it means that the value is missing, or " * (others.nunique() == 1)
         message = (
             f"column {name!r} mixes numbers with {len(others)} texts, the first {str(others.iloc[0])[:40]!r} in row "
-            f"{int(others.index[0]) + 1}: repair them, or --categorical '{name}', or --drop '{name}'"
+            f"{int(others.index[0]) + 1}: {same}repair them, or --categorical '{name}', or --drop '{name}'"
         )
         yield pandera.Check(lambda values: share_of_numbers(values) == 1, error=message)
     else:

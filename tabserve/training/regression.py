@@ -62,7 +62,7 @@ def read_target(column: pd.Series) -> pd.Series:
     return as_inferred(column)
 
 
-def target_checks(target: pd.Series, rows_needed: int) -> Iterator[pandera.Check]:
+def target_checks(target: pd.Series, rows_needed: int, fewest_rows: int) -> Iterator[pandera.Check]:
     """There are enough rows, and their values are finite numbers that differ."""
     name = target.name
     if not is_float_dtype(target.dtype):
@@ -81,7 +81,8 @@ def target_checks(target: pd.Series, rows_needed: int) -> Iterator[pandera.Check
         message = f"the target {name!r} is the same number in all rows, or nearly so: there is nothing to predict"
         yield pandera.Check(lambda _: False, error=message)
     else:
-        message = f"the target {name!r} has {len(target)} rows, and needs {rows_needed}: use fewer --folds"
+        remedy = "use fewer --folds" if len(target) >= fewest_rows else "more rows are needed"
+        message = f"the target {name!r} has {len(target)} rows, and needs {rows_needed}: {remedy}"
         yield pandera.Check(lambda values: len(values) >= rows_needed, error=message)
 
 

@@ -126,8 +126,9 @@ class TaskTraining(Protocol[OwnTask]):
     def read_target(self, column: "pd.Series") -> "pd.Series":
         """The target column as the task takes it."""
 
-    def target_checks(self, target: "pd.Series", rows_needed: int) -> "Iterator[pandera.Check]":
-        """What must hold of a target column that can be trained on."""
+    def target_checks(self, target: "pd.Series", rows_needed: int, fewest_rows: int) -> "Iterator[pandera.Check]":
+        """What must hold of a target column that can be trained on. `rows_needed`: how many rows it takes;
+        `fewest_rows`: how many with two folds."""
 
     def config_problem(self, config: "EstimatorConfig", target: "pd.Series") -> str | None:
         """Why the config can't be trained on this target column, and what to do; None if it can."""

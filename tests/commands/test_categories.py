@@ -337,8 +337,8 @@ def test_wrong_option_of_an_encoding_is_refused(capsys: pytest.CaptureFixture[st
         ([*table, "--rare", "0"], "--rare: '0' is not a whole number of rows, or a share between 0 and 1"),
         ([*table, "--rare", "2.5"], "--rare: '2.5' is not a whole number of rows"),
         ([*table, "--encode", "hash"], "--encode: invalid choice: 'hash'"),
-        (["--no-missing-indicators"], "they are about a table; name the file with --data"),
-        (["--rare", "1"], "they are about a table; name the file with --data"),
+        (["--no-missing-indicators"], "they are about a table; name the table with --data"),
+        (["--rare", "1"], "they are about a table; name the table with --data"),
     ):
         with pytest.raises(SystemExit):
             train_model.main(options)

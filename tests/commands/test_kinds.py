@@ -89,4 +89,4 @@ def test_options_of_columns_need_a_table(tmp_path: Path) -> None:
     for option in (["--dates", "dmy"], ["--decimal", ","], ["--keep", "x"], ["--split-by", "x"]):
         done = workspace.run("train_model.py", *option)
         assert done.returncode == 2
-        assert f"argument {option[0]}: it is about a table; name the file with --data" in done.stderr
+        assert f"argument {option[0]}: it is about a table; name the table with --data" in done.stderr

@@ -1,6 +1,7 @@
 """train_model.py as people run it: what it logs, what it publishes, and what remains if it is interrupted."""
 
 import contextlib
+import io
 import json
 import pickle
 import re
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
 
 import tabserve
@@ -18,7 +20,9 @@ from tabserve.cli import train, train_options
 from tabserve.model import Predictor, release
 from tabserve.model.compiled import Forest
 from tabserve.registry import RELEASE
+from tabserve.registry.client import set_default_store
 from tabserve.settings import Settings
+from tabserve.store_uri import absolute_store
 from tabserve.training import METRICS, dataset
 from tabserve.training.estimators import catalog
 from tests.support.models import classes_of
@@ -98,6 +102,27 @@ def test_release_logged_model_and_scaler_are_of_one_model(trained_once: Workspac
     assert answers.tolist() == [classes_of(served.schema.task)[index] for index in probabilities.argmax(axis=1)]
     scaler = joblib.load(trained_once.artifacts / version.model_version / "scaler.joblib")
     assert np.array_equal(scaler.mean_, pipeline.named_steps["scaler"].mean_)
+
+
+def test_logged_model_loads_from_any_working_directory_wherever_the_folder_is(workspace: Workspace) -> None:
+    """`models:/NAME@champion` loads with the URI of the store alone. After the folder was moved, it does again once a
+    command has listed the versions. It takes the whole numbers that `pandas.read_csv` gives for 5 and 6."""
+    rows = pd.read_csv(io.StringIO("sepal_length,sepal_width,petal_length,petal_width\n5,3,1,0.2\n6,3,5,1.8\n"))
+    assert rows.dtypes.astype(str).tolist() == ["int64", "int64", "int64", "float64"]
+    assert pyfunc_answers(workspace, rows) == ["setosa", "virginica"]
+    moved = Workspace(workspace.folder.rename(workspace.folder.with_name("moved to here")))
+    listed = moved.run("promote_model.py")
+    assert listed.returncode == 0, listed.stderr
+    assert pyfunc_answers(moved, rows) == ["setosa", "virginica"]
+
+
+def pyfunc_answers(workspace: Workspace, rows: pd.DataFrame) -> list[str]:
+    import mlflow
+    import mlflow.pyfunc
+
+    set_default_store(absolute_store(workspace.uri, workspace.folder))
+    answers: list[str] = mlflow.pyfunc.load_model("models:/iris-classifier@champion").predict(rows).tolist()
+    return answers
 
 
 def test_card_and_metadata_describe_each_class_and_the_limits(trained_once: Workspace) -> None:

@@ -1,6 +1,7 @@
 """The file store: reads the registry's files without MLflow, and writes the ones that must appear in one step."""
 
 import contextlib
+import re
 import time
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -21,6 +22,11 @@ from tabserve.registry.filestore.layout import (
 )
 from tabserve.registry.filestore.repair import Repair
 from tabserve.registry.lock import registry_lock
+
+STORED_IN = re.compile(
+    r"^storage_location: (?P<location>\S*?(?P<place>[^/\s]+/models/m-[0-9a-f]{32}/artifacts))$", re.MULTILINE
+)
+"""The line of a version's `meta.yaml` that says where its logged model is: `place` is the part within the store."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +147,21 @@ class FileStore:
         is_empty = not any(entry.is_dir() for entry in meta.parent.iterdir() if entry.name != "tags")
         if is_empty and content["artifact_location"] != relative:
             replace_meta(meta, content | {"artifact_location": relative})
+
+    def locate_versions(self, name: str) -> None:
+        """Writes into each version of a model where its logged model is now, as an absolute URI.
+
+        MLflow loads `models:/NAME@ALIAS` from there, and a relative location would start in the working directory. The
+        folder may have moved since. What can't be written stays as it is: it is of use to people's scripts only.
+        """
+        for meta in model_folder(self.folder, name).glob(f"version-*/{META}"):
+            with contextlib.suppress(OSError, ValueError):
+                found = STORED_IN.search(meta.read_text(encoding="utf-8"))
+                if not found or not (self.folder / found["place"]).is_dir():
+                    continue
+                location = (self.folder / found["place"]).as_uri()
+                if location != found["location"]:
+                    replace_meta(meta, layout.read_meta(meta) | {"storage_location": location})
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:

@@ -112,3 +112,29 @@ def test_alias_that_is_being_written_is_read_a_second_time(files: FileStore, mon
     assert files.aliases("iris") == {}
     monkeypatch.setattr("time.sleep", lambda _: alias.write_text("3"))
     assert files.aliases("iris") == {"champion": "3"}
+
+
+def test_versions_are_located_where_the_store_is(files: FileStore) -> None:
+    """The location is absolute and holds for the folder as it is now. One that isn't in this store, or that can't be
+    written, stays."""
+    model = f"m-{'0' * 32}"
+    for folder in ("a #1", "b"):
+        (files.folder / folder / "models" / model / "artifacts").mkdir(parents=True)
+    locations = {
+        "1": f"mlruns/b/models/{model}/artifacts",
+        "2": f"file:///somewhere/else/b/models/{model}/artifacts",
+        "3": f"mlruns/gone/models/{model}/artifacts",
+        "4": "s3://bucket/model",
+    }
+    versions = {number: files.folder / "models" / "iris" / f"version-{number}" for number in locations}
+    for number, location in locations.items():
+        versions[number].mkdir()
+        (versions[number] / "meta.yaml").write_text(f"name: iris\nstorage_location: {location}\nversion: {number}\n")
+    files.locate_versions("iris")
+    here = (files.folder / "b" / "models" / model / "artifacts").as_uri()
+    metas = {number: yaml.safe_load((folder / "meta.yaml").read_text()) for number, folder in versions.items()}
+    assert metas["1"] == {"name": "iris", "storage_location": here, "version": 1}
+    assert {number: meta["storage_location"] for number, meta in metas.items()} == locations | {"1": here, "2": here}
+    written = {folder / "meta.yaml": (folder / "meta.yaml").stat().st_mtime_ns for folder in versions.values()}
+    files.locate_versions("iris")
+    assert {meta: meta.stat().st_mtime_ns for meta in written} == written

@@ -11,6 +11,7 @@ from tabserve.errors import DataError
 from tabserve.training import ColumnOptions
 from tabserve.training.dataset import Dataset
 from tabserve.training.ingest import load_table
+from tabserve.training.source import TableSource
 from tests.support.models import classes_of
 from tests.support.project import PENGUINS
 
@@ -155,9 +156,10 @@ def test_all_problems_are_reported_together(tmp_path: Path) -> None:
         "column 'empty' is empty: --drop 'empty'",
         (
             "column 'mixed' mixes numbers with 10 texts, the first 'many' in row 4: "
-            "repair them, or --categorical 'mixed', or --drop 'mixed'"
+            "--missing 'many' if it means that the value is missing, or repair them, or --categorical 'mixed', or "
+            "--drop 'mixed'"
         ),
-        "column 'far' holds infinity",
+        "column 'far' holds infinity: repair it, or --drop 'far'",
         "each class of 'kind' needs 7 rows; 'dog' has 1: use fewer --folds, or remove these rows",
     ]
 
@@ -169,7 +171,17 @@ def test_all_problems_are_reported_together(tmp_path: Path) -> None:
         (frame(kind=["cat"] * ROWS), "kind", "the target 'kind' needs at least two classes, and has only 'cat'"),
         (frame(kind=[None] * ROWS), "kind", "it has 0 rows with a target value, and needs at least 20"),
         (frame().head(19), "kind", "it has 19 rows with a target value, and needs at least 20"),
-        (frame()[["kind"]], "kind", "no column is left to learn from"),
+        (
+            pd.concat([frame().assign(kind=[f"{part}.{number}" for number in range(ROWS)]) for part in "abc"]),
+            "kind",
+            "120 different values, and at most 100 classes are possible, 20 if they are numbers with fractions: join",
+        ),
+        (frame()[["kind"]], "kind", "no column is left to learn from: the target is the only one"),
+        (
+            frame(size=range(ROWS), colour="red"),
+            "kind",
+            "('size': an identifier: it numbers the rows; 'colour': a constant: always 'red'): --keep NAME",
+        ),
     ],
 )
 def test_table_that_no_model_can_learn_from_is_refused(
@@ -180,30 +192,54 @@ def test_table_that_no_model_can_learn_from_is_refused(
     assert any(message in line for line in problems(table, tmp_path, ColumnOptions(target)))
 
 
-@pytest.mark.parametrize(
-    ("content", "name", "message"),
-    [
-        (b"a;b;kind\n1;2;x\n", "t.csv", "has semicolons between its columns: save it with commas"),
-        (b"a\tb\n1\t2\n", "t.csv", "has tabs between its columns"),
-        (b"1.5,2.5,x\n2,3,y\n", "t.csv", "begins with '1.5,2.5,x', which is no header"),
-        (b"a,b\n1,2,3\n", "t.csv", "has 2 names in its header, but 3 columns"),
-        (b"a,b\n1,2\n1,2,3\n", "t.csv", "can't be read"),
-        ("länge,b\n1,2\n".encode("latin-1"), "t.csv", "is not UTF-8 (byte 1)"),
-        (b"a,b\n1,\xff\n", "t.csv", "is not UTF-8"),
-        (b"", "t.csv", "can't be read"),
-        (b"a,b\n1,2\n", "t.csv.gz", "can't be read"),
-        (b"a,b\n1,2\n", "t.parquet", "can't be read"),
-        (b"a,b\n1,2\n", "t.xls", "its name must end in .csv"),
-        (None, "t.csv", "can't be read: No such file or directory"),
-    ],
-)
-def test_file_that_is_no_table_is_refused_in_one_line(
-    content: bytes | None, name: str, message: str, tmp_path: Path
-) -> None:
-    """A wrong delimiter, a missing header, an odd row, another encoding, another format, no file: each is one line."""
-    if content is not None:
-        (tmp_path / name).write_bytes(content)
-    with pytest.raises(DataError) as error:
-        load_table(tmp_path / name, ColumnOptions("kind"), 7)
-    assert message in str(error.value)
-    assert len(str(error.value).splitlines()) == 1
+@pytest.mark.parametrize(("fewest", "remedy"), [(5, "use fewer --folds"), (6, "join them with other classes")])
+def test_fewer_folds_are_advised_only_if_they_help(fewest: int, remedy: str, tmp_path: Path) -> None:
+    """With the fewest folds, too, a class needs some rows."""
+    frame(kind=["cat"] * 35 + ["dog"] * 5).to_csv(tmp_path / "table.csv", index=False)
+    with pytest.raises(DataError, match=f"'dog' has 5: {remedy}, or remove these rows"):
+        load_table(tmp_path / "table.csv", ColumnOptions("kind"), 7, fewest_rows=fewest)
+
+
+def test_texts_that_count_as_missing_are_shown_and_never_take_a_class_away_in_silence(tmp_path: Path) -> None:
+    """A class that is written `None` is told with its rows, and --missing keeps it."""
+    table = frame(kind=["None", "mild", "severe", "mild"] * 10, colour=["NA", "red", "", "blue"] * 10)
+    loaded = load(table, tmp_path)
+    assert classes_of(loaded.task) == ("mild", "severe")
+    read_as_missing, rows_left_out = loaded.notes
+    assert read_as_missing == "read as missing: 'NA' 10, '' 10, 'None' 10 (other: --missing)"
+    assert rows_left_out == (
+        "warning: 10 rows are left out, because their kind is 'None', which counts as missing. If it is a class, name "
+        "what is missing instead, such as --missing NA"
+    )
+    kept = load_table(TableSource(str(tmp_path / "table.csv"), missing=["NA"]), ColumnOptions("kind"), 7)
+    assert classes_of(kept.task) == ("None", "mild", "severe")
+    assert kept.missing == {"colour": 20}
+    assert kept.notes == ("read as missing: 'NA' 10, '' 10 (other: --missing)",)
+
+
+def test_text_among_numbers_may_be_named_as_missing(tmp_path: Path) -> None:
+    """The refusal names the option, and with it the column is one of numbers."""
+    table = frame(size=["-", *map(str, range(1, 20))] * 2)
+    assert any("--missing '-' if it means that the value is missing" in line for line in problems(table, tmp_path))
+    loaded = load_table(TableSource(str(tmp_path / "table.csv"), missing=["-"]), ColumnOptions("kind"), 7)
+    assert loaded.missing == {"size": 2}
+    assert loaded.features["size"].dtype == np.float64
+
+
+def test_unusual_layout_is_told_with_the_table_and_with_a_wrong_target(tmp_path: Path) -> None:
+    """Whoever sees other columns than they expect learns how the file was read."""
+    frame().to_csv(tmp_path / "table.csv", sep=";", index=False)
+    assert load_table(tmp_path / "table.csv", ColumnOptions("kind"), 7).notes == (
+        "read with semicolons (other: --separator)",
+    )
+    with pytest.raises(DataError, match=r"(?s)read with semicolons.*there is no column 'king'; did you mean 'kind'"):
+        load_table(tmp_path / "table.csv", ColumnOptions("king"), 7)
+
+
+def test_index_is_left_out_unless_it_is_named(tmp_path: Path) -> None:
+    """pandas writes it as a column without a name."""
+    frame().to_csv(tmp_path / "table.csv")
+    index = {"column_1": "an index: it has no name, and another value in each row"}
+    assert load_table(tmp_path / "table.csv", ColumnOptions("kind"), 7).left_out == index
+    named = load_table(tmp_path / "table.csv", ColumnOptions("kind", categorical=["column_1"]), 7)
+    assert list(named.features.columns) == ["column_1", "size", "colour"]

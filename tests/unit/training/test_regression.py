@@ -77,7 +77,7 @@ def test_intervals_are_measured_by_their_definitions() -> None:
 def test_target_that_is_no_number_to_predict_is_refused(values: list[Any], problem: str) -> None:
     """Texts, infinity, a constant and too few rows are refused with the reason."""
     target = regression.read_target(pd.Series(values, name="y"))
-    (check,) = regression.target_checks(target, 13)
+    (check,) = regression.target_checks(target, 13, 2)
     assert problem in str(check.error)
     assert not check(target).check_passed
 
