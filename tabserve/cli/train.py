@@ -5,6 +5,7 @@ Importing this module is cheap. The recipe imports the libraries, once the optio
 
 import gc
 import logging
+import os
 import runpy
 import shlex
 import signal
@@ -68,6 +69,8 @@ def run_recipe(recipe: Recipe, argv: Sequence[str] | None, *, root: Path, progra
     """Runs a recipe with the options of the command line. Returns the exit status; an error is a line on stderr."""
     options = parse(argv, root=root, program=program)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # before OpenMP is loaded: threads of gradient boosting that wait by spinning keep busy cores from the work
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # MLflow's file store warns through the root logger, at each attempt, of an error that it raises in the end
     logging.getLogger().setLevel(logging.ERROR)
     logging.getLogger("tabserve").setLevel(logging.WARNING)

@@ -71,7 +71,7 @@ def draw_error_by_decile(axes: Axes, truth: Vector, predictions: Vector) -> None
         xlabel="every tenth of the predictions: the mean prediction",
         ylabel="mean absolute error",
         xticks=range(len(parts)),
-        xticklabels=[f"{predictions[part].mean():.3g}" for part in parts],
+        xticklabels=[f"{predictions[part].mean():.5g}" for part in parts],
     )
     axes.tick_params(axis="x", labelrotation=30)
 
@@ -144,7 +144,7 @@ def card_introduction(schema: Schema) -> str:
 
 def card_results(metadata: ModelMetadata, schema: Schema) -> str:
     task, metrics = cast("Regression", schema.task), metadata.metrics
-    least, most = (f"{radius:.4g}" for radius in (min(task.interval_radii), max(task.interval_radii)))
+    least, most = (f"{radius:.5g}" for radius in (min(task.interval_radii), max(task.interval_radii)))
     return RESULTS.format(
         coverage=task.coverage,
         held=_held(metadata),

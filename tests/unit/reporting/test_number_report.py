@@ -47,7 +47,7 @@ def test_card_has_the_metrics_that_are_defined_and_the_intervals(houses: Trained
     assert "mape" not in card
     assert "90% of the true numbers hold 90.0% (75.0% to 95.0%) of the held-out rows" in card
     assert "Their mean width is 250000.2" in card
-    assert "half a width is 5000 to 2e+04, by the prediction" in card
+    assert "half a width is 5000 to 20000, by the prediction" in card
 
 
 def test_limits_say_that_a_forest_stays_in_the_range_of_the_target(houses: Trained) -> None:
