@@ -64,6 +64,14 @@ def refusal(content: str | bytes, target: str = "y", **options: object) -> str:
         ("x,z,y\n" + csv_rows(end=",\n"), PLAIN, ["left out: 1 empty column without a name"]),
         ("x,z,y\n" + csv_rows() + "1.5,p,a,,\n", PLAIN, []),
         (("x,z,y\n" + csv_rows()).encode("utf-16"), PLAIN, ["read as utf-16 (other: --encoding)"]),
+        (
+            ("T\n\nx;größe;y\n" + csv_rows(";")).encode("cp1252"),
+            ["x", "größe", "y"],
+            [
+                "read with semicolons, as cp1252 and with the names of the columns in line 3 (other: --separator, "
+                "--encoding, --no-header)"
+            ],
+        ),
         (("x,größe,y\n" + csv_rows()).encode("cp1252"), ["x", "größe", "y"], ["read as cp1252 (other: --encoding)"]),
     ],
 )  # fmt: skip
