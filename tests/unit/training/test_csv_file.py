@@ -68,8 +68,8 @@ def refusal(content: str | bytes, target: str = "y", **options: object) -> str:
             ("T\n\nx;größe;y\n" + csv_rows(";")).encode("cp1252"),
             ["x", "größe", "y"],
             [
-                "read with semicolons, as cp1252 and with the names of the columns in line 3 (other: --separator, "
-                "--encoding, --no-header)"
+                "read with semicolons, as cp1252 and with the names of the columns in line 3 "
+                + "(other: --separator, --encoding, --no-header)"
             ],
         ),
         (("x,größe,y\n" + csv_rows()).encode("cp1252"), ["x", "größe", "y"], ["read as cp1252 (other: --encoding)"]),
