@@ -28,12 +28,11 @@ def report_columns(dataset: Dataset, encodings: Iterable[FeatureEncoding]) -> li
 
 def _with_encoding(column: ColumnFacts, encoding: FeatureEncoding) -> ColumnFacts:
     made = column.becomes + encoding.made.removeprefix("the number") if column.becomes else encoding.made
-    lost, _, undo = encoding.lost.rpartition(": ")
     return column.model_copy(
         update={
             "becomes": made,
-            "lost": "; ".join(filter(None, [column.lost, lost])),
-            "undo": "; ".join(filter(None, [column.undo, undo])),
+            "lost": "; ".join(filter(None, [column.lost, encoding.lost])),
+            "undo": "; ".join(filter(None, [column.undo, encoding.undo])),
         }
     )
 

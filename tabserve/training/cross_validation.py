@@ -13,7 +13,7 @@ from tabserve.training.config import EstimatorConfig
 from tabserve.training.dataset import Dataset, RowNumbers
 from tabserve.training.estimators import build
 from tabserve.training.evaluation import score
-from tabserve.training.fitting import fit, useful_threads
+from tabserve.training.fitting import fit, useful_own_threads, useful_threads
 from tabserve.training.pipeline import pipeline_outputs
 from tabserve.training.progress import JointProgress, ReportProgress, ignore_progress
 from tabserve.training.tasks import task_training
@@ -81,7 +81,8 @@ def cross_validate(
     def outputs_of_fold(number: int, inside: RowNumbers, outside: RowNumbers) -> Matrix:
         threads_of_fold = -(-threads // parallel_folds)
         pipeline = fit(dataset.part(inside), config, seed, partial(progress, number), threads_of_fold)
-        return pipeline_outputs(pipeline, dataset.features.iloc[outside], dataset.task.kind, threads=1)
+        with useful_own_threads(dataset):
+            return pipeline_outputs(pipeline, dataset.features.iloc[outside], dataset.task.kind, threads=1)
 
     # threads, because the slow parts release the GIL, and each process would need a copy of the rows
     fold_outputs = joblib.Parallel(parallel_folds, prefer="threads")(

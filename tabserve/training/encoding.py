@@ -64,15 +64,20 @@ class FeatureEncoding:
 
     @property
     def lost(self) -> str:
-        """What is lost of the feature, and the option that keeps it; empty if nothing is."""
+        """What is lost of the feature, in words; empty if nothing is."""
         if self.pooled:
             rows = sum(self.pooled.values())
-            return (
-                f"{len(self.pooled)} categories of fewer than {self.rare} rows share a column ({rows} rows): --rare 1"
-            )
+            return f"{len(self.pooled)} categories of fewer than {self.rare} rows share a column ({rows} rows)"
         if self.missing and self.when_missing == "median" and self.kind == "number" and not self.has_indicator:
-            return "the model can't see which values are missing: --missing-indicators"
+            return "the model can't see which values are missing"
         return ""
+
+    @property
+    def undo(self) -> str:
+        """The option that keeps what is lost; empty if nothing is."""
+        if not self.lost:
+            return ""
+        return "--rare 1" if self.pooled else "--missing-indicators"
 
 
 def feature_encodings(training: Dataset, options: EncodingOptions, *, keeps_missing: bool) -> list[FeatureEncoding]:

@@ -15,6 +15,7 @@ from sklearn.pipeline import Pipeline
 from tabserve.model import Matrix, Task
 from tabserve.training.dataset import Dataset
 from tabserve.training.estimators import family_of, threads_for
+from tabserve.training.fitting import useful_own_threads
 from tabserve.training.pipeline import pipeline_outputs
 from tabserve.training.preprocessing import feature_of_column
 from tabserve.training.progress import ReportProgress, ignore_progress
@@ -103,7 +104,7 @@ def _importances(pipeline: Pipeline, held_out: Dataset, seed: int, report_progre
 
     # several threads if there is enough to do; the numbers don't depend on how many
     jobs = threads_for(pipeline[-1]) if len(sample) == PERMUTED_ROWS else 1
-    with joblib.parallel_config("threading"):
+    with joblib.parallel_config("threading"), useful_own_threads(sample):
         permuted = permutation_importance(
             pipeline, sample.features, sample.target, scoring=scoring, n_repeats=PERMUTATIONS, random_state=seed,
             n_jobs=jobs,

@@ -3,10 +3,8 @@
 from typing import NamedTuple
 
 import pandas as pd
-from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
-from tabserve.training.columns import as_inferred
-from tabserve.training.number_formats import is_code
+from tabserve.training.columns import read_column
 from tabserve.training.tasks import TaskKind
 
 MOST_WHOLE_NUMBERS = 15
@@ -22,17 +20,21 @@ class TaskChoice(NamedTuple):
 
 def choose_task(target: pd.Series, wanted: TaskKind | None = None) -> TaskChoice:
     """The task of a target column as the table has it; the one that a person wants goes first."""
+    try:
+        column = read_column(target.dropna())
+    except ValueError:  # impossible dates
+        return TaskChoice(wanted or "classification", "--task says so" if wanted else "")
+    how = f" ({column.how})" if column.how and column.kind in ("number", "duration") else ""
     if wanted:
-        return TaskChoice(wanted, "--task says so")
-    present = target.dropna()
-    numbers = as_inferred(present)
-    if not is_numeric_dtype(present.dtype) and is_code(present.astype("str")):
+        return TaskChoice(wanted, f"--task says so{how if wanted == 'regression' else ''}")
+    if column.kind == "code":
         return TaskChoice("classification", "its values are codes with leading zeros")
-    if not len(present) or not is_numeric_dtype(numbers.dtype) or is_bool_dtype(present) or is_bool_dtype(numbers):
+    if column.kind not in ("number", "duration"):
         return TaskChoice("classification", "")
+    numbers = column.values
     distinct = numbers.nunique()
     if (numbers != numbers.round()).any():
-        return TaskChoice("regression", "it has fractions")
+        return TaskChoice("regression", f"it has fractions{how}")
     if distinct > MOST_WHOLE_NUMBERS:
-        return TaskChoice("regression", f"it has {distinct} different whole numbers")
+        return TaskChoice("regression", f"it has {distinct} different whole numbers{how}")
     return TaskChoice("classification", f"it has {distinct} different whole numbers")

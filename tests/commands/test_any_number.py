@@ -35,7 +35,8 @@ TABLES = {
 
 @st.composite
 def tables(draw: st.DrawFn) -> Dataset:
-    """Some columns of the tables of prices and fares, some with gaps, and one far from 0; the target in any unit."""
+    """Some columns of the tables of prices and fares, some with gaps, one far from 0, and one of many categories; the
+    target in any unit."""
     target = draw(st.sampled_from(sorted(TABLES)))
     rows, seed = draw(st.integers(60, 300)), draw(st.integers(0, 2**32 - 1))
     frame = TABLES[target](rows, seed)
@@ -44,6 +45,8 @@ def tables(draw: st.DrawFn) -> Dataset:
     rng = np.random.default_rng(seed)
     if draw(st.booleans()):
         frame.insert(0, "far away", 1e6 + rng.integers(0, 9, rows) / 8)
+    if draw(st.booleans()):
+        frame.insert(0, "many categories", [f"c{number}" for number in rng.integers(0, 60, rows)])
     for name in draw(st.lists(st.sampled_from(list(frame.columns.drop(target))), max_size=2)):
         frame[name] = frame[name].mask(rng.random(rows) < 0.3)
     frame[target] = (frame[target] + 1.0) * 10.0 ** draw(st.integers(-12, 12))

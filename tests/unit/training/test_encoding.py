@@ -122,21 +122,19 @@ def test_losses_are_told_with_the_option_that_undoes_them() -> None:
     """Pooled categories are told with their number and rows, a gap that counts as rare among them, and hidden gaps;
     whatever loses nothing says nothing."""
     rare = encoding_of(["a"] * 193 + ["b"] * 4 + [None] * 3)
-    assert rare.lost == "2 categories of fewer than 5 rows share a column (7 rows): --rare 1"
+    assert (rare.lost, rare.undo) == ("2 categories of fewer than 5 rows share a column (7 rows)", "--rare 1")
     assert rare.pooled == {"b": 4, "(missing)": 3}
-    assert encoding_of([f"c{number}" for number in range(200)] * 2).lost == ""
+    many = encoding_of([f"c{number}" for number in range(200)] * 2)
+    assert (many.lost, many.undo) == ("", "")
     drawn = table([True, False] * 50, x=[1.0, 2.0, 3.0, None] * 25, y=np.arange(100.0))
-    for estimator, options, lost in (
-        ("random-forest", EncodingOptions(), ""),
-        (
-            "random-forest",
-            EncodingOptions(missing_indicators=False),
-            "the model can't see which values are missing: --missing-indicators",
-        ),
-        ("hist-gradient-boosting", EncodingOptions(missing_indicators=False), ""),
+    hidden = EncodingOptions(missing_indicators=False)
+    for estimator, options, told in (
+        ("random-forest", EncodingOptions(), ("", "")),
+        ("random-forest", hidden, ("the model can't see which values are missing", "--missing-indicators")),
+        ("hist-gradient-boosting", hidden, ("", "")),
     ):
         first, second = encodings_for(drawn, EstimatorConfig(estimator, encoding=options))
-        assert (first.lost, second.lost) == (lost, "")
+        assert [(first.lost, first.undo), (second.lost, second.undo)] == [told, ("", "")]
 
 
 @pytest.mark.parametrize("estimator", sorted(SMALL))

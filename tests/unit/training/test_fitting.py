@@ -1,12 +1,15 @@
 """Fitting: the same seed gives the same model, with any number of threads."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_info
 
 from tabserve.training import EstimatorConfig, cross_validation, dataset, fitting
-from tabserve.training.estimators import build, forest
+from tabserve.training.estimators import boosting, build, forest
 from tests.support.models import Trained
 
 FEW_TREES = EstimatorConfig(hyperparameters={"n_estimators": 5})
@@ -47,3 +50,27 @@ def test_threads_and_parts_change_no_bit_of_a_forest(
     assert shares[-1] == 1
     monkeypatch.undo()
     assert np.array_equal(validation.outputs, cross_validation.cross_validate(iris, config, 3, 3).outputs)
+
+
+def test_boosting_of_a_small_table_uses_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gradient boosting has one thread for a small table, and all for a larger one. The model is the same."""
+    iris, config = dataset.load_iris(), EstimatorConfig("hist-gradient-boosting", {"max_iter": 3})
+    all_threads = most_threads()
+    used: list[int] = []
+
+    def fit_and_look(self: boosting.BoostingFamily, *arguments: Any) -> None:
+        used.append(most_threads())
+        super(boosting.BoostingFamily, self).fit(*arguments)
+
+    monkeypatch.setattr(boosting.BoostingFamily, "fit", fit_and_look, raising=False)
+    small = fitting.fit(iris, config, 0)
+    monkeypatch.setattr(fitting, "SMALL", 100)
+    large = fitting.fit(iris, config, 0)
+    assert used == [1, all_threads]
+    assert most_threads() == all_threads
+    assert np.array_equal(small.predict_proba(iris.features), large.predict_proba(iris.features))
+
+
+def most_threads() -> int:
+    """How many threads OpenMP would use now."""
+    return max(int(one["num_threads"]) for one in threadpool_info() if one["user_api"] == "openmp")

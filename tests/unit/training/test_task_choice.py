@@ -15,6 +15,7 @@ from tabserve.training.task_choice import TaskChoice, choose_task
         ([0.5, 1.0, None], "regression", "it has fractions"),
         (list(range(16)), "regression", "it has 16 different whole numbers"),
         (["16.0", *map(str, range(15))], "regression", "it has 16 different whole numbers"),
+        ([f"${number}" for number in range(10, 26)], "regression", "it has 16 different whole numbers ($10 is 10)"),
         (list(range(15)), "classification", "it has 15 different whole numbers"),
         ([1.0, 2.0, None], "classification", "it has 2 different whole numbers"),
         ([f"0{number}" for number in range(30)], "classification", "its values are codes with leading zeros"),
