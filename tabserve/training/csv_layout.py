@@ -69,7 +69,7 @@ class CsvLayout:
         if not unlike:
             return None
         facts, options = zip(*unlike, strict=True)
-        return f"read {' and '.join(facts)} (other: {', '.join(options)})"
+        return f"read {', '.join(facts[:-1])}{' and ' * (len(facts) > 1)}{facts[-1]} (other: {', '.join(options)})"
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from tests.support.tables import ROWS, csv_rows
 
 PLAIN = ["x", "z", "y"]
 ROW_COUNT = len(ROWS)
+THREE_OPTIONS = "--separator, --encoding, --no-header)"
 
 
 def read(content: str | bytes, target: str = "y", **options: object) -> RawTable:
@@ -64,6 +65,11 @@ def refusal(content: str | bytes, target: str = "y", **options: object) -> str:
         ("x,z,y\n" + csv_rows(end=",\n"), PLAIN, ["left out: 1 empty column without a name"]),
         ("x,z,y\n" + csv_rows() + "1.5,p,a,,\n", PLAIN, []),
         (("x,z,y\n" + csv_rows()).encode("utf-16"), PLAIN, ["read as utf-16 (other: --encoding)"]),
+        (
+            ("T\n\nx;größe;y\n" + csv_rows(";")).encode("cp1252"),
+            ["x", "größe", "y"],
+            ["read with semicolons, as cp1252 and with the names of the columns in line 3 (other: " + THREE_OPTIONS],
+        ),
         (("x,größe,y\n" + csv_rows()).encode("cp1252"), ["x", "größe", "y"], ["read as cp1252 (other: --encoding)"]),
     ],
 )  # fmt: skip
