@@ -1,18 +1,25 @@
 """The options of `tabserve train`: what they are, which go together, and the messages if they don't."""
 
 import argparse
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from tabserve import __version__
+from tabserve.cli.option_types import (
+    criterion,
+    loss,
+    max_features,
+    positive,
+    rows_or_share,
+    share,
+    threshold,
+    whole_number,
+)
 from tabserve.cli.table_options import add_table_options, table_problem, table_source
 from tabserve.training import (
-    CRITERIA,
     HYPERPARAMETERS,
-    LOSSES,
     METRICS,
     THRESHOLD_METRICS,
     ColumnOptions,
@@ -73,84 +80,6 @@ class TrainOptions:
         """The metric by which models of this kind of task are compared."""
         return self.metric or METRICS[kind].default
 
-
-# -- types of values
-
-
-def whole_number(lowest: int, highest: int = 10**6) -> Callable[[str], int]:
-    def parse_number(text: str) -> int:
-        if not text.isdecimal() or not lowest <= int(text) <= highest:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {lowest} to {highest}")
-        return int(text)
-
-    return parse_number
-
-
-def share(text: str) -> float:
-    value = _number(text)
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a share between 0 and 1")
-    return value
-
-
-def positive(text: str) -> float:
-    value = _number(text)
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
-    return value
-
-
-def threshold(text: str) -> float | str:
-    if text in THRESHOLD_METRICS:
-        return text
-    try:
-        return share(text)
-    except argparse.ArgumentTypeError as error:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not between 0 and 1, nor {', '.join(THRESHOLD_METRICS)}"
-        ) from error
-
-
-def rows_or_share(text: str) -> float:
-    value = _number(text)
-    if not (0 < value < 1 or (1 <= value <= 10**6 and value == int(value))):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of rows, or a share between 0 and 1")
-    return value if value < 1 else int(value)
-
-
-def max_features(text: str) -> str | float:
-    if text in ("sqrt", "log2"):
-        return text
-    if text in ("1", "1.0"):
-        return 1.0
-    try:
-        return share(text)
-    except argparse.ArgumentTypeError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not sqrt, log2, 1, or a share between 0 and 1") from error
-
-
-def criterion(text: str) -> str:
-    names = [name for own in CRITERIA.values() for name in own]
-    if text not in names:
-        raise argparse.ArgumentTypeError(f"{text!r} is not {', '.join(names[:-1])} or {names[-1]}")
-    return text
-
-
-def loss(text: str) -> str:
-    if text not in LOSSES:
-        raise argparse.ArgumentTypeError(f"{text!r} is not {', '.join(LOSSES[:-1])} or {LOSSES[-1]}")
-    return text
-
-
-def _number(text: str) -> float:
-    """The number, or NaN, which no range contains."""
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
-
-
-# -- the options
 
 HYPERPARAMETER_OPTIONS: Mapping[str, tuple[Callable[[str], Any], str]] = {
     "n_estimators": (whole_number(1), "number of trees of a forest (default: 100)"),
