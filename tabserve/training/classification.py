@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,6 @@ from sklearn.metrics import (
     accuracy_score,
     balanced_accuracy_score,
     brier_score_loss,
-    confusion_matrix,
     f1_score,
     log_loss,
     precision_score,
@@ -28,9 +26,10 @@ from sklearn.pipeline import Pipeline
 from sklearn.tree import DecisionTreeClassifier
 
 from tabserve.errors import DataError
-from tabserve.model import ClassFacts, Classification, Estimate, Matrix, ModelMetadata, Vector
+from tabserve.model import Classification, Matrix
 from tabserve.model.compiled import Link
 from tabserve.model.task import LabelType, listed
+from tabserve.training.class_results import ClassResults, class_results
 from tabserve.training.columns import as_text, has_fractions, share_of_numbers
 from tabserve.training.config import CRITERIA, DecisionOptions, EstimatorConfig
 from tabserve.training.conformal import conformal_quantile
@@ -39,8 +38,8 @@ from tabserve.training.estimators import EstimatorType
 from tabserve.training.estimators.boosting import BOOSTING
 from tabserve.training.estimators.forest import FOREST
 from tabserve.training.estimators.linear import LINEAR
-from tabserve.training.proportion import proportion
 from tabserve.training.tasks import METRICS
+from tabserve.training.thresholds import best_threshold
 
 metrics = METRICS["classification"]
 
@@ -178,32 +177,6 @@ def calibrated(
     return Classification(**task.model_dump() | found)
 
 
-def best_threshold(metric: str, is_positive: NDArray[np.bool_], probabilities: Vector) -> float:
-    """The threshold that maximizes a metric of `THRESHOLD_METRICS`, in the middle between the probabilities of two
-    rows; of equally good ones that which is nearest to 0.5. Both arrays have shape (rows,).
-
-    A row is predicted to be positive if its probability is at least the threshold.
-    """
-    order = np.argsort(-probabilities, kind="stable")
-    bounds = np.concatenate([[1.0], probabilities[order], [0.0]])
-    possible = np.flatnonzero(bounds[:-1] > bounds[1:])  # how many rows, the most probable first, may be positive
-    thresholds = (bounds[possible] + bounds[possible + 1]) / 2
-    tp = np.append(0.0, np.cumsum(is_positive[order]))[possible]
-    positives, rows = int(is_positive.sum()), len(is_positive)
-    fp = possible - tp
-    fn, tn = positives - tp, rows - positives - fp
-    recalls = np.stack([tn / (tn + fp), tp / (tp + fn)])
-    f1 = np.stack([2 * tn / (2 * tn + fp + fn), 2 * tp / (2 * tp + fp + fn)])
-    values = {
-        "accuracy": (tp + tn) / rows,
-        "balanced_accuracy": recalls.mean(axis=0),
-        "f1_macro": f1.mean(axis=0),
-        "f1_weighted": ((rows - positives) * f1[0] + positives * f1[1]) / rows,
-    }[metric]
-    best = np.flatnonzero(values >= values.max() - 1e-12)
-    return float(thresholds[best[np.abs(thresholds[best] - 0.5).argmin()]])
-
-
 def dataset_facts(task: Classification) -> dict[str, int]:
     return {"classes": len(task.classes)}
 
@@ -294,92 +267,8 @@ def changed_predictions(expected: Matrix, actual: Matrix, task: Classification) 
     return int((task.predictions(expected) != task.predictions(actual)).sum())
 
 
-# -- results by class
-
-
-@dataclass(frozen=True)
-class ClassMetrics:
-    """How good the model is at one class.
-
-    Attributes:
-        held_out_rows: the held-out rows that have this class.
-        precision: of the rows with this prediction, the share that have the class.
-        recall: of the rows that have the class, the share with this prediction.
-        f1: the harmonic mean of both.
-    """
-
-    held_out_rows: int
-    precision: Estimate
-    recall: Estimate
-    f1: Estimate
-
-
-@dataclass(frozen=True)
-class ClassResults:
-    """What an evaluation finds for each class.
-
-    Attributes:
-        confusion: shape (classes, classes); row: the true class, column: the predicted one.
-        by_class: class → how good the model is at it.
-        set_coverage: the share of the rows whose prediction set has the true class.
-        set_size: how many classes a prediction set has in the mean.
-    """
-
-    confusion: NDArray[np.int64]
-    by_class: Mapping[str, ClassMetrics]
-    set_coverage: float
-    set_size: float
-
-    def named_metrics(self) -> dict[str, float]:
-        of_classes = {
-            f"{name}_{label}": getattr(measured, name).value
-            for label, measured in self.by_class.items()
-            for name in ("precision", "recall", "f1")
-        }
-        return of_classes | {"set_coverage": self.set_coverage, "set_size": self.set_size}
-
-    def add_to(self, metadata: ModelMetadata, target: pd.Series) -> ModelMetadata:
-        rows = target.astype("str").value_counts()
-        by_class = {
-            label: ClassFacts(
-                rows=int(rows[label]),
-                share=float(rows[label] / len(target)),
-                held_out_rows=measured.held_out_rows,
-                precision=measured.precision,
-                recall=measured.recall,
-                f1=measured.f1,
-            )
-            for label, measured in self.by_class.items()
-        }
-        return metadata.model_copy(update={"confusion_matrix": self.confusion.tolist(), "by_class": by_class})
-
-
 def results(truth: NDArray[np.intp], probabilities: Matrix, task: Classification) -> ClassResults:
-    prediction = task.predictions(probabilities)
-    confusion = confusion_matrix(truth, prediction, labels=range(len(task.classes)))
-    members = task.members(probabilities, prediction)
-    return ClassResults(
-        confusion,
-        by_class=dict(zip(task.classes, class_metrics(confusion), strict=True)),
-        set_coverage=float(members[np.arange(len(truth)), truth].mean()),
-        set_size=float(members.sum(axis=1).mean()),
-    )
-
-
-def class_metrics(confusion: NDArray[np.int64]) -> list[ClassMetrics]:
-    """How good the model is at each class, by a confusion matrix of shape (classes, classes).
-
-    The intervals of precision and recall are Wilson's (1927), which keep a width even if every prediction is right. F1
-    is 2 s / (1 + s), where s is the share of right predictions among the rows that have the class or are predicted to
-    have it. Its interval is computed from that of s (Lam, Gopal and Qian 2023, "Wilson indirect").
-    """
-    measured = []
-    for right, predicted, actual in zip(np.diag(confusion), confusion.sum(axis=0), confusion.sum(axis=1), strict=True):
-        share = proportion(right, predicted + actual - right)
-        value, low, high = (2 * bound / (1 + bound) for bound in (share.value, share.low, share.high))
-        f1 = Estimate(value=value, low=low, high=high)
-        measured.append(ClassMetrics(int(actual), proportion(right, predicted), proportion(right, actual), f1))
-    return measured
+    return class_results(truth, probabilities, task)
 
 
 # -- leakage

@@ -10,6 +10,7 @@ from sklearn.tree import DecisionTreeClassifier
 from tabserve.model import Classification
 from tabserve.model.task import Label
 from tabserve.training import METRICS, EstimatorConfig, classification, cross_validation, dataset
+from tabserve.training.class_results import class_metrics
 from tabserve.training.dataset import Dataset
 from tabserve.training.evaluation import score
 
@@ -40,7 +41,7 @@ def test_class_metrics_and_their_intervals_follow_their_definitions() -> None:
     """Precision, recall and F1 of a class, and Wilson's intervals, are those worked out by hand. An interval keeps a
     width if every prediction was right, and is the whole range for the precision of a class that was never
     predicted."""
-    a, b, c = classification.class_metrics(np.array([[10, 0, 0], [2, 6, 0], [1, 1, 0]]))
+    a, b, c = class_metrics(np.array([[10, 0, 0], [2, 6, 0], [1, 1, 0]]))
     assert (a.recall.value, a.precision.value, a.held_out_rows) == (1, 10 / 13, 10)
     assert a.f1.value == pytest.approx(20 / 23)
     assert (a.recall.low, a.recall.high) == pytest.approx((0.7225, 1), abs=5e-5)

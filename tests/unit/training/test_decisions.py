@@ -19,6 +19,7 @@ from tabserve.training import (
     fitting,
 )
 from tabserve.training.dataset import Dataset
+from tabserve.training.thresholds import best_threshold
 
 TASK = Classification(classes=("no", "yes"))
 
@@ -48,7 +49,7 @@ def test_best_threshold_is_as_good_as_any(metric: str, rows: list[tuple[bool, in
         task = Classification(classes=TASK.classes, threshold=threshold, positive="yes")
         return classification.metric_value(metric, truth, outputs, task)
 
-    best = classification.best_threshold(metric, truth == 1, probabilities)
+    best = best_threshold(metric, truth == 1, probabilities)
     assert 0 < best < 1
     assert value(best) >= max(value(tenths / 10 + 0.05) for tenths in range(10)) - 1e-9
 

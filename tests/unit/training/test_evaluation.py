@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from tabserve.model import Classification
-from tabserve.training import METRICS, classification, evaluation
+from tabserve.training import METRICS, evaluation
+from tabserve.training.class_results import ClassResults
 from tests.support.models import Trained
 
 TWO_CLASSES = Classification(classes=("a", "b"))
@@ -20,7 +21,7 @@ def test_evaluation_is_complete_and_reports_its_progress(trained: Trained) -> No
     assert (len(shares), shares[-1]) == (1 + 4 * evaluation.PERMUTATIONS, 1)
     assert tuple(evaluated.metrics) == METRICS["classification"].names
     results = evaluated.results
-    assert isinstance(results, classification.ClassResults)
+    assert isinstance(results, ClassResults)
     assert list(results.by_class) == ["setosa", "versicolor", "virginica"]
     assert results.confusion.sum() == 30
     assert results.confusion.diagonal().sum() / 30 == evaluated.metrics["accuracy"]
