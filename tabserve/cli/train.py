@@ -11,8 +11,11 @@ import shlex
 import signal
 import sys
 import time
+import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import tabserve
 from tabserve.cli.table_options import require_model_name
@@ -71,6 +74,7 @@ def run_recipe(recipe: Recipe, argv: Sequence[str] | None, *, root: Path, progra
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     # before OpenMP is loaded: threads of gradient boosting that wait by spinning keep busy cores from the work
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    warnings.showwarning = partial(_show_warning, warnings.showwarning)
     # MLflow's file store warns through the root logger, at each attempt, of an error that it raises in the end
     logging.getLogger().setLevel(logging.ERROR)
     logging.getLogger("tabserve").setLevel(logging.WARNING)
@@ -93,6 +97,13 @@ def run_recipe(recipe: Recipe, argv: Sequence[str] | None, *, root: Path, progra
     finally:
         gc.freeze()  # otherwise the interpreter scans all objects when it exits, which takes longer than the fit
     return 0
+
+
+def _show_warning(show: Callable[..., None], message: Warning | str, *context: Any) -> None:
+    """Shows a warning, except one of scikit-learn that is wrong: while a thread of it sets the filters of warnings,
+    another thread finds none, and takes that for a mistake of its caller (scikit-learn 1.9)."""
+    if "`sklearn.utils.parallel.delayed` should be used" not in str(message):
+        show(message, *context)
 
 
 def live_version(settings: Settings) -> str | None:
