@@ -87,7 +87,7 @@ def load_table(
         durations=frozenset(chosen.durations),
         columns=chosen.facts,
         order=order,
-        notes=(*read.notes, *_missing_notes(read, columns.target)),
+        notes=(*read.notes, *_missing_notes(read, columns.target if choice.kind == "classification" else None)),
     )
 
 
@@ -98,18 +98,18 @@ def _nothing_left(left_out: Mapping[str, str]) -> str:
     return f"no column is left to learn from ({reasons}): --keep NAME uses one"
 
 
-def _missing_notes(read: RawTable, target: str) -> Iterator[str]:
-    """Which texts were read as missing, and what was lost by that."""
+def _missing_notes(read: RawTable, classes: str | None) -> Iterator[str]:
+    """Which texts were read as missing, and what was lost by that of the column `classes`, if the target has any."""
     counts = Counter[str]()
     for texts in read.read_as_missing.values():
         counts.update(texts)
     if counts.keys() - {""}:
         shown = ", ".join(f"{text!r} {count}" for text, count in counts.most_common())
         yield f"read as missing: {shown} (other: --missing)"
-    for text, count in read.read_as_missing.get(target, {}).items():
+    for text, count in read.read_as_missing.get(classes or "", {}).items():
         if text:
             yield (
-                f"warning: {count} rows are left out, because their {target} is {text!r}, which counts as missing. "
+                f"warning: {count} rows are left out, because their {classes} is {text!r}, which counts as missing. "
                 "If it is a class, name what is missing instead, such as --missing NA"
             )
 

@@ -217,6 +217,13 @@ def test_texts_that_count_as_missing_are_shown_and_never_take_a_class_away_in_si
     assert kept.notes == ("read as missing: 'NA' 10, '' 10 (other: --missing)",)
 
 
+def test_missing_number_to_predict_is_no_class(tmp_path: Path) -> None:
+    """Texts that count as missing in a column of numbers to predict are shown, without the advice for classes."""
+    table = frame(size=["NA", "NA", *(number + 0.5 for number in range(38))])
+    loaded = load(table, tmp_path, ColumnOptions("size"))
+    assert (loaded.unlabelled, loaded.notes) == (2, ("read as missing: 'NA' 2 (other: --missing)",))
+
+
 def test_text_among_numbers_may_be_named_as_missing(tmp_path: Path) -> None:
     """The refusal names the option, and with it the column is one of numbers."""
     table = frame(size=["-", *map(str, range(1, 20))] * 2)
