@@ -7,8 +7,8 @@ import contextlib
 import json
 import re
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,8 +38,12 @@ class Run:
         ui = registry.display_uri if registry.display_uri.startswith("http") else UI
         self.page = f"{ui}/#/experiments/{experiment_id}/runs?workflowType=machine_learning&viewStateShareKey={VIEW}"
 
-    def _logging(self) -> AbstractContextManager[None]:
-        return self._registry.translate_errors("logging to MLflow")
+    @contextlib.contextmanager
+    def _logging(self) -> Iterator[None]:
+        with self._registry.translate_errors("logging to MLflow"), warnings.catch_warnings():
+            # a hint for features that may be missing, which have doubles here; classes are whole numbers, too
+            warnings.filterwarnings("ignore", "Hint: Inferred schema contains integer column", UserWarning)
+            yield
 
     def show_columns(self, columns: Sequence[str]) -> None:
         """Sets what `page` shows of each run of the experiment: `columns` such as ``metrics.`test_accuracy` ``."""

@@ -90,3 +90,27 @@ def test_options_of_columns_need_a_table(tmp_path: Path) -> None:
         done = workspace.run("train_model.py", *option)
         assert done.returncode == 2
         assert f"argument {option[0]}: it is about a table; name the table with --data" in done.stderr
+
+
+def test_classes_that_are_numbers_are_decided_by_a_threshold(tmp_path: Path) -> None:
+    """A table with the classes 2 and 10 is trained with a threshold, without a word on stderr. The server gives labels
+    that are numbers, and the model passes every check."""
+    rng = np.random.default_rng(0)
+    size, kind = rng.normal(size=ROWS), rng.choice([2, 10], ROWS)
+    pd.DataFrame({"size": size + (kind == 10), "kind": kind}).to_csv(tmp_path / "kinds.csv", index=False)
+    workspace = Workspace(tmp_path, model_name="kinds")
+    trained = workspace.run(
+        "train_model.py", "--data", "kinds.csv", "--target", "kind", "--n-estimators", "10", "--positive", "2",
+        "--threshold", "0.2",
+    )  # fmt: skip
+    assert (trained.returncode, trained.stderr) == (0, "")
+    with serving(workspace) as (url, _):
+        until(lambda: status(f"{url}/readyz") == 200)
+        done = workspace.run("test_api.py", "--no-server", "--url", url)
+        assert done.returncode == 0, done.stdout
+        for value in (-1.0, 0.0, 0.5, 1.0, 2.0):
+            reply = requests.post(f"{url}/predict", json={"size": value}, timeout=LIMIT).json()
+            assert reply["label"] == (2 if reply["prediction_proba"][0] >= 0.2 else 10)
+            assert reply["label"] in reply["prediction_set"]
+        info = requests.get(f"{url}/model/info", timeout=LIMIT).json()
+    assert (info["classes"], info["threshold"], info["positive"]) == (["2", "10"], 0.2, "2")
