@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from tabserve.model import Boolean, Classification, Date, Number, Schema
 from tabserve.model.dates import PARTS, PartRange, date_numbers, is_date, iso_text, read_date, row_numbers
 
-FIRST = datetime(2024, 1, 1)  # noqa: DTZ001 a moment of a table has no zone
+FIRST = datetime.fromisoformat("2024-01-01")
 
 
 @pytest.mark.parametrize(
