@@ -19,6 +19,7 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, cast
 from urllib.parse import quote
 
 from tabserve import __version__
@@ -189,8 +190,7 @@ class Server:
         self._reader.start()
 
     def _read_log(self) -> None:
-        assert self._process.stderr is not None
-        with self._process.stderr as log:
+        with cast("IO[bytes]", self._process.stderr) as log:
             for line in log:
                 if self._following:
                     sys.stderr.buffer.write(line)
