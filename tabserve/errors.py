@@ -4,6 +4,10 @@ A message is written for the person who reads it: what is wrong, and what to do.
 `tabserve.web.refusals` alone turns these errors into status codes, and the commands print them as one line on stderr.
 """
 
+from typing import Literal
+
+ReleaseFault = Literal["missing", "damaged", "incompatible", "wrong_outputs"]
+
 
 class TabserveError(Exception):
     """Base class of all errors that this package raises on purpose."""
@@ -18,7 +22,17 @@ class DataError(TabserveError):
 
 
 class ReleaseError(TabserveError):
-    """A release on disk is incomplete or damaged, or doesn't give the outputs that it promises."""
+    """A release on disk is incomplete or damaged, or doesn't give the outputs that it promises.
+
+    Attributes:
+        fault: `missing`: a file or the folder isn't there. `damaged`: it can't be read, or isn't as it was registered.
+            `incompatible`: another format, or made with another scikit-learn. `wrong_outputs`: it computes something
+            else than it must.
+    """
+
+    def __init__(self, message: str, fault: ReleaseFault = "damaged") -> None:
+        super().__init__(message)
+        self.fault: ReleaseFault = fault
 
 
 class ParityError(ReleaseError):

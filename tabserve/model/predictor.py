@@ -116,7 +116,9 @@ class Predictor:
         expected = release.golden_outputs
         actual = self.outputs(release.golden_rows)
         if actual.shape != expected.shape or not np.abs(actual - expected).max() <= release.tolerance:
-            raise ReleaseError(f"release {release.model_version} gives other outputs for its golden rows than it must")
+            raise ReleaseError(
+                f"release {release.model_version} gives other outputs for its golden rows than it must", "wrong_outputs"
+            )
 
     def row_outputs(self, row: Sequence[float]) -> tuple[list[float], bool]:
         """The outputs for one row, which is as `Schema.row` makes it; and whether `Schema.warnings` has any for it."""

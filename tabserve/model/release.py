@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
-from tabserve.errors import ReleaseError
+from tabserve.errors import ReleaseError, ReleaseFault
 from tabserve.model.arrays import Matrix
 from tabserve.model.compiled import Link
 from tabserve.model.metadata import ModelMetadata
@@ -178,7 +178,8 @@ def read(folder: Path, checksum: str | None = None) -> Release:
     made_with = manifest.metadata.libraries.get(LIBRARY, "unknown")
     if _minor(made_with) != _minor(_installed()):
         raise ReleaseError(
-            f"{folder} was made with {LIBRARY} {made_with}, but {_installed()} is installed: train again"
+            f"{folder} was made with {LIBRARY} {made_with}, but {_installed()} is installed: train again",
+            "incompatible",
         )
     model = _read_bounded(folder / MODEL)
     if sha256(model) != manifest.files[MODEL]:
@@ -190,7 +191,9 @@ def _parse(folder: Path, raw: bytes) -> Manifest:
     try:
         found = FormatHeader.model_validate_json(raw).format
         if found != FORMAT:
-            raise ReleaseError(f"{folder} has format {found}, but this program reads format {FORMAT}: train again")
+            raise ReleaseError(
+                f"{folder} has format {found}, but this program reads format {FORMAT}: train again", "incompatible"
+            )
         return Manifest.model_validate_json(raw)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
@@ -223,7 +226,8 @@ def _read_bounded(file: Path) -> bytes:
         with file.open("rb") as stream:
             content = stream.read(limit + 1)
     except OSError as error:
-        raise ReleaseError(f"{file} can't be read: {error.strerror}") from error
+        fault: ReleaseFault = "missing" if isinstance(error, FileNotFoundError) else "damaged"
+        raise ReleaseError(f"{file} can't be read: {error.strerror}", fault) from error
     if len(content) > limit:
         raise ReleaseError(f"{file} is larger than {limit:,} bytes: train with fewer trees, leaves or categories")
     return content

@@ -10,8 +10,10 @@ Importing it imports prometheus_client (25 ms), so commands import it only where
 from tabserve.monitoring.comparison import ShadowComparison, median_latencies
 from tabserve.monitoring.history import HISTORY_SIZE, History
 from tabserve.monitoring.metrics import Metrics
+from tabserve.monitoring.service_metrics import ReloadFailure, Status
 from tabserve.monitoring.tasks import compare_outputs
 
 __all__ = [
-    "HISTORY_SIZE", "History", "Metrics", "ShadowComparison", "compare_outputs", "median_latencies",
+    "HISTORY_SIZE", "History", "Metrics", "ReloadFailure", "ShadowComparison", "Status", "compare_outputs",
+    "median_latencies",
 ]  # fmt: skip

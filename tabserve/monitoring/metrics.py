@@ -22,6 +22,7 @@ from tabserve.model import Task
 from tabserve.monitoring import comparison
 from tabserve.monitoring.comparison import ShadowComparison
 from tabserve.monitoring.histogram import Histogram, rounded
+from tabserve.monitoring.service_metrics import ServiceMetrics
 from tabserve.monitoring.tasks import MONITORING, Counts
 
 MAX_VERSIONS = 20
@@ -56,6 +57,9 @@ class Metrics(Collector):
 
     What every request counts is kept here in plain numbers, and becomes metrics of prometheus_client only when they are
     collected: its own counters would take as long as a whole prediction.
+
+    Attributes:
+        service: what is measured of the service itself, and not of requests.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -68,17 +72,7 @@ class Metrics(Collector):
         self._comparisons: dict[tuple[str, str], ShadowComparison] = {}
         self.registry = CollectorRegistry()
         self.registry.register(self)
-        self._model = Gauge(
-            "model_info",
-            "1 for the model that is served",
-            ["model_version", "registry_version"],
-            registry=self.registry,
-        )
-        self._reloads = Counter(
-            "model_reloads", "Models loaded, or refused and why they weren't", ["result"], registry=self.registry
-        )
-        for result in ("loaded", "refused", "unavailable"):
-            self._reloads.labels(result)
+        self.service = ServiceMetrics(self.registry, clock)
         self._observer_errors = Counter(
             "observer_errors", "Predictions that something watching them failed to take", registry=self.registry
         )
@@ -123,15 +117,6 @@ class Metrics(Collector):
     def observer_error(self) -> None:
         """Counts a record that an observer failed to take."""
         self._observer_errors.inc()
-
-    def reload(self, result: str) -> None:
-        """Counts a poll of the registry that `loaded` a model, `refused` one, or found the registry `unavailable`."""
-        self._reloads.labels(result).inc()
-
-    def serving(self, model_version: str, registry_version: str) -> None:
-        """From now on this model is served."""
-        self._model.clear()
-        self._model.labels(model_version, registry_version).set(1)
 
     def collect(self) -> Iterable[Metric]:
         """For `prometheus_client`: the metrics that aren't counters of its own."""
@@ -192,4 +177,5 @@ class Metrics(Collector):
             "errors_total": sum(sum(counts.values()) for counts in errors.values()),
             "errors": {route: counts for route, counts in errors.items() if counts},
             "uptime_seconds": round(self.uptime(), 3),
+            **self.service.snapshot(),
         }

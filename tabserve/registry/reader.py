@@ -104,8 +104,8 @@ class RegistryReader(ABC):
         version = self._version_with_alias(self.alias)
         if version is None:
             raise NoModelError(
-                f"No version of {self.model_name} carries the alias '{self.alias}'. {HOW_TO_TRAIN} "
-                "Or give the alias to a version in the MLflow UI."
+                f"No version of {self.model_name} carries the alias '{self.alias}'. `python promote_model.py "
+                f"--rollback` gives it back to the version that had it last. {HOW_TO_TRAIN}"
             )
         return version
 
@@ -144,7 +144,8 @@ class RegistryReader(ABC):
             try:
                 fetched = self._fetch_from_run(version)
             except ReleaseError as error:
-                raise ReleaseError(f"{error}; and {not_cached}") from error
+                fault = error.fault if not_cached.fault == "missing" else not_cached.fault
+                raise ReleaseError(f"{error}; and {not_cached}", fault) from error
         if fetched.model_version != version.model_version:
             raise ReleaseError(
                 f"the release registered as {version.model_version} says that it is {fetched.model_version}"

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from tabserve.errors import NoModelError, ReleaseError, TabserveError
 from tabserve.model import RegisteredVersion
-from tabserve.monitoring import Metrics
+from tabserve.monitoring import Metrics, ReloadFailure
 from tabserve.serving.loader import Loader, Source, growing_pause
 from tabserve.serving.state import LOADING, CurrentState, LoadedModel
 
@@ -34,7 +34,7 @@ class ChampionFollower:
         """`stopping`: set when the service stops; it ends every wait."""
         self._source, self._metrics, self._current = source, metrics, current
         self._poll_seconds, self._stopping = poll_seconds, stopping
-        self._loader = Loader(source, poll_seconds, on_refusal=lambda: metrics.reload("refused"))
+        self._loader = Loader(source, poll_seconds, on_refusal=metrics.service.reload_failed)
         self.failures = 0
 
     def pause(self) -> float:
@@ -46,17 +46,20 @@ class ChampionFollower:
         reported in the state. Returns the champion if the registry named one."""
         try:
             version = self._ask()
+            self._metrics.service.registry_read()
             self._serve(version)
         except NoModelError as error:
             # nothing is broken, and the first model should be served soon: the pause doesn't grow
             self.failures = 0
+            self._metrics.service.registry_read()
+            self._metrics.service.reload_failed("no_champion")
             self._current.report(str(error), logging.WARNING)
         except TabserveError as error:
-            self._fail(str(error))
+            self._fail(str(error), "unavailable")
         except Exception as error:  # whatever it is, the next poll comes and the model stays
             if not self.failures:
                 log.exception("following the registry failed")
-            self._fail(f"following the registry failed: {error}")
+            self._fail(f"following the registry failed: {error}", "unexpected")
         else:
             self.failures = 0
             return version
@@ -89,16 +92,16 @@ class ChampionFollower:
         started = time.perf_counter()
         self._current.serve(self._loader.load(version))
         self._source.remember(version)
-        self._metrics.reload("loaded")
+        self._metrics.service.reloaded()
         milliseconds = round((time.perf_counter() - started) * 1000)
         log.info(
             "model live",
             extra={"model_version": version.model_version, "version": version.registry_version, "ms": milliseconds},
         )
 
-    def _fail(self, problem: str) -> None:
+    def _fail(self, problem: str, reason: ReloadFailure) -> None:
         self.failures += 1
-        self._metrics.reload("unavailable")
+        self._metrics.service.reload_failed(reason)
         self._fall_back(problem)
         self._current.report(problem, logging.ERROR)
 

@@ -17,6 +17,12 @@ class BatchExecutor:
 
     def __init__(self, threads: int) -> None:
         self._pool = ThreadPoolExecutor(threads, "batch", initializer=lower_priority)
+        self._threads, self._calls = threads, 0
+
+    @property
+    def waiting(self) -> int:
+        """How many calls wait for a free thread."""
+        return max(0, self._calls - self._threads)
 
     async def run(self, function: Callable[[*Arguments], Result], *arguments: *Arguments) -> Result:
         """What the function returns; what it raises is raised here.
@@ -25,7 +31,11 @@ class BatchExecutor:
             asyncio.CancelledError: the executor was closed while the call waited.
             RuntimeError: the executor is closed.
         """
-        return await asyncio.get_running_loop().run_in_executor(self._pool, function, *arguments)
+        self._calls += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, function, *arguments)
+        finally:
+            self._calls -= 1
 
     def close(self) -> None:
         """Drops what still waits for its turn. Doesn't wait for what runs."""

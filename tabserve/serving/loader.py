@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from tabserve.errors import ReleaseError
+from tabserve.errors import ReleaseError, ReleaseFault
 from tabserve.model import Deployment, RegisteredVersion, Release
 from tabserve.serving.state import LoadedModel
 
@@ -72,7 +72,9 @@ class Refusal:
 class Loader:
     """Loads one release at a time. Only the release that was refused last has to wait; any other is loaded at once."""
 
-    def __init__(self, source: Source, pause: float, on_refusal: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, source: Source, pause: float, on_refusal: Callable[[ReleaseFault], None] = lambda _: None
+    ) -> None:
         """`pause`: seconds after the first refusal of a release. `on_refusal` is called at each refusal."""
         self._source, self._pause, self._on_refusal = source, pause, on_refusal
         self._refusal: Refusal | None = None
@@ -92,7 +94,7 @@ class Loader:
             times = refusal.times + 1 if refusal else 1
             retry_at = time.monotonic() + growing_pause(self._pause, times)
             self._refusal = Refusal(version.checksum, times, retry_at, f"refused: {error}")
-            self._on_refusal()
+            self._on_refusal(error.fault)
             raise ReleaseError(self._refusal.reason) from error
 
 

@@ -8,11 +8,10 @@ import logging
 import threading
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Literal
 
 from tabserve.errors import NoModelError
 from tabserve.model import Predictor, RegisteredVersion, Release
-from tabserve.monitoring import Metrics, ShadowComparison
+from tabserve.monitoring import Metrics, ShadowComparison, Status
 
 log = logging.getLogger("tabserve.serving")
 
@@ -72,7 +71,7 @@ class State:
         challenger_share: the share of the callers that the challenger answers, from 0 to 1.
     """
 
-    status: Literal["healthy", "degraded", "unhealthy"]
+    status: Status
     reason: str | None
     champion: LoadedModel | None
     challenger: Challenger | None = None
@@ -157,8 +156,9 @@ class CurrentState:
                 # a challenger that isn't compared with this champion answers nobody
                 challenger_share=before.challenger_share if is_same else 0.0,
             )
+            self._metrics.service.status(self.value.status)
             if model and model is not before.champion:
-                self._metrics.serving(model.predictor.model_version, model.registry_version)
+                self._metrics.service.serving(model.predictor.model_version, model.registry_version)
 
     def set_challenger(self, champion: LoadedModel, challenger: Challenger | None) -> bool:
         """From now on this is the challenger of this champion. Does nothing, and returns False, if another champion is

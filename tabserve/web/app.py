@@ -39,6 +39,7 @@ def create_app(settings: Settings, source: Source, metrics: Metrics | None = Non
     service = Service(source, metrics, [history, metrics], settings.follow_seconds, settings.challenger_share)
     pipeline = Pipeline(service, metrics, settings)
     executor = BatchExecutor(settings.batch_threads)
+    metrics.service.queued = lambda: executor.waiting
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:
@@ -68,7 +69,7 @@ def create_app(settings: Settings, source: Source, metrics: Metrics | None = Non
         app.add_exception_handler(error, _refuse)
     # the last one added is the outermost
     app.add_middleware(BatchTransport, pipeline=pipeline, executor=executor, max_batch_bytes=settings.max_batch_bytes)
-    app.add_middleware(RequestMiddleware, pipeline=pipeline)
+    app.add_middleware(RequestMiddleware, pipeline=pipeline, metrics=metrics)
     return app
 
 

@@ -3,6 +3,7 @@ bugs."""
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tabserve.monitoring import Metrics
 from tabserve.web.context import RequestContext
 from tabserve.web.pipeline import Pipeline
 from tabserve.web.refusals import Reply, refusal
@@ -17,8 +18,8 @@ BEGAN = "began"
 class RequestMiddleware:
     """Plain ASGI, the outermost. Puts the `RequestContext` into the scope's state and its id on every reply."""
 
-    def __init__(self, app: ASGIApp, pipeline: Pipeline) -> None:
-        self._app, self._pipeline = app, pipeline
+    def __init__(self, app: ASGIApp, pipeline: Pipeline, metrics: Metrics) -> None:
+        self._app, self._pipeline, self._service = app, pipeline, metrics.service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -28,6 +29,7 @@ class RequestMiddleware:
         context = RequestContext(scope["method"], scope["path"], scope["headers"], state.get(BEGAN))
         state[CONTEXT] = context
         status = 0
+        self._service.in_flight += 1
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
@@ -48,6 +50,7 @@ class RequestMiddleware:
                 raise  # the reply has begun: the server can only break the connection
             await send_reply(send_with_id, reply)
         finally:
+            self._service.in_flight -= 1
             self._pipeline.finish(context, getattr(scope.get("route"), "path", context.route), status)
 
 

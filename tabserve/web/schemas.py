@@ -6,6 +6,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from tabserve.model.task import Label, LabelType
+from tabserve.monitoring import Status
 
 
 class Reply(BaseModel):
@@ -97,7 +98,7 @@ REPLIES: Mapping[str, Mapping[str, type[Reply]]] = {
 
 
 class HealthReply(Reply):
-    status: Literal["healthy", "degraded", "unhealthy"]
+    status: Status
     model_loaded: bool
     model_version: str | None
     timestamp: str
@@ -200,6 +201,13 @@ class MetricsReply(Reply):
     requests: dict[str, dict[str, int]] = Field(description="route → status → requests")
     errors_total: int
     errors: dict[str, dict[str, int]] = Field(description="the same, for statuses from 400 on")
+    status: Status = Field(description="as in /health")
+    requests_in_flight: int = Field(
+        description="being answered now, with this one, without single predictions, which are computed at once"
+    )
+    requests_queued: int = Field(description="batches that wait for a free thread")
+    registry_read_age_seconds: float = Field(description="since the registry answered the last time, or the start")
+    reload_failures: dict[str, int] = Field(description="reason → polls of the registry that gave no model to serve")
     challenger: ChallengerReply | None = Field(description="null if no version is marked as one")
 
 

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import threading
 from contextlib import closing
 from typing import Any
 
@@ -14,9 +15,10 @@ from tabserve.model import ClassOutcomes
 from tabserve.web.batch_transport import BatchTransport
 from tabserve.web.codecs import ARROW
 from tabserve.web.context import RequestContext
-from tabserve.web.pipeline import Operation
+from tabserve.web.pipeline import Operation, Pipeline
 from tabserve.web.refusals import Reply
 from tests.support.arrow import stream
+from tests.support.client import get, post
 from tests.support.models import ROW, SETTINGS
 from tests.support.raw_http import BODY, common
 from tests.support.servers import Server
@@ -103,3 +105,34 @@ def test_internal_error_in_a_batch_is_a_500(server: Server, monkeypatch: pytest.
     reply = requests.post(f"{server.url}/predict/batch", json=COLUMNS, timeout=LIMIT)
     assert (reply.status_code, set(reply.json())) == (500, {"detail", "request_id"})
     assert requests.get(f"{server.url}/metrics", timeout=LIMIT).json()["predictions_total"] == 0
+
+
+def test_metrics_show_what_is_in_flight_and_what_waits(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches that are computed or wait, and the request that asks, are in flight; those without a free thread are
+    queued."""
+    go_on, respond = threading.Event(), Pipeline.respond
+
+    def hold(pipeline: Pipeline, operation: Operation, context: RequestContext, body: bytes) -> Reply:
+        assert go_on.wait(LIMIT)
+        return respond(pipeline, operation, context, body)
+
+    monkeypatch.setattr(Pipeline, "respond", hold)
+    batches = [
+        threading.Thread(target=post, args=(f"{server.url}/predict/batch",), kwargs={"json": COLUMNS})
+        for _ in range(SETTINGS.batch_threads + 2)
+    ]
+
+    def shown() -> tuple[int, int]:
+        content = get(f"{server.url}/metrics").json()
+        return content["requests_in_flight"], content["requests_queued"]
+
+    assert shown() == (1, 0)
+    for batch in batches:
+        batch.start()
+    try:
+        until(lambda: shown() == (len(batches) + 1, 2))
+    finally:
+        go_on.set()
+        for batch in batches:
+            batch.join(LIMIT)
+    until(lambda: shown() == (1, 0))

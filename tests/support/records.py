@@ -12,6 +12,15 @@ NUMBER = Regression(target_minimum=0, target_maximum=9, target_spread=2.0, targe
 """The task of a model of a number."""
 
 
+class Clock:
+    """A clock that a test sets: `now`, in seconds."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 def prediction(number: int) -> Prediction:
     """The record of one row; its id is the number, and its time is so many seconds after the new year of 2026."""
     time = f"2026-01-01T00:{number // 60:02}:{number % 60:02}+00:00"

@@ -7,16 +7,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from tabserve.model import Classification
 from tabserve.monitoring import Metrics
 from tabserve.monitoring.metrics import MAX_VERSIONS, OLDER
-from tests.support.records import batch, prediction
+from tests.support.records import Clock, batch, prediction
 
 TASK = Classification(classes=("a", "b"))
-
-
-class Clock:
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def samples(metrics: Metrics) -> dict[str, float]:
@@ -127,6 +120,6 @@ def test_served_model_is_one_series() -> None:
     """model_info has one series, that of the model which is served now."""
     metrics = Metrics()
     for version in ("20260101_000000", "20260102_000000"):
-        metrics.serving(version, "7")
+        metrics.service.serving(version, "7")
     shown = [name for name in samples(metrics) if name.startswith("model_info")]
     assert shown == ["model_info[('model_version', '20260102_000000'), ('registry_version', '7')]"]

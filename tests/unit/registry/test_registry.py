@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from tabserve.cli import promote
 from tabserve.errors import NoModelError, ReleaseError, TrackingError
 from tabserve.model.versions import BY_HAND, Deployment, RegisteredVersion
 from tabserve.monitoring.metrics import Metrics
@@ -310,6 +311,33 @@ def test_server_shows_an_unrecorded_deployment_until_a_command_has_recorded_it(
     service.poll()
     assert [deployment.recorded for deployment in service.deployments()] == [True, True]
     assert service.state().status == "healthy"
+
+
+@pytest.mark.parametrize("is_deleted", [False, True])
+def test_champion_that_is_taken_away_is_served_on_and_the_command_that_is_named_brings_one_back(
+    registry: Registry, three: list[RegisteredVersion], workspace: Workspace, is_deleted: bool
+) -> None:
+    """If somebody removes the alias in MLflow, or deletes the version, the service is degraded and says what to do:
+    that makes the last version live that still exists."""
+    registry.move("champion", three[0], "first")
+    registry.move("champion", three[1], "second")
+    metrics = Metrics()
+    service = Service(workspace.store(), metrics, [], poll_seconds=60)
+    service.poll()
+    client = registry.connect()
+    if is_deleted:
+        client.delete_model_version(registry.model_name, "2")
+    else:
+        client.delete_registered_model_alias(registry.model_name, "champion")
+    service.poll()
+    state = service.state()
+    assert (state.status, state.model().registry_version) == ("degraded", "2")
+    assert "`python promote_model.py --rollback`" in (state.reason or "")
+    assert metrics.snapshot()["reload_failures"] == {"no_champion": 1}
+    promote.roll_back(registry, registry.versions(), "it was taken away")
+    service.poll()
+    assert service.state().status == "healthy"
+    assert service.state().model().registry_version == ("1" if is_deleted else "2")
 
 
 def test_server_that_polls_in_the_middle_of_a_deployment_shows_its_entry_in_the_end(

@@ -11,9 +11,11 @@ import pytest
 from tabserve.errors import NoModelError, ReleaseError, TrackingError
 from tabserve.inference import predict
 from tabserve.model import RegisteredVersion, Release
+from tabserve.monitoring import Metrics
 from tabserve.serving import Service
 from tabserve.serving.loader import MAX_PAUSE, growing_pause
 from tests.support.models import ROW, Trained
+from tests.support.records import Clock
 from tests.support.sources import FakeSource, reloads, service_of
 from tests.support.waiting import LIMIT, until
 
@@ -158,6 +160,37 @@ def test_failure_leaves_the_old_model(
     assert served(service) == other.model_version
 
 
+@pytest.mark.parametrize(
+    ("where", "error", "reason", "was_read"),
+    [
+        ("fail_champion", NoModelError("no version carries the alias"), "no_champion", True),
+        ("fail_champion", TrackingError("the store is away"), "unavailable", False),
+        ("fail_champion", RuntimeError("something else"), "unexpected", False),
+        ("fail_fetch", ReleaseError("it isn't there", "missing"), "missing", True),
+        ("fail_fetch", ReleaseError("another format", "incompatible"), "incompatible", True),
+    ],
+)
+def test_failure_is_shown_to_prometheus_by_its_reason(
+    where: str, error: Exception, reason: str, was_read: bool, release: Release, other: Release
+) -> None:
+    """A service that serves something else than the registry names is degraded there too. The age of the registry's
+    last answer grows only while it can't be asked."""
+    source, clock = FakeSource(release), Clock()
+    metrics = Metrics(clock)
+    service = Service(source, metrics, (), 0.01)
+    shown = metrics.registry.get_sample_value
+    assert shown("service_health", {"status": "unhealthy"}) == 1
+    service.poll()
+    assert (shown("service_health", {"status": "healthy"}), shown("model_loaded")) == (1, 1)
+    source.live = other
+    setattr(source, where, error)
+    clock.now += 5
+    service.poll()
+    assert (shown("service_health", {"status": "degraded"}), shown("model_loaded")) == (1, 1)
+    assert metrics.snapshot()["reload_failures"] == {reason: 1}
+    assert shown("registry_read_age_seconds") == (0 if was_read else 5)
+
+
 def test_lasting_failure_is_logged_once(release: Release, caplog: pytest.LogCaptureFixture) -> None:
     """However many polls fail for the same reason, the log has one line, with the version that is served meanwhile."""
     source = FakeSource(release)
@@ -204,7 +237,7 @@ def test_fallback_is_never_called_healthy(release: Release, other: Release, monk
     source.live, source.fail_fetch = other, ReleaseError("it is damaged")
     service, metrics = service_of(source)
     seen = []
-    monkeypatch.setattr(metrics, "serving", lambda *_: seen.append(service.state().status))
+    monkeypatch.setattr(metrics.service, "serving", lambda *_: seen.append(service.state().status))
     service.poll()
     assert set(seen) == {"degraded"}
 

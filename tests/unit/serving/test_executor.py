@@ -59,6 +59,7 @@ def test_closing_drops_what_waits_and_finishes_what_runs() -> None:
         await asyncio.to_thread(running.wait, 60)
         waits = asyncio.ensure_future(executor.run(work))
         await asyncio.sleep(0)  # lets the second call reach the queue
+        assert executor.waiting == 1
         executor.close()
         with pytest.raises(asyncio.CancelledError):
             await waits
@@ -66,5 +67,6 @@ def test_closing_drops_what_waits_and_finishes_what_runs() -> None:
         assert await runs == "done"
         with pytest.raises(RuntimeError):
             await executor.run(work)
+        assert executor.waiting == 0
 
     asyncio.run(main())
