@@ -45,9 +45,8 @@ class Service:
             self._polling("champion", self.poll, self._champion.pause),
             self._polling("challenger", self.poll_challenger, lambda: poll_seconds),
         ]
-        self._first_answer = threading.Timer(
-            FIRST_ANSWER_SECONDS, self._champion.stop_waiting, args=(FIRST_ANSWER_SECONDS,)
-        )
+        self._is_decided = threading.Event()
+        self._first_answer = threading.Timer(FIRST_ANSWER_SECONDS, self._stop_waiting)
         self._first_answer.daemon = True
 
     # -- following the registry
@@ -58,10 +57,23 @@ class Service:
             thread.start()
         self._first_answer.start()
 
+    def wait_until_decided(self) -> None:
+        """Waits, after `start`, until the first poll is over: the champion is loaded, or the state says why there is
+        none. If that takes `FIRST_ANSWER_SECONDS`, until the version that was served last is loaded, or there is
+        none."""
+        self._is_decided.wait()
+
+    def _stop_waiting(self) -> None:
+        try:
+            self._champion.stop_waiting(FIRST_ANSWER_SECONDS)
+        finally:
+            self._is_decided.set()
+
     def stop(self) -> None:
         """Ends the polling. A poll that hangs in the network is left behind: its thread is a daemon."""
         self._stopping.set()
         self._first_answer.cancel()
+        self._is_decided.set()
         for thread in self._threads:
             thread.join(timeout=2)
         self._challenger.close()
@@ -77,6 +89,7 @@ class Service:
     def poll(self) -> None:
         """Asks the registry once for the champion, and for the journal if that must have grown. Raises nothing."""
         version = self._champion.poll()
+        self._is_decided.set()
         if version:
             challenger = self._current.value.challenger
             self._reader.update(version, challenger.version if challenger else None)

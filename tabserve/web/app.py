@@ -1,5 +1,6 @@
 """The application: puts the parts together, from a registry to routes."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -45,6 +46,8 @@ def create_app(settings: Settings, source: Source, metrics: Metrics | None = Non
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:
         service.start()
         try:
+            # whoever hands over to this server, or sends it requests, takes the end of the start for "it can predict"
+            await asyncio.to_thread(service.wait_until_decided)
             yield {LIFESPAN_KEY: FastPath(pipeline, settings.max_body_bytes)}
         finally:
             service.stop()
