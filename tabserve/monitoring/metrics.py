@@ -31,8 +31,8 @@ OLDER = "older"
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
-DURATION_BUCKETS = tuple(1e-4 * 10 ** (step / 8) for step in range(41))
-"""100 µs to 10 s, eight buckets per decade: a quantile is within 33 % of the true one, and mostly much closer."""
+DURATION_BUCKETS = tuple(1e-4 * 10 ** (step / 8) for step in range(-8, 41))
+"""10 µs to 10 s, eight buckets per decade: a quantile is within 33 % of the true one, and mostly much closer."""
 
 
 class CountsByVersion(dict[str, Counts]):
@@ -123,7 +123,7 @@ class Metrics(Collector):
         requests = CounterMetricFamily("http_requests", "Requests answered", labels=["method", "route", "status"])
         durations = HistogramMetricFamily(
             "http_request_duration_seconds",
-            "Time from the first byte of a request to the last of its reply",
+            "Time from the first byte of a request until the socket has its reply",
             labels=["route"],
         )
         predictions: list[Metric] = []

@@ -23,7 +23,8 @@ class RequestContext:
     Attributes:
         method, path: as in the request line.
         headers: raw.
-        began: `time.perf_counter()` when the head of the request was complete.
+        began: `time.perf_counter()` when the first byte of the request arrived; under another server than
+            `tabserve.web.server` when its head was complete.
         request_id: in the `X-Request-ID` of the reply, in error bodies and in the log.
         route: the route's template, for metrics and log.
         quiet: a failure isn't worth a warning in the log.

@@ -12,7 +12,7 @@ CONTEXT = "context"
 """Where the scope's state has the `RequestContext`."""
 
 BEGAN = "began"
-"""Where the scope's state has the time at which a request began that the fast path handed over."""
+"""Where the scope's state has the time at which the first byte of a request arrived, if the server tells it."""
 
 
 class RequestMiddleware:

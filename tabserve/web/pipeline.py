@@ -86,7 +86,8 @@ class Pipeline:
             return refusal(error, context)
 
     def finish(self, context: RequestContext, route: str, status: int) -> None:
-        """Counts a request, traces it, and logs it: a failure as a warning, the rest at debug level."""
+        """Counts a request, traces it, and logs it: a failure as a warning, the rest at debug level. Called when its
+        reply has been handed to the socket."""
         seconds = time.perf_counter() - context.began
         self._metrics.request(context.method, route, status, seconds)
         trace(context, route, status, seconds)

@@ -196,7 +196,9 @@ class MetricsReply(Reply):
     )
     mean_confidence: float | None
     mean_prediction: float | None = Field(description="of numbers")
-    latency_ms: LatencyReply = Field(description="of requests to /predict, from the first byte in to the last byte out")
+    latency_ms: LatencyReply = Field(
+        description="of requests to /predict, from the first byte until the socket has the reply"
+    )
     requests_total: int
     requests: dict[str, dict[str, int]] = Field(description="route → status → requests")
     errors_total: int

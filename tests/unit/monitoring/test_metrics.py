@@ -61,6 +61,14 @@ def test_quantiles_are_close_to_the_true_ones() -> None:
     assert latency["p50"] < latency["p95"] < latency["p99"]
 
 
+def test_median_of_fast_predictions_can_be_read() -> None:
+    """Most take less than 100 µs: they are spread over several buckets."""
+    metrics = Metrics()
+    for microseconds in range(15, 100):
+        metrics.request("POST", "/predict", 200, microseconds / 1e6)
+    assert metrics.snapshot()["latency_ms"]["p50"] == pytest.approx(0.057, rel=0.1)
+
+
 def test_numbers_without_predictions_are_null() -> None:
     """Before the first prediction means and quantiles are null, not 0."""
     snapshot = Metrics().snapshot()
