@@ -13,7 +13,8 @@ from typing import Annotated, Any, Literal
 from dotenv.parser import parse_stream
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_core import PydanticCustomError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
+from pydantic_settings import PydanticBaseSettingsSource as Source
 
 from tabserve.errors import SettingsError
 from tabserve.store_uri import absolute_store, redacted, store_folder
@@ -27,6 +28,23 @@ RENAMED = (
     "SHUTDOWN_SECONDS", "UNKNOWN_CATEGORIES",
 )  # fmt: skip
 """The settings that once had the old prefix. A value under an old name would be ignored, so it stops the start."""
+
+_SERVICE_LINK = re.compile(
+    rf"(?:{PREFIX}|{OLD_PREFIX})(?:\w+_)?"
+    r"(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)"
+)
+_PORT_LINK = re.compile(rf"(?:{PREFIX}|{OLD_PREFIX})(?:\w+_)?PORT")
+
+
+def _is_service_link(name: str, value: str | None) -> bool:
+    """Whether Kubernetes made this variable, for a Service whose name begins as our prefix does.
+
+    Kubernetes tells every pod of a namespace where its Services are. Of a Service called `tabserve` one variable has
+    the name of a setting, the port: there the value decides, which is a URL such as `tcp://10.0.0.1:8000`.
+    """
+    upper = name.upper()
+    is_port_link = _PORT_LINK.fullmatch(upper) and re.match(r"(?:tcp|udp|sctp)://", value or "")
+    return bool(is_port_link or _SERVICE_LINK.fullmatch(upper))
 
 
 def _valid_name(name: str) -> str:
@@ -92,6 +110,22 @@ class Settings(BaseSettings):
     )
 
     @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 pydantic-settings gives it
+        init_settings: Source,
+        env_settings: Source,
+        dotenv_settings: Source,
+        file_secret_settings: Source,
+    ) -> tuple[Source, ...]:
+        """Takes what Kubernetes made out of the environment, so that `.env` and the defaults apply."""
+        if isinstance(env_settings, EnvSettingsSource):
+            env_settings.env_vars = {
+                name: value for name, value in env_settings.env_vars.items() if not _is_service_link(name, value)
+            }
+        return init_settings, env_settings, dotenv_settings, file_secret_settings
+
+    @classmethod
     def load(cls, root: Path, *, table: Path | None = None, **options: str | None) -> "Settings":
         """Reads the environment, and `root/.env` for what the environment doesn't set.
 
@@ -113,7 +147,8 @@ class Settings(BaseSettings):
 
         dotenv = root / ".env"
         names_in_file = _names_in(dotenv)
-        _refuse_wrong_names([*os.environ, *(names_in_file or ())])
+        in_environment = [name for name, value in os.environ.items() if not _is_service_link(name, value)]
+        _refuse_wrong_names([*in_environment, *(names_in_file or ())])
         values: dict[str, Any] = {
             str(cls.model_fields[field].validation_alias or field): value for field, value in set_by_option.items()
         }

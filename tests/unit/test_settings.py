@@ -91,6 +91,42 @@ def test_old_name_of_a_setting_is_refused(place: str, tmp_path: Path, monkeypatc
         monkeypatch.delenv(f"{OLD_PREFIX}{field}", raising=False)
 
 
+@pytest.mark.parametrize("service", ["tabserve", "classifier", "tabserve-api"])
+def test_variables_that_kubernetes_makes_for_a_service_are_no_settings(
+    service: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every pod of a namespace gets where its Services are. For one whose name begins as the prefix of the settings
+    does, today's or the old one, the variables are ignored: the port is that of `.env`, or the default."""
+    prefix = service.upper().replace("-", "_")
+    for name, value in {
+        "SERVICE_HOST": "10.0.0.1", "SERVICE_PORT": "8000", "SERVICE_PORT_HTTP": "8000", "PORT": "tcp://10.0.0.1:8000",
+        "PORT_8000_TCP": "tcp://10.0.0.1:8000", "PORT_8000_TCP_PROTO": "tcp", "PORT_8000_TCP_PORT": "8000",
+        "PORT_8000_TCP_ADDR": "10.0.0.1", "PORT_53_UDP": "udp://10.0.0.1:53",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(f"{prefix}_{name}", value)
+    assert (Settings.load(tmp_path).host, Settings.load(tmp_path).port) == ("127.0.0.1", 8000)
+    (tmp_path / ".env").write_text("TABSERVE_PORT=8001\n")
+    assert Settings.load(tmp_path).port == 8001
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("TABSERVE_PORT", "http://localhost:8000"),
+        ("TABSERVE_API_PORT", "8000"),
+        ("TABSERVE_PORT_8000", "tcp://10.0.0.1:8000"),
+        ("CLASSIFIER_PORT", "8000"),
+    ],
+)
+def test_names_that_kubernetes_does_not_make_are_refused(
+    name: str, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wrong port, and a name that is only similar, are still a mistake that stops the start."""
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=f"^{name}: "):
+        Settings.load(tmp_path)
+
+
 def test_old_names_are_names_of_settings() -> None:
     """Every old name leads to a setting that exists."""
     assert {f"{PREFIX}{field}" for field in RENAMED} <= set(setting_names())
