@@ -6,9 +6,14 @@
 Importing this module reads no setting and opens nothing: `app` is made on the first access.
 """
 
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+if __name__ == "__main__":  # before the slow imports: process 1 of a container ignores a signal without a handler
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
 
 try:
     from tabserve.cli import serve

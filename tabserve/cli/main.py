@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,6 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if name not in COMMANDS:
         parser.parse_args([name])  # prints the help or the version, or says what is wrong
         return 2
+    # before the slow imports: process 1 of a container ignores a signal without a handler
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0 if name == "serve" else 143))
     module = importlib.import_module(COMMANDS[name][0])
     status: int = module.main(options, root=Path.cwd(), program=f"{PROGRAM} {name}")
     return status

@@ -2,6 +2,7 @@
 
 import signal
 import socket
+import sys
 
 import uvicorn
 from fastapi import FastAPI
@@ -26,7 +27,8 @@ def serve(app: FastAPI, listener: socket.socket, shutdown_seconds: int) -> None:
         server_header=False,
         timeout_graceful_shutdown=shutdown_seconds,
     )
-    # uvicorn raises the signal that stopped it again after a clean stop, but a clean stop has status 0
+    # these handle a signal before uvicorn's own handlers are set, and after a clean stop, when uvicorn raises the
+    # signal that stopped it again. Both have status 0
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)
+        signal.signal(number, lambda *_: sys.exit(0))
     uvicorn.Server(config).run(sockets=[listener])
