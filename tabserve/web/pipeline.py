@@ -31,7 +31,7 @@ from tabserve.web.codecs import (
 from tabserve.web.context import RequestContext
 from tabserve.web.limits import limit
 from tabserve.web.refusals import Reply, refusal
-from tabserve.web.tracing import trace
+from tabserve.web.tracing import trace, trace_fields
 
 log = logging.getLogger("tabserve.web")
 
@@ -94,9 +94,8 @@ class Pipeline:
         level = logging.DEBUG if context.quiet or status < 400 else logging.WARNING
         if log.isEnabledFor(level):
             request = {"method": context.method[:16], "path": context.path[:200], "status": status}
-            log.log(
-                level, "request", extra={**request, "ms": round(seconds * 1000, 2), "request_id": context.request_id}
-            )
+            request |= {"ms": round(seconds * 1000, 2), "request_id": context.request_id}
+            log.log(level, "request", extra=request | trace_fields(context))
 
     def requests_for(self, schema: Schema) -> JsonRequests:
         """What decodes and documents the bodies for a schema. It is cached until another schema is asked for: a model

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from tabserve.errors import InvalidInputError, TabserveError
 from tabserve.web.codecs import JSON, TooManyRowsError, encode, problems
 from tabserve.web.context import RequestContext
+from tabserve.web.tracing import trace_fields
 
 log = logging.getLogger("tabserve.web")
 
@@ -35,7 +36,8 @@ def refusal(error: Exception, context: RequestContext) -> Reply:
     """The reply to a request that failed with this exception. One that nobody expected is logged with its traceback."""
     status, detail, headers = _described(error)
     if status == 500:
-        log.error("internal error", extra={"request_id": context.request_id}, exc_info=error)
+        request = {"request_id": context.request_id} | trace_fields(context)
+        log.error("internal error", extra=request, exc_info=error)
     return Reply(status, encode({"detail": detail, "request_id": context.request_id}), JSON, headers)
 
 
