@@ -216,8 +216,8 @@ def roll_back(registry: "Registry", versions: "Sequence[ListedVersion]", why: st
 def challenge(registry: "Registry", chosen: "ListedVersion", why: str) -> None:
     registry.sync()
     if registry.alias in chosen.aliases:
-        print(f"{name_of(chosen)} is live: the challenger must be another version")
-    elif registry.challenger_alias in chosen.aliases:
+        raise TabserveError(f"{name_of(chosen)} is live: the challenger must be another version")
+    if registry.challenger_alias in chosen.aliases:
         print(f"{name_of(chosen)} is the challenger already")
     else:
         show_deployment(registry.move(registry.challenger_alias, chosen.version, why), chosen)

@@ -1,4 +1,4 @@
-"""Reads the body of a request under ASGI, and refuses a wrong content type and a body that is too large."""
+"""Reads a request's body under ASGI. Refuses a wrong content type, a compressed body, and one that is too large."""
 
 import re
 
@@ -16,8 +16,14 @@ async def read_body(request: Request, limit: int, *others: str) -> bytes:
     """The body, of at most `limit` bytes, which are counted as they arrive. It may be JSON, or of one of the `others`.
 
     Raises:
-        HTTPException: 415 for another content type, 413 for a longer body, 400 if the caller closes the connection.
+        HTTPException: 415 for another content type or a compressed body, 413 for a longer body, 400 if the caller
+            closes the connection.
     """
+    encoding = request.headers.get("content-encoding", "")
+    if encoding.strip().lower() not in ("", "identity"):
+        # not read: a small body may unpack to any size
+        detail = f"The body is compressed ({encoding[:40]}): send it as it is, without the header Content-Encoding"
+        raise HTTPException(415, detail, headers={"Accept-Encoding": "identity"})
     content_type = request.headers.get("content-type", "")
     if not is_json(content_type) and content_type not in others:
         alternatives = "".join(f", or {other}" for other in others)

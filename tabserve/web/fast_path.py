@@ -128,6 +128,7 @@ class FastProtocol(BoundedProtocol):
             and not (self.expect_100_continue or self.flow.write_paused or self.root_path or self._stopping)
             and not self.transport.is_closing()
             and header(self.headers, b"content-type") == _JSON
+            and not header(self.headers, b"content-encoding")
         ):
             self.check_head()
             self._held = bytearray()

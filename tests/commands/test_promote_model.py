@@ -249,7 +249,6 @@ def test_challenger_that_becomes_live_is_no_challenger_any_more(three: Workspace
     challenger again moves nothing."""
     assert command("--challenger", "2")[0] == 0
     assert "is the challenger already" in command("--challenger", "2")[1]
-    assert "is live: the challenger must be another version" in command("--challenger", "3")[1]
     assert three.store().challenger() is not None
     assert command("2", "--why", "it won")[0] == 0
     assert three.store().challenger() is None
@@ -276,6 +275,7 @@ def test_challenger_that_becomes_live_is_no_challenger_any_more(three: Workspace
         (["--why", "x"], 2, "nothing is deployed"),
         (["--challenger", "nope"], 1, "there is no version 'nope'"),
         (["--challenger", ""], 1, "there is no version ''"),
+        (["--challenger", "3"], 1, "is live: the challenger must be another version"),
         (["--compare", ""], 1, "there is no version ''"),
         (["--prune"], 2, "give both, as in --prune --keep 10"),
         (["--keep", "3"], 2, "give both, as in --prune --keep 10"),

@@ -1,5 +1,6 @@
 """The fast path gives the same replies as the routes, and unusual requests take the route."""
 
+import gzip
 import json
 import socket
 import time
@@ -191,3 +192,20 @@ def test_refusals_on_the_fast_path_say_when_to_retry(monkeypatch: pytest.MonkeyP
         assert fast.headers["retry-after"] == route.headers["retry-after"]
         assert common(fast.json()) == common(route.json())
         assert len(server.fast_bodies) == 1
+
+
+@pytest.mark.parametrize("path", ["/predict", "/predict/batch"])
+@pytest.mark.parametrize("encoding", ["gzip", "GZIP", "br", "identity, gzip"])
+def test_compressed_body_is_refused_by_name(server: Server, path: str, encoding: str) -> None:
+    """With what to do, on the fast path and on the route. It isn't unpacked: a small body may become any size."""
+    headers = {"Content-Type": "application/json", "Content-Encoding": encoding}
+    for _ in range(3):
+        reply = requests.post(f"{server.url}{path}", data=gzip.compress(BODY), headers=headers, timeout=LIMIT)
+        assert (reply.status_code, reply.headers["accept-encoding"]) == (415, "identity")
+        assert reply.json()["detail"].startswith(f"The body is compressed ({encoding}): send it as it is")
+
+
+def test_body_that_says_it_is_not_compressed_is_predicted(server: Server) -> None:
+    """`Content-Encoding: identity` changes nothing."""
+    headers = {"Content-Type": "application/json", "Content-Encoding": "identity"}
+    assert requests.post(f"{server.url}/predict", data=BODY, headers=headers, timeout=LIMIT).status_code == 200

@@ -243,6 +243,16 @@ def test_every_reply_matches_its_documentation(client: TestClient) -> None:
         assert not problems, (path, response.status_code, problems)
 
 
+def test_bounds_of_the_page_are_documented_as_json_schema_has_them(client: TestClient) -> None:
+    """A generated client refuses what the service refuses."""
+    parameters = client.get("/openapi.json").json()["paths"]["/predictions/history"]["get"]["parameters"]
+    bounds = {one["name"]: (one["schema"]["minimum"], one["schema"]["maximum"]) for one in parameters}
+    assert bounds == {"limit": (1, 1000), "offset": (0, 1000)}
+    for name, (least, largest) in bounds.items():
+        for value, status in ((least, 200), (largest, 200), (least - 1, 422), (largest + 1, 422), ("1_0", 422)):
+            assert client.get(f"/predictions/history?{name}={value}").status_code == status, (name, value)
+
+
 def test_documented_body_is_the_validated_one(client: TestClient) -> None:
     """A body is accepted exactly when it passes the documented schema, as far as a JSON schema can say it."""
     document = client.get("/openapi.json").json()

@@ -4,7 +4,7 @@ import re
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from tabserve.inference import Prediction
@@ -22,7 +22,10 @@ from tabserve.web.responses import UNAVAILABLE, json_response, to_response
 BODY_ERRORS: dict[int | str, dict[str, Any]] = {
     400: {"model": schemas.ErrorReply, "description": "The connection broke inside the body."},
     413: {"model": schemas.ErrorReply, "description": "The body, or the batch, is larger than allowed."},
-    415: {"model": schemas.ErrorReply, "description": "The route doesn't take this content type."},
+    415: {
+        "model": schemas.ErrorReply,
+        "description": "The content type isn't taken, or the body is compressed.",
+    },
     422: {
         "model": schemas.ValidationReply,
         "description": "The body isn't JSON, or breaks the schema; each field is named.",
@@ -49,7 +52,9 @@ def _digits(text: object) -> object:
     return text
 
 
-WholeNumber = Annotated[int, BeforeValidator(_digits)]
+# the bounds come before the validator: behind it they would not be bounds in the documentation
+Limit = Annotated[int, Field(ge=1, le=HISTORY_SIZE), BeforeValidator(_digits)]
+Offset = Annotated[int, Field(ge=0, le=HISTORY_SIZE), BeforeValidator(_digits)]
 
 
 def prediction_routes(settings: Settings, pipeline: Pipeline, executor: BatchExecutor, history: History) -> APIRouter:
@@ -81,8 +86,8 @@ def prediction_routes(settings: Settings, pipeline: Pipeline, executor: BatchExe
     @router.get("/predictions/history", summary="The last predictions", response_model=schemas.HistoryReply,
                 responses={422: {"model": schemas.ValidationReply}})  # fmt: skip
     async def predictions_history(
-        limit: Annotated[WholeNumber, Query(ge=1, le=HISTORY_SIZE, description="how many")] = 100,
-        offset: Annotated[WholeNumber, Query(ge=0, le=HISTORY_SIZE, description="how many of the newest to skip")] = 0,
+        limit: Annotated[Limit, Query(description="how many")] = 100,
+        offset: Annotated[Offset, Query(description="how many of the newest to skip")] = 0,
     ) -> Response:
         """The newest first, at most the last 1000, since this server started."""
         page = [_entry(prediction) for prediction in history.page(limit, offset)]
