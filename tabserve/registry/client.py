@@ -30,8 +30,16 @@ DEFAULTS = {
 }
 """Values for MLflow's settings that the environment doesn't set."""
 
+_WHO_ARE_YOU = ("UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED")
+"""MLflow's error codes for the status 401."""
+
 TRACKING_URI = "MLFLOW_TRACKING_URI"
 DATABASE_MODULE = "mlflow.store.db.utils"
+
+HOW_TO_AUTHENTICATE = (
+    "the server asks who you are (401). Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or "
+    "MLFLOW_TRACKING_TOKEN, to an account that it knows"
+)
 
 PAUSES = (0.1, 0.3, 0.7)
 """Seconds between the attempts to connect to a database."""
@@ -126,6 +134,8 @@ def translate_errors(doing: str, uri: str) -> Iterator[None]:
 def _reason(error: Exception) -> str:
     """The first line of an error. The system's message about its cause comes first, because a long line is cut."""
     first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if getattr(error, "error_code", None) in _WHO_ARE_YOU or "401 Client Error" in first_line:
+        return HOW_TO_AUTHENTICATE
     message = textwrap.shorten(first_line, 300, placeholder=" …")
     cause: BaseException = error
     while deeper := cause.__cause__ or cause.__context__:

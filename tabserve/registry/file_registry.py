@@ -36,8 +36,10 @@ class FileRegistry(Registry):
     # -- reading
 
     def _require_model(self) -> None:
-        if not self.files.folder.exists() and self.remembered():
-            raise TrackingError(f"{self.display_uri} doesn't exist any more")
+        if not self.files.folder.exists():
+            if self.remembered():
+                raise TrackingError(f"{self.display_uri} doesn't exist any more")
+            raise NoModelError(f"No model has been trained yet: {self.display_uri} doesn't exist. {HOW_TO_TRAIN}")
         models = self.files.models()
         if self.model_name not in models:  # MLflow would make folders if it was asked
             others = f" as {self.model_name}; there are {', '.join(models)} (TABSERVE_MODEL_NAME)" if models else ""

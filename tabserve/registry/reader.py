@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 VERSION_TAG, CHECKSUM_TAG = "model_version", "release_sha256"
 """Tags of a registered version: its model version, and the checksum of its release."""
 
-HOW_TO_TRAIN = "Run `python train_model.py`; this server picks the model up by itself."
+HOW_TO_TRAIN = "Run `python train_model.py`; a running server picks the model up by itself."
 
 
 @dataclass(frozen=True)
@@ -104,8 +104,8 @@ class RegistryReader(ABC):
         version = self._version_with_alias(self.alias)
         if version is None:
             raise NoModelError(
-                f"No version of {self.model_name} carries the alias '{self.alias}'. `python promote_model.py "
-                f"--rollback` gives it back to the version that had it last. {HOW_TO_TRAIN}"
+                f"No version of {self.model_name} carries the alias '{self.alias}'. If one had it before, `python "
+                f"promote_model.py --rollback` gives it back to that version. {HOW_TO_TRAIN}"
             )
         return version
 
@@ -194,9 +194,16 @@ class RegistryReader(ABC):
         Raises:
             NoModelError: nothing is registered.
         """
+        from mlflow.exceptions import MlflowException
+
         self._require_model()
         with self.translate_errors(f"asking {self.display_uri} for the versions of {self.model_name}"):
-            aliases = self._aliases()
+            try:
+                aliases = self._aliases()
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+                raise NoModelError(f"{self.display_uri} has no model {self.model_name}. {HOW_TO_TRAIN}") from error
             listed = self.connect().search_model_versions(f"name = '{self.model_name}'", max_results=1000)
             ours = [version for version in listed if _is_ours(version.tags)]
             return [

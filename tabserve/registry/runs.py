@@ -15,6 +15,7 @@ from typing import Any
 
 from tabserve.model.release import Release
 from tabserve.model.versions import RegisteredVersion
+from tabserve.registry.artifact_packages import require_package
 from tabserve.registry.base import DRAFT_TAG, Registry
 from tabserve.registry.client import set_default_store
 from tabserve.registry.reader import CHECKSUM_TAG, VERSION_TAG
@@ -164,12 +165,13 @@ def start(registry: Registry, experiment: str, model_version: str, token: str) -
     The block runs in `Registry.logging_folder`.
 
     Raises:
-        TrackingError: the store can't be written.
+        TrackingError: the store can't be written, or a package for its artifacts is missing.
     """
     with contextlib.ExitStack() as stack:
         with registry.translate_errors(f"starting a run in {registry.display_uri}"):
             stack.enter_context(registry.logging_folder())
             experiment_id = registry.experiment(experiment)
+            require_package(registry.connect().get_experiment(experiment_id).artifact_location)
             set_default_store(registry.uri)
             import mlflow
 

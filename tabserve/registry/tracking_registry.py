@@ -33,7 +33,7 @@ class TrackingRegistry(Registry):
         if self._sqlite_file and not self._sqlite_file.exists():  # MLflow would make it if it was asked
             if self.remembered():
                 raise TrackingError(f"{self.display_uri} doesn't exist any more")
-            raise NoModelError(f"No model has been trained yet. {HOW_TO_TRAIN}")
+            raise NoModelError(f"No model has been trained yet: {self.display_uri} doesn't exist. {HOW_TO_TRAIN}")
 
     def _version_with_alias(self, alias: str) -> RegisteredVersion | None:
         with self.translate_errors(f"asking {self.display_uri} for {self.model_name}@{alias}"):

@@ -1,13 +1,19 @@
 """MLflow's client: opened quickly or not at all, with no traces in the environment, and no credentials in errors."""
 
+import contextlib
+import http.server
 import os
 import subprocess
+import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tabserve.errors import TrackingError
+from tabserve.errors import NoModelError, TrackingError
 from tabserve.registry import client, open_registry, runs
+from tabserve.registry.artifact_packages import PACKAGES, require_package
 from tabserve.settings import Settings
 from tests.support.project import PYTHON, ROOT
 from tests.support.workspaces import Workspace
@@ -60,6 +66,51 @@ def test_credentials_stay_out_of_errors(uri: str, tmp_path: Path, monkeypatch: p
     assert "user" not in str(caught.value)
 
 
+@pytest.mark.parametrize("body", ["You are not authenticated.", '{"error_code": "UNAUTHENTICATED", "message": "no"}'])
+def test_server_that_asks_for_an_account_is_reported_with_the_variables_that_name_one(
+    body: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the server says beside the status."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with answering(401, body) as uri:
+        registry = open_registry(settings_at(uri, tmp_path))
+        for ask in (registry.champion, registry.versions, registry.journal):
+            with pytest.raises(TrackingError, match=r" failed: the server asks .* Set MLFLOW_TRACKING_USERNAME and "):
+                ask()
+
+
+def test_server_without_the_model_is_reported_as_that(tmp_path: Path) -> None:
+    """A command says what is missing, and where."""
+    with answering(404, '{"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "not found"}') as uri:
+        registry = open_registry(settings_at(uri, tmp_path))
+        with pytest.raises(NoModelError, match=rf"^{uri} has no model iris\. Run `python train_model.py`"):
+            registry.versions()
+
+
+@contextlib.contextmanager
+def answering(status: int, body: str) -> Iterator[str]:
+    """A server that gives each request this reply: its address."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
 def test_credentials_stay_out_of_the_page_of_a_run(tmp_path: Path) -> None:
     """The address of a run's page is that of the server, without user and password."""
     registry = open_registry(settings_at("http://user:hunter2@host:5000", tmp_path))
@@ -109,3 +160,33 @@ def test_logging_leaves_the_environment_as_it_was(
         run.finish()
     assert os.environ.get("MLFLOW_TRACKING_URI") == before
     assert registry.connect().get_run(run.run_id).data.params == {"C": "1.0"}
+
+
+def test_missing_package_for_artifacts_is_reported_before_the_run_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow would miss it at the first upload, after the training. Without a run, nothing has to be repaired."""
+    registry = open_registry(settings_at(f"sqlite:///{tmp_path}/mlflow.db", tmp_path))
+    experiment_id = registry.connect().create_experiment("iris", "s3://bucket/folder")
+    monkeypatch.setitem(sys.modules, "boto3", None)
+    with (
+        pytest.raises(TrackingError, match=r"at s3://bucket/folder, .* missing: `pip install boto3`$"),
+        runs.start(registry, "iris", "20260101_000000", "token"),
+    ):
+        pass
+    assert list(registry.connect().search_runs([experiment_id])) == []
+
+
+@pytest.mark.parametrize("scheme", sorted(PACKAGES))
+def test_package_of_each_place_is_named(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the password that the place may have."""
+    module, package = PACKAGES[scheme]
+    monkeypatch.setitem(sys.modules, module.partition(".")[0], None)
+    with pytest.raises(TrackingError, match=rf"at {scheme}://place/folder, .*: `pip install {package}`$"):
+        require_package(f"{scheme}://user:hunter2@place/folder")
+
+
+@pytest.mark.parametrize("location", ["file:///srv/mlartifacts", "mlflow-artifacts:/1", "mlruns/1", "https://host/x"])
+def test_place_that_needs_no_package_is_accepted(location: str) -> None:
+    """A folder, and a tracking server that takes the uploads itself."""
+    require_package(location)
