@@ -71,7 +71,7 @@ def unrecorded(deployments: Sequence[Deployment], alias: str, to: str | None) ->
     """The move that the journal lacks if the alias is on `to`; None if the journal says so too."""
     if last_target(deployments, alias) == to:
         return None
-    why = "moved by hand in MLflow; the next command that writes the journal records it"
+    why = "moved by hand in MLflow, in one move or several; the next command that writes the journal records it"
     return replace(next_deployment(deployments, alias, to, BY_HAND, why), recorded=False)
 
 

@@ -26,6 +26,7 @@ class DeploymentReader:
         self._source, self._stopping = source, stopping
         self._read_for: tuple[str, RegisteredVersion | None] | None = None
         self._problem: str | None = None
+        self._last_seen: dict[str, str | None] = {}
         self.deployments: tuple[Deployment, ...] = ()
 
     def update(self, champion: RegisteredVersion, challenger: RegisteredVersion | None) -> None:
@@ -46,17 +47,24 @@ class DeploymentReader:
                 log.warning("no journal", extra={"reason": str(error), "effect": effect}, exc_info=is_unexpected)
             self._problem = str(error)
             return
-        for alias, origin, to in sorted(_unrecorded(deployments) - _unrecorded(self.deployments), key=str):
-            log.warning(
-                "alias moved by hand",
-                extra={
-                    "alias": alias,
-                    "from": origin,
-                    "to": to,
-                    "effect": "the journal lacks it; the next training or promote_model.py records it",
-                },
-            )
+        self._report_moves_by_hand(deployments)
         self.deployments, self._read_for, self._problem = deployments, aliases, None
+
+    def _report_moves_by_hand(self, deployments: tuple[Deployment, ...]) -> None:
+        """Logs where an alias is now, and where it was at the last look, or at the first look by the journal. It may
+        have been elsewhere in between: nobody records that."""
+        for alias, newest in {one.alias: one for one in deployments}.items():
+            last_seen = self._last_seen.get(alias, newest.origin if not newest.recorded else newest.to)
+            self._last_seen[alias] = newest.to
+            is_by_command = newest.recorded and newest not in self.deployments
+            if newest.to == last_seen or is_by_command:
+                continue
+            effect = "the journal lacks it; the next training or promote_model.py records it"
+            if newest.recorded:
+                effect = "it is where the journal has it"
+            log.warning(
+                "alias moved by hand", extra={"alias": alias, "last_seen": last_seen, "to": newest.to, "effect": effect}
+            )
 
 
 def _unrecorded(deployments: tuple[Deployment, ...]) -> set[tuple[str, str | None, str | None]]:

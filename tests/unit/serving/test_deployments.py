@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -41,7 +42,7 @@ def source(release: Release) -> FakeSource:
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[tuple[object, ...]]:
     moved = [vars(record) for record in caplog.records if record.getMessage() == "alias moved by hand"]
-    return [(fields["levelname"], fields["alias"], fields["from"], fields["to"]) for fields in moved]
+    return [(fields["levelname"], fields["alias"], fields["last_seen"], fields["to"]) for fields in moved]
 
 
 def test_journal_is_read_once_per_deployment(source: FakeSource, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,7 +82,8 @@ def test_alias_moved_by_hand_is_reported_once(
 def test_second_move_by_hand_is_reported_too(
     source: FakeSource, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Each alias that moves, and each further move of the same alias, has a warning of its own."""
+    """Each alias that moves, and each further move of the same alias, has a warning of its own, with where the server
+    saw it last. The journal, which lacks the move before, has the version before that one."""
     back = Deployment(2, "2026-11-24T02:00:00+00:00", BY_HAND, "champion", "1", "3", "moved by hand", recorded=False)
     marked = Deployment(
         3, "2026-11-24T02:00:00+00:00", BY_HAND, "challenger", None, "2", "moved by hand", recorded=False
@@ -93,9 +95,34 @@ def test_second_move_by_hand_is_reported_too(
     service.poll()
     assert warnings(caplog) == [
         ("WARNING", "champion", "1", "2"),
+        ("WARNING", "champion", "2", "3"),
         ("WARNING", "challenger", None, "2"),
-        ("WARNING", "champion", "1", "3"),
     ]
+
+
+def test_alias_moved_back_by_hand_is_reported_too(
+    source: FakeSource, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The journal then says where the alias is, so nothing is unrecorded; but the server has followed twice."""
+    journal = Journal(source, monkeypatch, [FIRST, UNRECORDED])
+    service, _ = service_of(source)
+    service.poll()
+    journal.answers = [[FIRST]]
+    service.poll()
+    assert warnings(caplog) == [("WARNING", "champion", "1", "2"), ("WARNING", "champion", "2", "1")]
+    assert vars(caplog.records[-1])["effect"] == "it is where the journal has it"
+
+
+def test_move_by_a_command_after_one_by_hand_is_not_reported(
+    source: FakeSource, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A command records the move by hand and its own: the journal tells both."""
+    journal = Journal(source, monkeypatch, [FIRST, UNRECORDED])
+    service, _ = service_of(source)
+    service.poll()
+    journal.answers = [[FIRST, RECORDED, replace(FIRST, number=3, origin="2", to="4")]]
+    service.poll()
+    assert warnings(caplog) == [("WARNING", "champion", "1", "2")]
 
 
 def test_command_that_is_just_recording_is_not_reported(
