@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from tabserve.model import ColumnFacts
 from tabserve.model.dates import part_column
 from tabserve.model.metadata import NOT_USED
-from tabserve.training.columns import UNDECIDED_DATES
+from tabserve.training.columns import TOO_LARGE, UNDECIDED_DATES
 from tabserve.training.dataset import Dataset
 from tabserve.training.encoding import FeatureEncoding
 
@@ -43,6 +43,9 @@ def unused_column(name: str, reason: str) -> ColumnFacts:
         return ColumnFacts(
             name=name, read_as=reason, becomes=NOT_USED, lost="all of it", undo="--dates dmy or --dates mdy"
         )
+    if reason.startswith(TOO_LARGE):
+        undo = f"--categorical '{name}'"
+        return ColumnFacts(name=name, read_as=reason, becomes=NOT_USED, lost="all of it", undo=undo)
     read_as = reason.removeprefix("a ").removeprefix("an ")
     if reason.startswith("a constant") and "missing" not in reason:
         return ColumnFacts(name=name, read_as=read_as, becomes=NOT_USED)

@@ -10,6 +10,7 @@ from pandas.api.types import (
     infer_dtype,
     is_bool_dtype,
     is_datetime64_any_dtype,
+    is_float_dtype,
     is_numeric_dtype,
     is_timedelta64_dtype,
 )
@@ -36,6 +37,12 @@ MIN_GAPS = 10
 
 TEXT_REASONS = ("free text", "an identifier: different in each row")
 """How the reasons begin for which a column of texts is useless."""
+
+LARGEST_EXACT = 2**53
+"""Up to this size, different whole numbers are different as floating-point numbers."""
+
+TOO_LARGE = "numbers too large to be told apart as floating-point numbers"
+"""How the loss begins of a column in which different values become the same number."""
 
 UNDECIDED_DATES = "dates: day or month first? no day is above 12"
 
@@ -67,9 +74,10 @@ class ReadColumn:
 
 def as_text(column: pd.Series) -> pd.Series:
     """The column as categories, as the table writes them."""
-    if _is_number_dtype(column):
+    if is_float_dtype(column.dtype):
         numbers = column.dropna()
-        if (numbers == numbers.round()).all():  # pandas reads whole numbers as 1.0 if some are missing
+        # pandas reads whole numbers as 1.0 if some are missing
+        if (numbers == numbers.round()).all() and (numbers.abs() < 2**63).all():
             column = column.astype("Int64")
     return column.astype("str")
 
@@ -89,7 +97,7 @@ def read_column(column: pd.Series, dates: DayOrder | None = None, decimal: Decim
     if is_bool_dtype(column.dtype):
         return ReadColumn(column.astype("boolean"), "boolean")
     if is_numeric_dtype(column.dtype):
-        return ReadColumn(column.astype("float64"), "number")
+        return _plain_numbers(column, column.astype("float64"))
     if is_timedelta64_dtype(column.dtype):
         return ReadColumn(_seconds(column), "duration", how="in seconds")
     if is_datetime64_any_dtype(column.dtype):
@@ -99,7 +107,7 @@ def read_column(column: pd.Series, dates: DayOrder | None = None, decimal: Decim
             case "boolean":
                 return ReadColumn(column.astype("boolean"), "boolean")
             case "decimal":
-                return ReadColumn(column.map(float, na_action="ignore").astype("float64"), "number")
+                return _plain_numbers(column, column.map(float, na_action="ignore").astype("float64"))
             case "date" | "datetime":
                 return _dates_of_moments(pd.to_datetime(column.map(_as_utc), errors="raise"))
     return _read_texts(column.astype("str"), dates, decimal)
@@ -114,7 +122,7 @@ def _read_texts(texts: pd.Series, dates: DayOrder | None, decimal: DecimalSign |
     numbers = pd.to_numeric(texts, errors="coerce").astype("float64")
     if numbers.notna().equals(texts.notna()):
         if decimal != "," or not (disguised := read_disguised(texts, decimal)) or not disguised.is_ambiguous:
-            return ReadColumn(numbers, "number")
+            return _plain_numbers(texts, numbers)
         return _numbers(disguised)
     if are_booleans(present):
         truths = texts.map(is_true, na_action="ignore").astype("boolean")
@@ -128,6 +136,14 @@ def _read_texts(texts: pd.Series, dates: DayOrder | None, decimal: DecimalSign |
     if disguised := read_disguised(texts, decimal):
         return _numbers(disguised)
     return ReadColumn(texts, "text")
+
+
+def _plain_numbers(column: pd.Series, numbers: pd.Series) -> ReadColumn:
+    """A column that holds these numbers."""
+    loss = ("", "")
+    if float(numbers.abs().max()) > LARGEST_EXACT and (left := numbers.nunique()) < (different := column.nunique()):
+        loss = (f"{TOO_LARGE}: {different} different values become {left}", f"--categorical '{column.name}'")
+    return ReadColumn(numbers, "number", loss=loss)
 
 
 def _numbers(disguised: DisguisedNumbers) -> ReadColumn:
@@ -180,6 +196,8 @@ def why_useless(column: ReadColumn) -> str | None:
     present = values.dropna()
     distinct = present.nunique()
     gaps = len(values) - len(present)
+    if distinct == 1 and column.loss[0].startswith(TOO_LARGE):
+        return column.loss[0]
     if distinct == 1 and min(gaps, len(present)) < MIN_GAPS:
         only = present.tolist()[0]
         shown = repr(only) if isinstance(only, str | float) else str(only)
@@ -216,7 +234,3 @@ def has_fractions(texts: pd.Series) -> bool:
     """Whether all texts are numbers, and at least one is not whole."""
     numbers = pd.to_numeric(texts, errors="coerce")
     return bool(numbers.notna().all() and (numbers != numbers.round()).any())
-
-
-def _is_number_dtype(column: pd.Series) -> bool:
-    return is_numeric_dtype(column.dtype) and not is_bool_dtype(column.dtype)

@@ -224,6 +224,20 @@ def test_missing_number_to_predict_is_no_class(tmp_path: Path) -> None:
     assert (loaded.unlabelled, loaded.notes) == (2, ("read as missing: 'NA' 2 (other: --missing)",))
 
 
+@pytest.mark.parametrize(
+    ("column", "values", "reason"),
+    [
+        ("age", [20 + 7 * row % 20 for row in range(ROWS)], "it has 20 different whole numbers"),
+        ("score", [0.5 * (row % 11) - 1 for row in range(ROWS)], "it has fractions"),
+    ],
+)
+def test_numeric_target_is_a_number_to_predict(column: str, values: list[float], reason: str, tmp_path: Path) -> None:
+    """An age in years, and multiples of 0.5, are numbers to predict, and the table says why."""
+    loaded = load(frame(**{column: values}), tmp_path, ColumnOptions(column))
+    assert (loaded.task.kind, loaded.task_reason) == ("regression", reason)
+    assert loaded.target.tolist() == values
+
+
 def test_text_among_numbers_may_be_named_as_missing(tmp_path: Path) -> None:
     """The refusal names the option, and with it the column is one of numbers."""
     table = frame(size=["-", *map(str, range(1, 20))] * 2)
