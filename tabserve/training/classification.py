@@ -38,6 +38,7 @@ from tabserve.training.estimators import EstimatorType
 from tabserve.training.estimators.boosting import BOOSTING
 from tabserve.training.estimators.forest import FOREST
 from tabserve.training.estimators.linear import LINEAR
+from tabserve.training.number_formats import DecimalSign
 from tabserve.training.tasks import METRICS
 from tabserve.training.thresholds import best_threshold
 
@@ -69,7 +70,7 @@ LEAKAGE_ROWS, LEAKAGE_FOLDS = 10_000, 3
 # -- the table
 
 
-def read_target(column: pd.Series) -> pd.Series:
+def read_target(column: pd.Series, _decimal: DecimalSign | None = None) -> pd.Series:
     """The classes: whole numbers and booleans as such, all others as the table writes them."""
     texts = as_text(column)
     present = set(texts.dropna())

@@ -82,9 +82,9 @@ def as_text(column: pd.Series) -> pd.Series:
     return column.astype("str")
 
 
-def as_inferred(column: pd.Series) -> pd.Series:
-    """The column as float64 if every value is a number, else as texts."""
-    read = read_column(column)
+def as_inferred(column: pd.Series, decimal: DecimalSign | None = None) -> pd.Series:
+    """The column as float64 if every value is a number, else as texts. `decimal` as in `read_column`."""
+    read = read_column(column, decimal=decimal)
     return read.values if read.kind in ("number", "duration") else column.astype("str")
 
 

@@ -51,7 +51,9 @@ def load_table(
     problems = [*([] if columns.target in raw else read.notes), *_name_problems(raw, columns)]
     raw = raw.loc[:, ~raw.columns.duplicated()]
     labelled = raw[raw[columns.target].notna()] if columns.target in raw else raw
-    choice = choose_task(labelled[columns.target], kind) if columns.target in raw else TaskChoice("classification", "")
+    choice = TaskChoice("classification", "")
+    if columns.target in raw:
+        choice = choose_task(labelled[columns.target], kind, columns.decimal)
     task = task_training(choice.kind)
     chosen = choose_features(labelled, columns, read.left_out)
     problems += chosen.problems
@@ -59,7 +61,7 @@ def load_table(
     if columns.target in raw:
         if not len(frame.columns):
             problems.append(_nothing_left(chosen.left_out))
-        frame[columns.target] = task.read_target(labelled[columns.target])
+        frame[columns.target] = task.read_target(labelled[columns.target], columns.decimal)
     rows, fewest = (count if isinstance(count, int) else count(choice.kind) for count in (rows_needed, fewest_rows))
     problems += _value_problems(frame, columns, task, rows, fewest)
     order = None

@@ -26,6 +26,7 @@ from tabserve.training.estimators import EstimatorType
 from tabserve.training.estimators.boosting import BOOSTING
 from tabserve.training.estimators.forest import NUMBER_FOREST
 from tabserve.training.estimators.linear import RIDGE
+from tabserve.training.number_formats import DecimalSign
 from tabserve.training.proportion import proportion
 from tabserve.training.tasks import METRICS
 
@@ -57,9 +58,9 @@ LEAKAGE_ROWS, LEAKAGE_FOLDS = 10_000, 3
 # -- the table
 
 
-def read_target(column: pd.Series) -> pd.Series:
+def read_target(column: pd.Series, decimal: DecimalSign | None = None) -> pd.Series:
     """The numbers; texts if some are no numbers, which `target_checks` reports."""
-    return as_inferred(column)
+    return as_inferred(column, decimal)
 
 
 def target_checks(target: pd.Series, rows_needed: int, fewest_rows: int) -> Iterator[pandera.Check]:

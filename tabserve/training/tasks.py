@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tabserve.training.config import DecisionOptions, EstimatorConfig
     from tabserve.training.dataset import Dataset, RowNumbers
     from tabserve.training.estimators import EstimatorType
+    from tabserve.training.number_formats import DecimalSign
 
 TaskKind = Literal["classification", "regression"]
 
@@ -123,8 +124,8 @@ class TaskTraining(Protocol[OwnTask]):
 
     # -- the table
 
-    def read_target(self, column: "pd.Series") -> "pd.Series":
-        """The target column as the task takes it."""
+    def read_target(self, column: "pd.Series", decimal: "DecimalSign | None" = None, /) -> "pd.Series":
+        """The target column as the task takes it. `decimal`: the decimal sign of numbers whose values don't say it."""
 
     def target_checks(self, target: "pd.Series", rows_needed: int, fewest_rows: int) -> "Iterator[pandera.Check]":
         """What must hold of a target column that can be trained on. `rows_needed`: how many rows it takes;
