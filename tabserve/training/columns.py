@@ -16,7 +16,8 @@ from pandas.api.types import (
 )
 
 from tabserve.model.boolean import is_true
-from tabserve.training.date_formats import DayOrder, read_text_dates
+from tabserve.training.clock_times import read_clock_times
+from tabserve.training.date_formats import DayOrder, read_compact_dates, read_text_dates, unread_dates
 from tabserve.training.number_formats import DecimalSign, DisguisedNumbers, is_code, read_disguised
 
 MAX_CATEGORIES = 100_000
@@ -113,6 +114,15 @@ def read_column(column: pd.Series, dates: DayOrder | None = None, decimal: Decim
     return _read_texts(column.astype("str"), dates, decimal)
 
 
+def read_feature(column: pd.Series, dates: DayOrder | None = None, decimal: DecimalSign | None = None) -> ReadColumn:
+    """`read_column` of a column that is not the target: it may hold dates such as 20240131."""
+    read = read_column(column, dates, decimal)
+    if read.kind != "number" or read.how or (days := read_compact_dates(read.values)) is None:
+        return read
+    first = days.dropna().iloc[0]
+    return ReadColumn(days, "date", how=f"{first:%Y%m%d} is {first:%Y-%m-%d}")
+
+
 def _read_texts(texts: pd.Series, dates: DayOrder | None, decimal: DecimalSign | None) -> ReadColumn:
     present = texts.dropna()
     if not len(present):
@@ -130,12 +140,15 @@ def _read_texts(texts: pd.Series, dates: DayOrder | None, decimal: DecimalSign |
     if found := read_text_dates(texts, dates):
         if found.values is None:
             return ReadColumn(texts, "date")
-        how = "" if found.order == "iso" else "day first" if found.order == "dmy" else "month first"
+        how = "" if found.order == "any" else "day first" if found.order == "dmy" else "month first"
         zones = ("its zones: times count in UTC", f"--categorical '{texts.name}'")
         return ReadColumn(found.values, "date", how=how, loss=zones if found.have_zones else ("", ""))
+    if times := read_clock_times(texts):
+        seconds, example = times
+        return ReadColumn(seconds, "duration", how=f"in seconds, {example}")
     if disguised := read_disguised(texts, decimal):
         return _numbers(disguised)
-    return ReadColumn(texts, "text")
+    return ReadColumn(texts, "text", loss=unread_dates(present))
 
 
 def _plain_numbers(column: pd.Series, numbers: pd.Series) -> ReadColumn:
