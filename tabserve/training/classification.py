@@ -111,10 +111,12 @@ def target_checks(target: pd.Series, rows_needed: int, fewest_rows: int) -> Iter
 
 def config_problem(config: EstimatorConfig, target: pd.Series) -> str | None:
     """Estimators, criteria and losses for numbers are refused."""
-    advice = f"{target.name!r} has classes: leave it out, or predict a number with --task regression"
+    classes = f"{target.name!r} has classes"
+    advice = f"{classes}: leave it out, or predict a number with --task regression"
     criterion = config.hyperparameters.get("criterion")
     if config.estimator not in estimators:
-        return f"--estimator {config.estimator} predicts a number; {advice}"
+        others = f"use {', '.join(estimators)}, or --task regression"
+        return f"--estimator {config.estimator} predicts a number; {classes}: {others}"
     if criterion is not None and criterion not in CRITERIA["classification"]:
         return f"--criterion {criterion} is for numbers; {advice}"
     return f"--loss is for numbers; {advice}" if "loss" in config.hyperparameters else None
@@ -157,7 +159,12 @@ def decision_problem(options: DecisionOptions, task: Classification) -> str | No
 
 
 def calibrated(
-    task: Classification, _training: pd.Series, measured: pd.Series, outputs: Matrix, options: DecisionOptions
+    task: Classification,
+    _training: pd.Series,
+    measured: pd.Series,
+    outputs: Matrix,
+    options: DecisionOptions,
+    _loss: str | None = None,
 ) -> Classification:
     """The decision threshold; and prediction sets with every class that is at least as probable as the true one was in
     the share `coverage` of the rows (Sadinle, Lei and Wasserman 2019, "Least ambiguous set-valued classifiers").

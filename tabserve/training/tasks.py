@@ -147,13 +147,21 @@ class TaskTraining(Protocol[OwnTask]):
         """Why a model of this task can't decide by the options, and what to do; None if it can."""
 
     def calibrated(
-        self, task: OwnTask, training: "pd.Series", measured: "pd.Series", outputs: "Matrix", options: "DecisionOptions"
+        self,
+        task: OwnTask,
+        training: "pd.Series",
+        measured: "pd.Series",
+        outputs: "Matrix",
+        options: "DecisionOptions",
+        loss: str | None = None,
+        /,
     ) -> OwnTask:
         """The task with what only cross-validation can tell: the size of its intervals or prediction sets, and the
         decision threshold.
 
         `training` is the target of the training rows. `measured` is that of the rows of `outputs`, which have the shape
-        (rows, outputs) and come from models that were not fitted on these rows.
+        (rows, outputs) and come from models that were not fitted on these rows. `loss` is what
+        they minimized, if it was set.
 
         Raises:
             DataError: there are too few rows.

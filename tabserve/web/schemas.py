@@ -299,6 +299,9 @@ class ModelReply(Reply):
         description="of a number: up to which prediction each of `interval_radii` holds; the last has no end",
     )
     interval_radii: list[float] = Field(default=[], description="of a number: half the width of the intervals")
+    interval_minimum: float | None = Field(
+        default=None, description="of a number: no interval begins below; null if there is no such bound"
+    )
     features: list[ModelFeature]
     parameters: dict[str, Any]
     metrics: dict[str, float]

@@ -112,6 +112,7 @@ def test_fares_are_served_within_their_intervals(loss: str, tmp_path: Path) -> N
         reply = post(f"{url}/predict/batch", json=body).json()
     low, high = np.array(reply["interval"]).T
     assert min(reply["prediction"]) > 0
+    assert low.min() >= 0
     assert ((low <= fresh.fare_amount) & (fresh.fare_amount <= high)).mean() == pytest.approx(0.9, abs=0.06)
 
 
