@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pandera.pandas as pandera
 from numpy.typing import NDArray
-from pandas.api.types import is_bool_dtype, is_numeric_dtype
+from pandas.api.types import is_bool_dtype, is_numeric_dtype, is_string_dtype
 from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import (
@@ -70,10 +70,13 @@ LEAKAGE_ROWS, LEAKAGE_FOLDS = 10_000, 3
 # -- the table
 
 
-def read_target(column: pd.Series, _decimal: DecimalSign | None = None) -> pd.Series:
-    """The classes: whole numbers and booleans as such, all others as the table writes them."""
+def read_target(column: pd.Series, _decimal: DecimalSign | None = None, has_types: bool = False) -> pd.Series:
+    """The classes: whole numbers and booleans as such, all others as the table writes them. Texts of a table that has
+    types have the dtype `str`, and are texts even if they look like numbers; other texts are objects."""
     texts = as_text(column)
     present = set(texts.dropna())
+    if has_types and is_string_dtype(column.dropna()):
+        return texts
     if texts.isna().any() or not present:
         return texts.astype(object)
     if present in ({"True", "False"}, {"true", "false"}):
@@ -142,7 +145,7 @@ def model_task(target: pd.Series) -> Classification:
     label_type: LabelType = "text"
     if is_bool_dtype(target.dtype):
         label_type = "boolean"
-    elif is_numeric_dtype(target.dtype) or all(map(FRACTION.fullmatch, classes)):
+    elif is_numeric_dtype(target.dtype) or (target.dtype == object and all(map(FRACTION.fullmatch, classes))):
         label_type = "number"
     return Classification(classes=classes, label_type=label_type)
 
@@ -233,7 +236,7 @@ def outputs(pipeline: Pipeline, features: pd.DataFrame) -> Matrix:
 
 def true_values(target: pd.Series, task: Classification) -> NDArray[np.intp]:
     """The number of the true class of each row. To compare texts takes ten times as long."""
-    classes = task.classes if target.dtype == object else task.labels
+    classes = task.labels if is_numeric_dtype(target.dtype) else task.classes
     return pd.Index(list(classes)).get_indexer(pd.Index(target))
 
 

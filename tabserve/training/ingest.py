@@ -61,7 +61,7 @@ def load_table(
     if columns.target in raw:
         if not len(frame.columns):
             problems.append(_nothing_left(chosen.left_out))
-        frame[columns.target] = task.read_target(labelled[columns.target], columns.decimal)
+        frame[columns.target] = task.read_target(labelled[columns.target], columns.decimal, read.has_types)
     rows, fewest = (count if isinstance(count, int) else count(choice.kind) for count in (rows_needed, fewest_rows))
     problems += _value_problems(frame, columns, task, rows, fewest)
     order = None

@@ -58,7 +58,7 @@ LEAKAGE_ROWS, LEAKAGE_FOLDS = 10_000, 3
 # -- the table
 
 
-def read_target(column: pd.Series, decimal: DecimalSign | None = None) -> pd.Series:
+def read_target(column: pd.Series, decimal: DecimalSign | None = None, _has_types: bool = False) -> pd.Series:
     """The numbers; texts if some are no numbers, which `target_checks` reports."""
     return as_inferred(column, decimal)
 

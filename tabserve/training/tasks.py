@@ -124,8 +124,11 @@ class TaskTraining(Protocol[OwnTask]):
 
     # -- the table
 
-    def read_target(self, column: "pd.Series", decimal: "DecimalSign | None" = None, /) -> "pd.Series":
-        """The target column as the task takes it. `decimal`: the decimal sign of numbers whose values don't say it."""
+    def read_target(
+        self, column: "pd.Series", decimal: "DecimalSign | None" = None, has_types: bool = False, /
+    ) -> "pd.Series":
+        """The target column as the task takes it. `decimal`: the decimal sign of numbers whose values don't say it.
+        `has_types`: whether a text of the table is a text, even if it looks like a number."""
 
     def target_checks(self, target: "pd.Series", rows_needed: int, fewest_rows: int) -> "Iterator[pandera.Check]":
         """What must hold of a target column that can be trained on. `rows_needed`: how many rows it takes;

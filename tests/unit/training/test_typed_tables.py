@@ -1,14 +1,16 @@
 """Tables of files that have types: Parquet as pandas writes it."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from tabserve.errors import DataError
-from tabserve.model import Boolean, Category, Number
+from tabserve.model import Boolean, Category, Classification, Number
 from tabserve.training import ColumnOptions, EstimatorConfig
+from tabserve.training.cross_validation import cross_validate
 from tabserve.training.dataset import Dataset
 from tabserve.training.ingest import load_table
 from tabserve.training.pipeline import build_pipeline
@@ -84,3 +86,37 @@ def test_index_of_texts_hides_no_problem_of_a_column(tmp_path: Path) -> None:
     table = load(frame, tmp_path, categorical=["m"])
     assert list(table.features) == ["m", "n"]
     assert list(table.left_out) == ["column_1"]
+
+
+@pytest.mark.parametrize(
+    ("classes", "label_type"),
+    [
+        (["1", "10", "2"], "text"),
+        (["False", "True"], "text"),
+        (["a", "b"], "text"),
+        ([1, 2, 10], "number"),
+        ([False, True], "boolean"),
+    ],
+)
+def test_label_has_the_type_of_the_file(classes: list[Any], label_type: str, tmp_path: Path) -> None:
+    """Texts of digits are texts in Parquet, where a number is a number. The model learns them all the same."""
+    target = [classes[row % len(classes)] for row in range(ROWS)]
+    pd.DataFrame({"x": [float(classes.index(one)) for one in target], "kind": target}).to_parquet(
+        tmp_path / "t.parquet"
+    )
+    table = load_table(tmp_path / "t.parquet", ColumnOptions("kind"), rows_needed=7)
+    assert isinstance(table.task, Classification)
+    assert (table.task.label_type, table.task.labels) == (label_type, tuple(classes))
+    validation = cross_validate(table, EstimatorConfig(hyperparameters={"n_estimators": 3}), folds=3, seed=0)
+    assert validation.mean("accuracy") == 1
+
+
+def test_texts_with_fractions_stay_texts_as_classes(tmp_path: Path) -> None:
+    """Such as versions, if the task says that they are classes; in CSV, which has no types, they are numbers."""
+    frame = pd.DataFrame({"x": [1.0, 2.0] * 30, "version": ["1.5", "2.10"] * 30})
+    frame.to_parquet(tmp_path / "t.parquet")
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    for file, label_type in (("t.parquet", "text"), ("t.csv", "number")):
+        task = load_table(tmp_path / file, ColumnOptions("version"), 7, "classification").task
+        assert isinstance(task, Classification)
+        assert (task.label_type, task.classes) == (label_type, ("1.5", "2.10"))
