@@ -1,8 +1,8 @@
-"""The documentation of replies: one pydantic model per reply. The tests hold every reply to it. That of `/model/info` is in
-`tabserve.web.model_schemas`."""
+"""The documentation of replies: one pydantic model per reply. The tests hold every reply to it. That of
+`/model/info` is in `model_schemas`."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
