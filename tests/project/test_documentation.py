@@ -1,4 +1,4 @@
-"""README.md and docs/ describe what there is: dependencies, packages, files. Links lead somewhere, snippets are valid."""
+"""README.md and docs/ describe what there is: dependencies, packages, files. Links lead somewhere, snippets parse."""
 
 import ast
 import itertools
