@@ -22,7 +22,6 @@ JSON_VALUES = st.recursive(
     max_leaves=10,
 )
 
-
 BODIES = (
     st.binary(max_size=200)
     | JSON_VALUES.map(lambda value: json.dumps(value).encode("utf-8", "surrogatepass"))
@@ -32,7 +31,6 @@ BODIES = (
     )
     | st.fixed_dictionaries({"columns": JSON_VALUES}).map(lambda value: json.dumps(value).encode())
 )
-
 
 CLOSING = {"[": "]", '{"a":': "}", '[{"a":': "}]"}
 
