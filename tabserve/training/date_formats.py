@@ -134,8 +134,10 @@ def _moment(day: str, match: re.Match[str]) -> datetime:
 def read_compact_dates(numbers: pd.Series) -> pd.Series | None:
     """Numbers such as 20240131 as dates, datetime64[us]; None unless all are days of the years 1900 to 2099, and
     `MIN_COMPACT` of them differ."""
+    if not (numbers.min() >= 19000101 and numbers.max() <= 20991231):  # cheaper than to find the different ones
+        return None
     distinct = numbers.dropna().unique()
-    if len(distinct) < MIN_COMPACT or not ((distinct >= 19000101) & (distinct <= 20991231)).all():
+    if len(distinct) < MIN_COMPACT:
         return None
     texts = [f"{number:.15g}" for number in distinct.tolist()]
     moments = _moments(texts, lambda text: read_date(f"{text[:4]}-{text[4:6]}-{text[6:]}"))
