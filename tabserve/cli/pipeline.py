@@ -19,6 +19,7 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, cast
 from urllib.parse import quote
 
 from tabserve import __version__
@@ -173,7 +174,6 @@ def run(options: PipelineOptions, steps: Steps, root: Path) -> None:
         run_step("test", steps.test, "--no-server", "--url", url, folder=root)
         if not options.exit:
             print(overview(url, mlflow_ui(settings.tracking_uri, root), example_row(url), root), flush=True)
-            print("Serving until Ctrl-C.", flush=True)
             server.follow()
     finally:
         server.stop()
@@ -190,12 +190,13 @@ class Server:
         self._reader.start()
 
     def _read_log(self) -> None:
-        for line in self._process.stderr or ():
-            if self._following:
-                sys.stderr.buffer.write(line)
-                sys.stderr.buffer.flush()
-            else:
-                self._held_back.append(line)
+        with cast("IO[bytes]", self._process.stderr) as log:
+            for line in log:
+                if self._following:
+                    sys.stderr.buffer.write(line)
+                    sys.stderr.buffer.flush()
+                else:
+                    self._held_back.append(line)
 
     def wait_until_ready(self, url: str, seconds: float = 60) -> None:
         """Waits until /readyz answers 200.
@@ -220,20 +221,23 @@ class Server:
         raise StepError(f"{self._log()}\nserve: not ready after {seconds:.0f} s: {reason}")
 
     def follow(self) -> None:
-        """Writes the server's log to stderr as it comes, until Ctrl-C.
+        """Says that it serves, and writes the server's log to stderr as it comes, until Ctrl-C.
 
         Raises:
             StepError: the server ended by itself.
         """
         self._following = True
         try:
+            print("Serving until Ctrl-C.", flush=True)
             status = self._process.wait()
         except KeyboardInterrupt:
             return
         raise StepError(f"serve: the server {ending(status)}; nobody asked it to stop", max(status, 1))
 
     def stop(self) -> None:
+        """Stops it, and waits for the last lines of its log."""
         stop(self._process)
+        self._reader.join(5)
 
     def _log(self) -> str:
         return b"".join(self._held_back).decode(errors="replace").strip()
