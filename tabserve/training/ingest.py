@@ -167,9 +167,10 @@ def _feature_checks(column: pd.Series, columns: ColumnOptions) -> Iterator[pande
         yield pandera.Check(lambda values: bool(np.isfinite(values).all()), error=message)
     elif name not in columns.categorical and NUMERIC_SHARE <= share_of_numbers(present) < 1:  # 1 for codes
         others = present[pd.to_numeric(present, errors="coerce").isna()]
+        count = f"{len(others)} texts, the first" if len(others) > 1 else "the text"
         same = f"--missing '{others.iloc[0]}' if it means that the value is missing, or " * (others.nunique() == 1)
         message = (
-            f"column {name!r} mixes numbers with {len(others)} texts, the first {str(others.iloc[0])[:40]!r} in row "
+            f"column {name!r} mixes numbers with {count} {str(others.iloc[0])[:40]!r} in row "
             f"{int(others.index[0]) + 1}: {same}repair them, or --categorical '{name}', or --drop '{name}'"
         )
         yield pandera.Check(lambda values: share_of_numbers(values) == 1, error=message)
