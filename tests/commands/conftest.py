@@ -10,6 +10,7 @@ import pytest
 from tabserve.cli import promote
 from tabserve.registry.client import set_default_store
 from tabserve.registry.reader import CHECKSUM_TAG, VERSION_TAG
+from tests.support.databases import database
 from tests.support.project import ROOT
 from tests.support.promotion import Command
 from tests.support.servers import tracking_server
@@ -30,7 +31,7 @@ def trained_thrice(trained_once: Workspace, tmp_path_factory: pytest.TempPathFac
 @pytest.fixture(scope="session")
 def on_a_database(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     folder = tmp_path_factory.mktemp("database")
-    return trained_there(Workspace(folder, f"sqlite:///{folder}/mlflow.db"))
+    return trained_there(Workspace(folder, database(folder)))
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ import pytest
 
 from tabserve.model.versions import RegisteredVersion
 from tabserve.registry import Registry
+from tests.support.databases import database
 from tests.support.models import Trained
 from tests.support.registry import NAMES, train
 from tests.support.workspaces import Workspace
@@ -18,7 +19,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 def workspace_at(folder: Path, kind: str) -> Workspace:
-    return Workspace(folder, f"sqlite:///{folder}/mlflow.db" if kind == "database" else f"file:{folder}/mlruns")
+    return Workspace(folder, database(folder) if kind == "database" else f"file:{folder}/mlruns")
 
 
 @pytest.fixture

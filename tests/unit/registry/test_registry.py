@@ -11,8 +11,10 @@ from tests.support.registry import NAMES, move_by_hand
 from tests.support.workspaces import Workspace
 
 
-def test_reading_an_empty_place_makes_nothing(registry: Registry, tmp_path: Path) -> None:
+@pytest.mark.parametrize("uri", ["file://{}/mlruns", "sqlite:///{}/mlflow.db"])
+def test_reading_an_empty_place_makes_nothing(uri: str, tmp_path: Path) -> None:
     """Asked for its champion, an empty place says what to do, and stays empty."""
+    registry = Workspace(tmp_path, uri.format(tmp_path)).store()
     with pytest.raises(NoModelError, match="No model has been trained yet"):
         registry.champion()
     assert not list(tmp_path.iterdir())
