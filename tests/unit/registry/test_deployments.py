@@ -147,14 +147,14 @@ def test_server_shows_an_unrecorded_deployment_until_a_command_has_recorded_it(
 
 @pytest.mark.parametrize("is_deleted", [False, True])
 def test_champion_that_is_taken_away_is_served_on_and_the_command_that_is_named_brings_one_back(
-    registry: Registry, three: list[RegisteredVersion], workspace: Workspace, is_deleted: bool
+    registry: Registry, three: list[RegisteredVersion], place: Workspace, is_deleted: bool
 ) -> None:
     """If somebody removes the alias in MLflow, or deletes the version, the service is degraded and says what to do:
     that makes the last version live that still exists."""
     registry.move("champion", three[0], "first")
     registry.move("champion", three[1], "second")
     metrics = Metrics()
-    service = Service(workspace.store(), metrics, [], poll_seconds=60)
+    service = Service(place.store(), metrics, [], poll_seconds=60)
     service.poll()
     client = registry.connect()
     if is_deleted:
