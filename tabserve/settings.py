@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from dotenv.parser import parse_stream
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_core import PydanticCustomError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from tabserve.errors import SettingsError
 from tabserve.store_uri import absolute_store, redacted, store_folder
@@ -46,6 +46,22 @@ def _valid_alias(alias: str) -> str:
     return alias
 
 
+def _split(value: object) -> object:
+    """The texts between the commas of a text."""
+    return tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value
+
+
+def _valid_origins(origins: tuple[str, ...]) -> tuple[str, ...]:
+    for origin in origins:
+        if origin != "*" and not re.fullmatch(
+            r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]+)?", origin
+        ):
+            raise PydanticCustomError(
+                "origin", "write origins as a browser does, https://app.example.com, separated by commas; or *"
+            )
+    return origins
+
+
 LowerCase = BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value)
 
 
@@ -75,6 +91,9 @@ class Settings(BaseSettings):
     )
     host: str = Field("127.0.0.1", min_length=1, description="address to listen on; 0.0.0.0 for every interface")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 for any free port")
+    cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_valid_origins)] = Field(
+        (), description="origins of web pages that may call the service from a browser, or * for any"
+    )
     follow_seconds: float = Field(2.0, ge=0.1, le=3600, description="seconds between two polls of the registry")
     max_body_bytes: int = Field(1024 * 1024, ge=1024, le=2**30, description="largest body of /predict")
     max_batch_bytes: int = Field(16 * 1024 * 1024, ge=1024, le=2**32, description="largest body of /predict/batch")

@@ -13,8 +13,10 @@ from tabserve.monitoring import History, Metrics
 from tabserve.serving import BatchExecutor, Service, Source
 from tabserve.settings import Settings
 from tabserve.web.batch_transport import BatchTransport
+from tabserve.web.cors import Cors
 from tabserve.web.documentation import add_documentation
 from tabserve.web.fast_path import LIFESPAN_KEY, FastPath
+from tabserve.web.methods import Methods
 from tabserve.web.middleware import CONTEXT, RequestMiddleware
 from tabserve.web.pipeline import Pipeline
 from tabserve.web.refusals import refusal
@@ -39,12 +41,13 @@ def create_app(settings: Settings, source: Source, metrics: Metrics | None = Non
     service = Service(source, metrics, [history, metrics], settings.follow_seconds, settings.challenger_share)
     pipeline = Pipeline(service, metrics, settings)
     executor = BatchExecutor(settings.batch_threads)
+    cors = Cors(settings.cors_origins) if settings.cors_origins else None
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:
         service.start()
         try:
-            yield {LIFESPAN_KEY: FastPath(pipeline, settings.max_body_bytes)}
+            yield {LIFESPAN_KEY: FastPath(pipeline, settings.max_body_bytes, cors)}
         finally:
             service.stop()
             executor.close()
@@ -67,8 +70,9 @@ def create_app(settings: Settings, source: Source, metrics: Metrics | None = Non
     for error in (HTTPException, RequestValidationError, TabserveError):
         app.add_exception_handler(error, _refuse)
     # the last one added is the outermost
+    app.add_middleware(Methods, routes=app.routes)
     app.add_middleware(BatchTransport, pipeline=pipeline, executor=executor, max_batch_bytes=settings.max_batch_bytes)
-    app.add_middleware(RequestMiddleware, pipeline=pipeline)
+    app.add_middleware(RequestMiddleware, pipeline=pipeline, cors=cors)
     return app
 
 

@@ -8,6 +8,9 @@ from collections.abc import Iterable, Sequence
 Headers = Sequence[tuple[bytes, bytes]]
 """Raw headers, with their names in lower case."""
 
+HeaderList = list[tuple[bytes, bytes]]
+"""Headers of a reply."""
+
 CALLER = b"x-caller-key"
 """The header in which callers name themselves. The same caller always gets the same model."""
 

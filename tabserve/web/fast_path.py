@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from tabserve.web.codecs import JSON
 from tabserve.web.context import Headers, RequestContext, header
+from tabserve.web.cors import Cors
 from tabserve.web.middleware import BEGAN
 from tabserve.web.pipeline import ONE_ROW, Pipeline
 from tabserve.web.protocol import BoundedProtocol
@@ -43,8 +44,8 @@ class FastPath:
     """What the connections of one server share: the pipeline, the body limit, the heads that are known, and the replies
     that wait to be sent."""
 
-    def __init__(self, pipeline: Pipeline, max_body_bytes: int) -> None:
-        self.pipeline, self.max_body_bytes = pipeline, max_body_bytes
+    def __init__(self, pipeline: Pipeline, max_body_bytes: int, cors: Cors | None = None) -> None:
+        self.pipeline, self.max_body_bytes, self._cors = pipeline, max_body_bytes, cors
         self.known_heads: dict[bytes, KnownHead] = {}
         self._waiting: list[tuple[asyncio.Transport, bytes]] = []
 
@@ -52,6 +53,8 @@ class FastPath:
         """The reply to a complete request."""
         reply = self.pipeline.admit(context) or self.pipeline.respond(ONE_ROW, context, body)
         self.pipeline.finish(context, PATH, reply.status)
+        if self._cors:
+            return reply._replace(headers=(*reply.headers, *self._cors.headers(context.headers)))
         return reply
 
     def remember(self, head: bytes, known: KnownHead) -> None:
@@ -211,6 +214,7 @@ class FastProtocol(BoundedProtocol):
         status, more = b"200 OK", b""
         if reply.status != 200:
             status = b"%d %b" % (reply.status, HTTPStatus(reply.status).phrase.encode())
+        if reply.headers:
             more = b"".join(b"%b: %b\r\n" % line for line in reply.headers)
         return b"HTTP/1.1 %b\r\n%b%bcontent-length: %d\r\nx-request-id: %b\r\n\r\n%b" % (
             status, self._head, more, len(reply.body), request_id.encode(), reply.body,

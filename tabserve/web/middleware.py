@@ -4,6 +4,8 @@ bugs."""
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tabserve.web.context import RequestContext
+from tabserve.web.cors import Cors
+from tabserve.web.methods import send_no_content
 from tabserve.web.pipeline import Pipeline
 from tabserve.web.refusals import Reply, refusal
 
@@ -15,10 +17,11 @@ BEGAN = "began"
 
 
 class RequestMiddleware:
-    """Plain ASGI, the outermost. Puts the `RequestContext` into the scope's state and its id on every reply."""
+    """Plain ASGI, the outermost. Puts the `RequestContext` into the scope's state and its id on every reply, and what
+    `cors` says. A preflight is answered before admission, because a browser sends it without the caller's key."""
 
-    def __init__(self, app: ASGIApp, pipeline: Pipeline) -> None:
-        self._app, self._pipeline = app, pipeline
+    def __init__(self, app: ASGIApp, pipeline: Pipeline, cors: Cors | None) -> None:
+        self._app, self._pipeline, self._cors = app, pipeline, cors
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -33,10 +36,16 @@ class RequestMiddleware:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), (b"x-request-id", context.request_id.encode())]
+                more = self._cors.headers(context.headers) if self._cors else ()
+                own = (b"x-request-id", context.request_id.encode())
+                message["headers"] = [*message.get("headers", ()), *more, own]
             await send(message)
 
         try:
+            preflight = self._cors and self._cors.preflight(context.method, context.headers)
+            if preflight:
+                await send_no_content(send_with_id, preflight)
+                return
             refused = self._pipeline.admit(context)
             if refused:
                 await send_reply(send_with_id, refused)

@@ -67,6 +67,8 @@ def test_environment_overrides_the_env_file(tmp_path: Path, monkeypatch: pytest.
         ("MLFLOW_TRACKING_URI", "sqlite://"),
         ("MLFLOW_TRACKING_URI", "sqlite:///"),
         ("MLFLOW_TRACKING_URI", "nonsense://host"),
+        ("TABSERVE_CORS_ORIGINS", "app.example.com"),
+        ("TABSERVE_CORS_ORIGINS", "https://app.example.com, https://app.example.com/page"),
         ("TABSERVE_PROT", "8000"),
     ],
 )
