@@ -4,6 +4,7 @@ No other module reads the environment. This one knows names, defaults and bounds
 """
 
 import io
+import ipaddress
 import os
 import re
 from collections.abc import Iterable
@@ -62,6 +63,35 @@ def _valid_origins(origins: tuple[str, ...]) -> tuple[str, ...]:
     return origins
 
 
+UNIX = "unix"
+"""Among the trusted proxies: whoever connects to a unix socket."""
+
+
+def _valid_proxies(proxies: tuple[str, ...]) -> tuple[str, ...]:
+    for proxy in proxies:
+        try:
+            if proxy != UNIX:
+                ipaddress.ip_network(proxy)
+        except ValueError as error:
+            raise PydanticCustomError(
+                "proxies",
+                "write addresses, networks like 10.0.0.0/8, or unix, separated by commas: {error}",
+                {"error": str(error)},
+            ) from None
+    return proxies
+
+
+PATH_PREFIX = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+){1,20}")
+"""A path prefix: it is shown in pages, so it has no character that means something there."""
+
+
+def _valid_prefix(prefix: str) -> str:
+    prefix = prefix.rstrip("/")
+    if prefix and not PATH_PREFIX.fullmatch(prefix):
+        raise PydanticCustomError("prefix", "write it like /ml/iris: letters, digits and _ - . ~ only, / first")
+    return prefix or "/"
+
+
 LowerCase = BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value)
 
 
@@ -91,6 +121,12 @@ class Settings(BaseSettings):
     )
     host: str = Field("127.0.0.1", min_length=1, description="address to listen on; 0.0.0.0 for every interface")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 for any free port")
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_valid_proxies)] = (
+        Field((), description="addresses and networks of proxies whose X-Forwarded-... headers are believed")
+    )
+    root_path: Annotated[str, AfterValidator(_valid_prefix)] = Field(
+        "/", description="the path prefix under which a proxy publishes the service"
+    )
     cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_valid_origins)] = Field(
         (), description="origins of web pages that may call the service from a browser, or * for any"
     )

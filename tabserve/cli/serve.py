@@ -23,17 +23,18 @@ log = logging.getLogger("tabserve.cli.serve")
 
 @dataclass(frozen=True)
 class ServeOptions:
-    """Where to listen; None for the settings."""
+    """Where to listen, and the path prefix; None for the settings."""
 
     host: str | None
     port: int | None
+    root_path: str | None
 
 
 def main(argv: Sequence[str] | None = None, *, root: Path, program: str) -> int:
     """Serves the model of the store that `root` and the settings name, until SIGINT or SIGTERM."""
     options = parse(argv, program)
     try:
-        settings = Settings.load(root)
+        settings = Settings.load(root, root_path=options.root_path)
     except SettingsError as error:
         print(f"{program}: {error}", file=sys.stderr)
         return 1
@@ -61,6 +62,12 @@ def parse(argv: Sequence[str] | None, program: str) -> ServeOptions:
     parser.add_argument("--host", help="address to listen on (default: the setting TABSERVE_HOST, 127.0.0.1)")
     parser.add_argument(
         "--port", type=int, help="port to listen on; 0 for any free port (default: the setting TABSERVE_PORT, 8000)"
+    )
+    parser.add_argument(
+        "--root-path",
+        metavar="PREFIX",
+        help="path prefix under which a proxy publishes the service, like /ml/iris (default: the setting "
+        "TABSERVE_ROOT_PATH, none)",
     )
     parser.add_argument("--version", action="version", version=f"tabserve {__version__}")
     return ServeOptions(**vars(parser.parse_args(argv)))

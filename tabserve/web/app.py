@@ -16,7 +16,7 @@ from tabserve.web.batch_transport import BatchTransport
 from tabserve.web.cors import Cors
 from tabserve.web.documentation import add_documentation
 from tabserve.web.fast_path import LIFESPAN_KEY, FastPath
-from tabserve.web.methods import Methods
+from tabserve.web.methods import Methods, is_route
 from tabserve.web.middleware import CONTEXT, RequestMiddleware
 from tabserve.web.pipeline import Pipeline
 from tabserve.web.refusals import refusal
@@ -72,7 +72,9 @@ def create_app(settings: Settings, source: Source, metrics: Metrics | None = Non
     # the last one added is the outermost
     app.add_middleware(Methods, routes=app.routes)
     app.add_middleware(BatchTransport, pipeline=pipeline, executor=executor, max_batch_bytes=settings.max_batch_bytes)
-    app.add_middleware(RequestMiddleware, pipeline=pipeline, cors=cors)
+    app.add_middleware(
+        RequestMiddleware, pipeline=pipeline, cors=cors, is_route=lambda path: is_route(path, app.routes)
+    )
     return app
 
 

@@ -28,7 +28,7 @@ class BatchTransport:
         self._max_batch_bytes = max_batch_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        is_batch = scope["type"] == "http" and scope["path"] == PATH and scope["method"] == "POST"
+        is_batch = scope["type"] == "http" and scope["method"] == "POST" and scope["state"][CONTEXT].path == PATH
         operation = _OPERATIONS.get(header(scope["headers"], b"content-type")) if is_batch else None
         if operation is None:
             await self._app(scope, receive, send)

@@ -24,7 +24,7 @@ from tabserve.web.protocol import BoundedProtocol
 from tabserve.web.refusals import Reply
 
 PATH = "/predict"
-_URL, _JSON = PATH.encode(), JSON.encode()
+_JSON = JSON.encode()
 
 MAX_KNOWN_HEADS, MAX_KNOWN_HEAD_BYTES = 256, 2048
 """How many heads are known at a time, and how long one may be."""
@@ -47,6 +47,8 @@ class FastPath:
     def __init__(self, pipeline: Pipeline, max_body_bytes: int, cors: Cors | None = None) -> None:
         self.pipeline, self.max_body_bytes, self._cors = pipeline, max_body_bytes, cors
         self.known_heads: dict[bytes, KnownHead] = {}
+        # with the path prefix, too: a proxy may have left it in the path
+        self.urls = frozenset((PATH.encode(), (pipeline.proxies.prefix + PATH).encode()))
         self._waiting: list[tuple[asyncio.Transport, bytes]] = []
 
     def respond(self, context: RequestContext, body: bytes) -> Reply:
@@ -121,8 +123,8 @@ class FastProtocol(BoundedProtocol):
 
     def on_headers_complete(self) -> None:
         if (
-            self.url == _URL
-            and self._fast_path
+            self._fast_path
+            and self.url in self._fast_path.urls
             and self.parser.get_method() == b"POST"
             and self.parser.get_http_version() == "1.1"
             and self.parser.should_keep_alive()
@@ -167,7 +169,7 @@ class FastProtocol(BoundedProtocol):
         super().connection_lost(exc)
 
     def _answer(self, fast_path: FastPath, headers: Headers, body: bytes) -> None:
-        context = RequestContext("POST", PATH, headers, self._began)
+        context = RequestContext("POST", PATH, headers, self._began, self.client)
         reply = fast_path.respond(context, body)
         fast_path.send(self.transport, self._encoded(reply, context.request_id))
         self.server_state.total_requests += 1

@@ -60,6 +60,12 @@ class Methods:
         return ", ".join([*methods, "OPTIONS"]).encode() if methods else b""
 
 
+def is_route(path: str, routes: Sequence[BaseRoute]) -> bool:
+    """Whether a route has this path, with any method."""
+    scope = {"type": "http", "path": path, "root_path": "", "method": "GET", "headers": []}
+    return any(route.matches(scope)[0] is not Match.NONE for route in routes)
+
+
 def _takes(route: BaseRoute, scope: Scope, method: str) -> bool:
     if isinstance(route, Mount) and method != "GET":  # it matches every method; its files can only be read
         return False

@@ -1,6 +1,8 @@
 """Around every request under ASGI: a context, admission, one count, one line in the log, and a reply even to our
 bugs."""
 
+from collections.abc import Callable
+
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tabserve.web.context import RequestContext
@@ -20,15 +22,17 @@ class RequestMiddleware:
     """Plain ASGI, the outermost. Puts the `RequestContext` into the scope's state and its id on every reply, and what
     `cors` says. A preflight is answered before admission, because a browser sends it without the caller's key."""
 
-    def __init__(self, app: ASGIApp, pipeline: Pipeline, cors: Cors | None) -> None:
-        self._app, self._pipeline, self._cors = app, pipeline, cors
+    def __init__(self, app: ASGIApp, pipeline: Pipeline, cors: Cors | None, is_route: Callable[[str], bool]) -> None:
+        self._app, self._pipeline, self._cors, self._is_route = app, pipeline, cors, is_route
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         state = scope.setdefault("state", {})
-        context = RequestContext(scope["method"], scope["path"], scope["headers"], state.get(BEGAN))
+        peer = scope.get("client")
+        path = self._pipeline.proxies.rewrite(scope, self._is_route)
+        context = RequestContext(scope["method"], path, scope["headers"], state.get(BEGAN), peer)
         state[CONTEXT] = context
         status = 0
 

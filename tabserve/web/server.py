@@ -24,6 +24,7 @@ def serve(app: FastAPI, listener: socket.socket, shutdown_seconds: int) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # uvicorn would believe every program on this machine; see `tabserve.web.proxies`
         timeout_graceful_shutdown=shutdown_seconds,
     )
     # uvicorn raises the signal that stopped it again after a clean stop, but a clean stop has status 0
