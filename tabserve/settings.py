@@ -130,6 +130,7 @@ class Settings(BaseSettings):
     cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_valid_origins)] = Field(
         (), description="origins of web pages that may call the service from a browser, or * for any"
     )
+    uds: Path | None = Field(None, description="unix socket to listen on, instead of host and port")
     follow_seconds: float = Field(2.0, ge=0.1, le=3600, description="seconds between two polls of the registry")
     max_body_bytes: int = Field(1024 * 1024, ge=1024, le=2**30, description="largest body of /predict")
     max_batch_bytes: int = Field(16 * 1024 * 1024, ge=1024, le=2**32, description="largest body of /predict/batch")
@@ -194,7 +195,8 @@ class Settings(BaseSettings):
                 "challenger_alias",
                 f"{settings.model_alias!r} is the alias of the live version; choose another alias",
             )
-        resolved = {"artifacts_dir": artifacts, "tracking_uri": store}
+        uds = settings.uds and Path(os.path.abspath(root / settings.uds.expanduser()))  # noqa: PTH100 a link stays one
+        resolved: dict[str, Any] = {"artifacts_dir": artifacts, "tracking_uri": store, "uds": uds}
         if table and "model_name" not in settings.model_fields_set:
             resolved["model_name"] = _model_name_of(table)
         return settings.model_copy(update=resolved)

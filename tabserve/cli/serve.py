@@ -27,6 +27,7 @@ class ServeOptions:
 
     host: str | None
     port: int | None
+    uds: str | None
     root_path: str | None
 
 
@@ -34,21 +35,25 @@ def main(argv: Sequence[str] | None = None, *, root: Path, program: str) -> int:
     """Serves the model of the store that `root` and the settings name, until SIGINT or SIGTERM."""
     options = parse(argv, program)
     try:
-        settings = Settings.load(root, root_path=options.root_path)
+        settings = Settings.load(root, uds=options.uds, root_path=options.root_path)
     except SettingsError as error:
         print(f"{program}: {error}", file=sys.stderr)
         return 1
     host = options.host or settings.host
     port = settings.port if options.port is None else options.port
-    if problem := addresses.listen_problem(host, port):
+    # an address on the command line is meant even if .env names a unix socket
+    uds = settings.uds if options.uds or (options.host is None and options.port is None) else None
+    if problem := addresses.unix_problem(uds) if uds else addresses.listen_problem(host, port):
         print(f"{program}: {problem}", file=sys.stderr)
         return 1
     with uncollected():
         from tabserve.web import serve
 
         app = application(settings)
-    with addresses.listening_socket(host, port) as listener:
-        serve(app, listener, settings.shutdown_seconds)
+    with addresses.listening_on_unix(uds) if uds else addresses.listening(host, port) as listeners:
+        address = f"unix:{uds}" if uds else addresses.client_url(host, listeners[0].getsockname()[1])
+        log.info("listening", extra={"address": address, "root_path": settings.root_path})
+        serve(app, listeners, settings.shutdown_seconds)
     return 0
 
 
@@ -64,13 +69,19 @@ def parse(argv: Sequence[str] | None, program: str) -> ServeOptions:
         "--port", type=int, help="port to listen on; 0 for any free port (default: the setting TABSERVE_PORT, 8000)"
     )
     parser.add_argument(
+        "--uds", metavar="PATH", help="unix socket to listen on instead (default: the setting TABSERVE_UDS, none)"
+    )
+    parser.add_argument(
         "--root-path",
         metavar="PREFIX",
         help="path prefix under which a proxy publishes the service, like /ml/iris (default: the setting "
         "TABSERVE_ROOT_PATH, none)",
     )
     parser.add_argument("--version", action="version", version=f"tabserve {__version__}")
-    return ServeOptions(**vars(parser.parse_args(argv)))
+    options = ServeOptions(**vars(parser.parse_args(argv)))
+    if options.uds and (options.host is not None or options.port is not None):
+        parser.error("--uds can't be combined with --host or --port: choose one place to listen")
+    return options
 
 
 def load_application(root: Path, program: str) -> "Application":

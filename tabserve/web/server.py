@@ -9,12 +9,12 @@ from fastapi import FastAPI
 from tabserve.web.fast_path import FastProtocol
 
 
-def serve(app: FastAPI, listener: socket.socket, shutdown_seconds: int) -> None:
-    """Serves until SIGINT or SIGTERM on a socket that listens already. A stop waits `shutdown_seconds` for requests in
+def serve(app: FastAPI, listeners: list[socket.socket], shutdown_seconds: int) -> None:
+    """Serves until SIGINT or SIGTERM on sockets that listen already. A stop waits `shutdown_seconds` for requests in
     flight.
 
     The protocol gets what it needs from the state of the application's lifespan, so several processes can serve on the
-    same socket.
+    same sockets.
     """
     config = uvicorn.Config(
         app,
@@ -30,4 +30,4 @@ def serve(app: FastAPI, listener: socket.socket, shutdown_seconds: int) -> None:
     # uvicorn raises the signal that stopped it again after a clean stop, but a clean stop has status 0
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
-    uvicorn.Server(config).run(sockets=[listener])
+    uvicorn.Server(config).run(sockets=listeners)

@@ -139,6 +139,13 @@ def test_lists_are_separated_by_commas(tmp_path: Path, monkeypatch: pytest.Monke
     assert settings.root_path == "/ml/iris"
 
 
+def test_unix_socket_is_relative_to_the_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relative path of the unix socket is one in the root, as every other path."""
+    monkeypatch.setenv("TABSERVE_UDS", "run/api.sock")
+    assert Settings.load(tmp_path).uds == tmp_path / "run" / "api.sock"
+    assert Settings.load(tmp_path, uds="/run/api.sock").uds == Path("/run/api.sock")
+
+
 def test_settings_are_frozen(tmp_path: Path) -> None:
     """A setting can't be changed after it was read."""
     settings = Settings.load(tmp_path)
