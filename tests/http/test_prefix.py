@@ -18,7 +18,7 @@ FORWARDED = {"X-Forwarded-For": "198.51.100.1", "X-Forwarded-Proto": "https", "X
 
 
 def serving(release: Release, monkeypatch: pytest.MonkeyPatch, **settings: object) -> Server:
-    return Server(FakeSource(release), monkeypatch, settings=SETTINGS.model_copy(update=settings), proxy_headers=False)
+    return Server(FakeSource(release), monkeypatch, settings=SETTINGS.model_copy(update=settings))
 
 
 def test_every_page_is_right_under_the_prefix(release: Release, monkeypatch: pytest.MonkeyPatch) -> None:
