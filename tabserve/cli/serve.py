@@ -3,10 +3,10 @@
 import argparse
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tabserve import __version__
 from tabserve.cli import addresses
@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     from tabserve.web import Application
 
 log = logging.getLogger("tabserve.cli.serve")
+
+ELSEWHERE = (
+    "this server doesn't use tabserve's HTTP protocol: it may take headers of any size, lose requests when it "
+    "stops, and is slower. Run `python api.py`, `uvicorn api:app --http api:Protocol` or "
+    "`gunicorn api:app -k api.Worker` instead"
+)
+"""For the log, where another server serves the application in its own way."""
 
 
 @dataclass(frozen=True)
@@ -84,19 +91,49 @@ def parse(argv: Sequence[str] | None, program: str) -> ServeOptions:
     return options
 
 
-def load_application(root: Path, program: str) -> "Application":
-    """The application for a server that has options of its own, as `uvicorn api:app`. Exits if a setting is wrong."""
+def load_application(root: Path, program: str, *, has_own_protocol: Callable[[], bool]) -> "Application":
+    """The application for a server that has options of its own, as `uvicorn api:app`. Exits if a setting is wrong.
+
+    `has_own_protocol`: whether that server uses `load_protocol` or `load_worker`; otherwise the log says what can't be
+    promised. It is asked when the server starts the application, which may be imported before the protocol.
+    """
+
+    def warn() -> None:
+        if not has_own_protocol():
+            log.warning(ELSEWHERE)
+
+    return application(_settings(root, program), warn)
+
+
+def load_protocol() -> type[Any]:
+    """The HTTP protocol, for `uvicorn --http`."""
+    from tabserve.web import FastProtocol
+
+    return FastProtocol
+
+
+def load_worker(root: Path, program: str) -> type[Any]:
+    """The class of workers, for `gunicorn --worker-class`. Exits without uvicorn-worker, or if a setting is wrong."""
+    from tabserve.web import gunicorn_worker
+
     try:
-        return application(Settings.load(root))
+        return gunicorn_worker(_settings(root, program).shutdown_seconds)
+    except ModuleNotFoundError as error:
+        sys.exit(f"{program}: {error}: run `pip install gunicorn uvicorn-worker`")
+
+
+def _settings(root: Path, program: str) -> Settings:
+    try:
+        return Settings.load(root)
     except SettingsError as error:
         sys.exit(f"{program}: {error}")
 
 
-def application(settings: Settings) -> "Application":
+def application(settings: Settings, on_start: Callable[[], None] | None = None) -> "Application":
     """The application, which gets its models from the registry, and a log in the style of the settings."""
     from tabserve.registry import open_registry
     from tabserve.web import create_app
 
     configure(settings.log_level, settings.log_format)
     log.info("starting", extra={"tabserve": __version__})
-    return create_app(settings, open_registry(settings))
+    return create_app(settings, open_registry(settings), on_start=on_start)

@@ -1,6 +1,6 @@
 """The application: puts the parts together, from a registry to routes."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request, Response
@@ -31,10 +31,13 @@ the server's log.
 """
 
 
-def create_app(settings: Settings, source: Source, metrics: Metrics | None = None) -> FastAPI:
+def create_app(
+    settings: Settings, source: Source, metrics: Metrics | None = None, on_start: Callable[[], None] | None = None
+) -> FastAPI:
     """An application that serves what `source` names as the champion, from the start of its lifespan to its end.
 
-    The lifespan's state holds the `FastPath` that `FastProtocol` looks for.
+    `on_start` is called when the lifespan starts. The lifespan's state holds the `FastPath` that `FastProtocol` looks
+    for.
     """
     metrics = metrics or Metrics()
     history = History()
@@ -46,6 +49,8 @@ def create_app(settings: Settings, source: Source, metrics: Metrics | None = Non
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:
         service.start()
+        if on_start:
+            on_start()
         try:
             yield {LIFESPAN_KEY: FastPath(pipeline, settings.max_body_bytes, cors)}
         finally:
