@@ -52,7 +52,7 @@ def create_app(
         if on_start:
             on_start()
         try:
-            yield {LIFESPAN_KEY: FastPath(pipeline, settings.max_body_bytes, cors)}
+            yield {LIFESPAN_KEY: FastPath(pipeline, settings.max_body_bytes, cors, pipeline.proxies.prefix)}
         finally:
             service.stop()
             executor.close()

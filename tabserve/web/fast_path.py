@@ -44,11 +44,11 @@ class FastPath:
     """What the connections of one server share: the pipeline, the body limit, the heads that are known, and the replies
     that wait to be sent."""
 
-    def __init__(self, pipeline: Pipeline, max_body_bytes: int, cors: Cors | None = None) -> None:
+    def __init__(self, pipeline: Pipeline, max_body_bytes: int, cors: Cors | None = None, prefix: str = "") -> None:
         self.pipeline, self.max_body_bytes, self._cors = pipeline, max_body_bytes, cors
         self.known_heads: dict[bytes, KnownHead] = {}
         # with the path prefix, too: a proxy may have left it in the path
-        self.urls = frozenset((PATH.encode(), (pipeline.proxies.prefix + PATH).encode()))
+        self.urls = frozenset((PATH.encode(), (prefix + PATH).encode()))
         self._waiting: list[tuple[asyncio.Transport, bytes]] = []
 
     def respond(self, context: RequestContext, body: bytes) -> Reply:
