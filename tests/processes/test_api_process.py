@@ -252,10 +252,10 @@ def over_unix(path: Path, method: str, target: str, body: bytes = b"", headers: 
         connection.close()
 
 
-def test_server_on_a_unix_socket(workspace: Workspace) -> None:
+def test_server_on_a_unix_socket(workspace: Workspace, short_folder: Path) -> None:
     """`--uds` serves on a unix socket, by the fast path too, and under a prefix. A trusted proxy there says who the
     client is. A second server on it is refused in one line, and after the stop there is no socket left."""
-    path = workspace.folder / "api.sock"
+    path = short_folder / "api.sock"
     options = ("--uds", str(path), "--root-path", "/ml/iris")
     process = workspace.start("api.py", *options, TABSERVE_TRUSTED_PROXIES="unix", TABSERVE_UDS="other.sock")
     try:
