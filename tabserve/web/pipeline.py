@@ -30,6 +30,7 @@ from tabserve.web.codecs import (
 )
 from tabserve.web.context import RequestContext
 from tabserve.web.limits import limit
+from tabserve.web.proxies import Proxies
 from tabserve.web.refusals import CallerGoneError, Reply, refusal
 from tabserve.web.tracing import trace
 
@@ -67,6 +68,7 @@ class Pipeline:
     def __init__(self, service: Service, metrics: Metrics, settings: Settings) -> None:
         self._service, self._metrics = service, metrics
         self._max_rows, self._refuse_unknown = settings.max_batch_rows, settings.unknown_categories == "refuse"
+        self.proxies = Proxies(settings.trusted_proxies, settings.root_path)
         self._cached: tuple[Schema | None, JsonRequests | None] = None, None
 
     def admit(self, context: RequestContext) -> Reply | None:
@@ -92,10 +94,15 @@ class Pipeline:
         trace(context, route, status, seconds)
         level = logging.DEBUG if context.quiet or status < 400 else logging.WARNING
         if log.isEnabledFor(level):
-            request = {"method": context.method[:16], "path": context.path[:200], "status": status}
-            log.log(
-                level, "request", extra={**request, "ms": round(seconds * 1000, 2), "request_id": context.request_id}
-            )
+            request = {
+                "method": context.method[:16],
+                "path": context.path[:200],
+                "status": status,
+                "ms": round(seconds * 1000, 2),
+                "client": self.proxies.client_address(context),
+                "request_id": context.request_id,
+            }
+            log.log(level, "request", extra=request)
 
     def requests_for(self, schema: Schema) -> JsonRequests:
         """What decodes and documents the bodies for a schema. It is cached until another schema is asked for: a model
