@@ -139,6 +139,10 @@ class Settings(BaseSettings):
     # four. Each thread takes processor time from single predictions, and the memory of a batch: with two, more than
     # half of both is left
     batch_threads: int = Field(2, ge=1, le=64, description="how many batches are computed at the same time")
+    rate_limit: float = Field(
+        0.0, ge=0, le=1_000_000, description="requests per second of one client, on the average; 0 for no limit"
+    )
+    rate_burst: int = Field(100, ge=1, le=1_000_000, description="requests of one client at once, with a rate limit")
     max_batches: int = Field(
         64, ge=1, le=10_000, description="how many batches may be computed and wait at the same time; more get 503"
     )

@@ -29,7 +29,7 @@ from tabserve.web.codecs import (
     problem,
 )
 from tabserve.web.context import RequestContext
-from tabserve.web.limits import limit
+from tabserve.web.limits import RateLimit
 from tabserve.web.proxies import Proxies
 from tabserve.web.refusals import CallerGoneError, Reply, refusal
 from tabserve.web.tracing import trace
@@ -69,13 +69,15 @@ class Pipeline:
         self._service, self._metrics = service, metrics
         self._max_rows, self._refuse_unknown = settings.max_batch_rows, settings.unknown_categories == "refuse"
         self.proxies = Proxies(settings.trusted_proxies, settings.root_path)
+        self._rate_limit = RateLimit(settings.rate_limit, settings.rate_burst) if settings.rate_limit else None
         self._cached: tuple[Schema | None, JsonRequests | None] = None, None
 
     def admit(self, context: RequestContext) -> Reply | None:
         """The refusal of a caller that may not call; None if it may. Called before the body is read where possible."""
         try:
             authenticate(context)
-            limit(context)
+            if self._rate_limit:
+                self._rate_limit.check(self.proxies.client_address(context), context.path)
         except (HTTPException, TabserveError) as error:
             return refusal(error, context)
         return None
