@@ -26,7 +26,7 @@ class TextDates:
     Attributes:
         values: datetime64[us], in UTC where a text has a zone; None if the order of day and month isn't known.
         order: how they are written.
-        have_zones: whether a text has a zone.
+        have_zones: whether a text has a zone other than UTC.
     """
 
     values: pd.Series | None
@@ -45,7 +45,7 @@ def read_text_dates(texts: pd.Series, order: DayOrder | None) -> TextDates | Non
         return None
     iso = _moments(distinct, _read_iso)
     if iso:
-        zones = any(re.search(r"(Z|[+-]\d\d:?\d\d)$", text) for text in distinct if ":" in text)
+        zones = any(re.search(r"[+-](?!00:?00)\d\d:?\d\d$", text) for text in distinct if ":" in text)
         return TextDates(_mapped(texts, distinct, iso), "iso", zones)
     written = list(_matches(distinct))
     if len(written) < len(distinct):

@@ -66,11 +66,20 @@ class FeatureEncoding:
     def lost(self) -> str:
         """What is lost of the feature, in words; empty if nothing is."""
         if self.pooled:
-            rows = sum(self.pooled.values())
-            return f"{len(self.pooled)} categories of fewer than {self.rare} rows share a column ({rows} rows)"
+            return self._lost_by_pooling()
         if self.missing and self.when_missing == "median" and self.kind == "number" and not self.has_indicator:
             return "the model can't see which values are missing"
         return ""
+
+    def _lost_by_pooling(self) -> str:
+        rows, has_gaps = sum(self.pooled.values()), MISSING in self.pooled
+        rare, counted = len(self.pooled) - has_gaps, f"({rows} row{'s' * (rows > 1)})"
+        if not rare:
+            return f"missing values count as an unknown category {counted}"
+        if len(self.pooled) == 1:
+            return f"1 category of fewer than {self.rare} rows counts as an unknown one {counted}"
+        named = "1 category" if rare == 1 else f"{rare} categories"
+        return f"{named} of fewer than {self.rare} rows{' and missing values' * has_gaps} share a column {counted}"
 
     @property
     def undo(self) -> str:
