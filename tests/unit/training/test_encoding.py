@@ -122,15 +122,16 @@ def test_losses_are_told_with_the_option_that_undoes_them() -> None:
     """Pooled categories are told with their number and rows, a gap that counts as rare among them, and hidden gaps;
     whatever loses nothing says nothing."""
     rare = encoding_of(["a"] * 193 + ["b"] * 4 + [None] * 3)
-    told = "1 category of fewer than 5 rows and missing values share a column (7 rows)"
-    assert (rare.lost, rare.undo) == (told, "--rare 1")
+    shared = "1 category of fewer than 5 rows and missing values share a column (7 rows)"
+    assert (rare.lost, rare.undo) == (shared, "--rare 1")
     assert rare.pooled == {"b": 4, "(missing)": 3}
-    for texts, told in (
-        (["b"] * 4 + ["c"], "2 categories of fewer than 5 rows share a column (5 rows)"),
-        (["b"], "1 category of fewer than 5 rows counts as an unknown one (1 row)"),
-        ([None] * 3, "missing values count as an unknown category (3 rows)"),
+    for pooled, lost in (
+        ("bbbbc", "2 categories of fewer than 5 rows share a column (5 rows)"),
+        ("b", "1 category of fewer than 5 rows counts as an unknown one (1 row)"),
     ):
-        assert encoding_of(["a"] * 193 + texts).lost == told
+        assert encoding_of(["a"] * 193 + list(pooled)).lost == lost
+    gaps = encoding_of(["a"] * 193 + [None] * 3)
+    assert gaps.lost == "missing values count as an unknown category (3 rows)"
     many = encoding_of([f"c{number}" for number in range(200)] * 2)
     assert (many.lost, many.undo) == ("", "")
     drawn = table([True, False] * 50, x=[1.0, 2.0, 3.0, None] * 25, y=np.arange(100.0))
