@@ -76,9 +76,10 @@ def trained_forest(trees: int, features: int) -> tuple[Pipeline, Predictor, Matr
 def released(folder: Path, pipeline: Pipeline, parts: dataset.Split) -> Release:
     """The release of a pipeline that was fitted to the training rows, with metadata that say little."""
     schema = schema_inference.infer_schema(parts.training, pipeline)
+    importances = {feature.name: 0.0 for feature in schema.model_features}
     metadata = ModelMetadata(
         model_name="random", model_version="20241201_143022", run_id="", model_type="", trained_at="", parameters={},
-        metrics={}, feature_importances=dict.fromkeys(schema.feature_names, 0.0), dataset=parts.facts(),
+        metrics={}, feature_importances=importances, dataset=parts.facts(),
         libraries=provenance.libraries(), git_commit="",
     )  # fmt: skip
     return compiler.write_release(folder, pipeline, schema, parts.training, metadata)

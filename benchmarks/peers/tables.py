@@ -136,9 +136,9 @@ def _effects(rows: int) -> pd.DataFrame:
     return pd.DataFrame({"code": [f"c{number:04}" for number in codes], "size": size.round(3), "kind": kind})
 
 
-def read_features(path: Path, target: str) -> pd.DataFrame:
+def read_features(path: Path, source: Source) -> pd.DataFrame:
     """The features as pandas reads them, with booleans as numbers."""
-    features = pd.read_csv(path).drop(columns=target)
+    features = pd.read_csv(path, dtype=dict.fromkeys(source.categorical, "str")).drop(columns=source.target)
     return features.astype({name: "float64" for name in features.columns if features[name].dtype == bool})
 
 
@@ -186,7 +186,7 @@ def measure_peers(source: Source, workspace: Path) -> dict[str, dict[str, float]
     """What `measure` returns for each peer. skrub is left out where it isn't installed."""
     name, path = source.name, workspace / f"{source.name}.csv"
     task = json.loads((workspace / f"{name}.json").read_text())
-    features = read_features(path, source.target)
+    features = read_features(path, source)
     target = pd.Series(task["target"], dtype=object if source.task == "classification" else "float64")
     results = {}
     for peer_name, peer in PEERS.items():

@@ -96,7 +96,7 @@ def model_limits(metadata: ModelMetadata, schema: Schema, pipeline: Pipeline) ->
     if any(isinstance(feature, Number | Date) for feature in schema.features):
         sentences.append(
             "Outside the ranges of the training rows it continues in a straight line, which nothing has verified."
-            if family.extrapolates
+            if family.is_linear
             else "Outside the ranges of the training rows it doesn't extrapolate: it predicts as at their ends."
         )
     categories = [feature for feature in schema.features if isinstance(feature, Category)]
