@@ -63,10 +63,10 @@ def test_models_of_a_public_table_are_measured_beside_plain_pipelines(tmp_path: 
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LONG_LIMIT, check=False)
     assert done.returncode == 0, done.stderr
     report = output.read_text()
-    scores, costs = ([line for line in part.splitlines() if "|" in line] for part in report.split("## ")[1:])
+    scores, fit, predict = ([line for line in part.splitlines() if "|" in line] for part in report.split("## ")[1:])
     cells = dict(zip(*(line.split(" | ") for line in (scores[0], scores[2])), strict=True))
     assert all(float(cells[name]) > 0.95 for name in ("forest", "boosting", "linear", "plain forest", "plain linear"))
-    assert len(scores) == len(costs) == 3  # head, dashes, and a line for the table
+    assert len(scores) == len(fit) == len(predict) == 3  # head, dashes, and a line for the table
     assert "nan" not in report
 
 
