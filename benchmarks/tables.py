@@ -1,7 +1,7 @@
 """How good the models are that come of public tables without any option, beside those of skrub and of plain pipelines
 of scikit-learn. Writes benchmarks/TABLES.md.
 
-    python -m benchmarks.tables                  all tables; Linux or macOS, less than half an hour
+    python -m benchmarks.tables                  all tables, in about half an hour
     python -m benchmarks.tables --quick          prints those of scikit-learn's small tables, without skrub
     python -m benchmarks.tables --many-valued    prints those with a column of many categories
     python -m benchmarks.tables --only diamonds  prints one table's
