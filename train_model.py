@@ -67,7 +67,7 @@ def train(options: TrainOptions, settings: Settings, progress: StepProgress) -> 
             validation = cross_validate(training, config, options.folds, options.seed, progress.during(step))
             progress.done(step)
 
-        parts, validation = steps.calibrate(parts, validation, options)
+        parts, validation = steps.calibrate(parts, validation, config, options)
         training, held_out = parts.training, parts.held_out
         pipeline = fit(training, config, options.seed, progress.during("fit"))
         evaluation = evaluate(pipeline, held_out, options.seed, progress.during("evaluate"))

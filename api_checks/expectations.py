@@ -1,7 +1,6 @@
 """What a reply must be. Each function raises AssertionError with the difference."""
 
 import json
-import math
 from typing import Any
 
 import requests
@@ -40,20 +39,6 @@ def expect(condition: bool, failure: str) -> None:
 
 def expect_equal(name: str, actual: object, expected: object) -> None:
     expect(actual == expected, f"{name} is {actual!r}, not {expected!r}")
-
-
-def expect_same_answer(name: str, actual: object, expected: object) -> None:
-    """Expects equal answers; numbers may differ in their last digits, because an exponential of many rows at a time is
-    computed in another way than that of one row."""
-    expect(_is_same(actual, expected), f"{name} is {actual!r}, not {expected!r}")
-
-
-def _is_same(actual: object, expected: object) -> bool:
-    if isinstance(actual, float) and isinstance(expected, float):
-        return math.isclose(actual, expected, rel_tol=1e-12, abs_tol=1e-15)
-    if isinstance(actual, list) and isinstance(expected, list):
-        return len(actual) == len(expected) and all(map(_is_same, actual, expected))
-    return actual == expected
 
 
 def expect_status(response: requests.Response, *allowed: int) -> requests.Response:

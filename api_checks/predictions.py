@@ -14,7 +14,6 @@ from api_checks.expectations import (
     expect,
     expect_equal,
     expect_refusal,
-    expect_same_answer,
     expect_status,
     strict_json,
 )
@@ -108,7 +107,7 @@ def test_batch_is_answered_in_order(api: Api) -> None:
         reply = strict_json(expect_status(api.post("/predict/batch", body), 200))
         for key in api.model.answer(alone[0]):
             answers = [answer[key] for answer in alone]
-            expect_same_answer(key, reply[key], answers if isinstance(reply[key], list) else answers[0])
+            expect_equal(key, reply[key], answers if isinstance(reply[key], list) else answers[0])
         expect_equal("rows with a warning", [(w["row"], w["feature"]) for w in reply["warnings"]], warned)
 
 

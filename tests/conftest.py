@@ -8,6 +8,7 @@ import hypothesis
 import pytest
 
 from tabserve.model.release import Release
+from tests.support.databases import database
 from tests.support.models import Trained
 from tests.support.nursery import Nursery
 from tests.support.servers import tracking_server
@@ -61,7 +62,7 @@ def anywhere(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Workspa
         with tracking_server(tmp_path / "elsewhere") as uri:
             yield Workspace(tmp_path / "here", uri)
     else:
-        yield Workspace(tmp_path, f"sqlite:///{tmp_path}/mlflow.db" if request.param == "database" else None)
+        yield Workspace(tmp_path, database(tmp_path) if request.param == "database" else None)
 
 
 @pytest.fixture(scope="session")

@@ -19,18 +19,14 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, cast
 from urllib.parse import quote
 
 from tabserve import __version__
 from tabserve.cli import addresses
 from tabserve.cli.processes import Command, StepError, ending, report, run_step, stop
-from tabserve.cli.table_options import (
-    add_table_options,
-    require_model_name,
-    table_arguments,
-    table_problem,
-    table_source,
-)
+from tabserve.cli.table_options import require_model_name, table_source
+from tabserve.cli.train_options import add_training_options, training_problem
 from tabserve.training.source import TableSource
 
 NO_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -44,7 +40,7 @@ class PipelineOptions:
     Attributes:
         host, port: where to serve; None for the settings.
         table: the table to train on; None for Iris.
-        table_arguments: the options of the training about the table, but for --data.
+        training: the options of the training as they were given, but for --data.
         model_name: the registered model; None for that of the settings, or of the table's file.
         exit: stop after the tests.
         check: check the project instead.
@@ -53,7 +49,7 @@ class PipelineOptions:
     host: str | None
     port: int | None
     table: TableSource | None
-    table_arguments: list[str]
+    training: list[str]
     model_name: str | None
     exit: bool
     check: bool = False
@@ -84,34 +80,41 @@ def main(argv: Sequence[str] | None = None, *, root: Path, program: str) -> int:
 
 def parse(argv: Sequence[str] | None, program: str, description: str, *, with_check: bool = False) -> PipelineOptions:
     """The options of the pipeline; `with_check` adds --check."""
-    parser = argparse.ArgumentParser(
-        prog=program,
-        description=description,
-        epilog="Ctrl-C stops everything. The training has more options when it runs alone: see its --help.",
-    )
-    parser.add_argument("--host", help="address to serve on (default: the setting TABSERVE_HOST, 127.0.0.1)")
-    parser.add_argument(
+    own = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    own.add_argument("--host", help="address to serve on (default: the setting TABSERVE_HOST, 127.0.0.1)")
+    own.add_argument(
         "--port", type=int, help="port to serve on; 0 for any free port (default: the setting TABSERVE_PORT, 8000)"
     )
-    add_table_options(parser)
-    parser.add_argument(
+    own.add_argument(
         "--model-name",
         metavar="NAME",
         help="registered model (default: the setting, or else the name of the table's file)",
     )
-    parser.add_argument("--version", action="version", version=f"tabserve {__version__}")
-    mode = parser.add_mutually_exclusive_group()
+    own.add_argument("--version", action="version", version=f"tabserve {__version__}")
+    mode = own.add_mutually_exclusive_group()
     mode.add_argument("--exit", action="store_true", help="stop after the tests; status 0 only if all passed")
     if with_check:
         mode.add_argument("--check", action="store_true", help="check the project itself: lint, types, imports, tests")
+    command = f"python {program}" if program.endswith(".py") else program
+    parser = argparse.ArgumentParser(
+        prog=program,
+        usage=f"{command} [options]",
+        description=description,
+        epilog="Ctrl-C stops everything. The options of publishing are those of the training alone: see its --help.",
+        parents=[own],
+        allow_abbrev=False,
+    )
+    add_training_options(parser)
     given = parser.parse_args(argv)
-    if problem := table_problem(given):
+    if problem := training_problem(given):
         parser.error(problem)
+    own.add_argument("--data")  # its place may be another one for another process, or hold a password
+    _, training = own.parse_known_args(argv)
     return PipelineOptions(
         host=given.host,
         port=given.port,
         table=table_source(given),
-        table_arguments=table_arguments(given),
+        training=training,
         model_name=given.model_name,
         exit=given.exit,
         check=with_check and given.check,
@@ -156,13 +159,11 @@ def run(options: PipelineOptions, steps: Steps, root: Path) -> None:
         raise StepError(f"serve: {problem}")
     port = port or addresses.free_port(host)
 
+    os.environ["TABSERVE_MODEL_NAME"] = settings.model_name  # for the server, too
+    place, shown = [], []
     if options.table:
-        os.environ["TABSERVE_MODEL_NAME"] = settings.model_name  # for the server, too
-        table = ["--data", options.table.place, *options.table_arguments]
-        shown = ["--data", options.table.display_place, *options.table_arguments]
-        run_step("train", steps.train, *table, folder=root, shown=shown)
-    else:
-        run_step("train", steps.train, folder=root)
+        place, shown = ["--data", options.table.place], ["--data", options.table.display_place]
+    run_step("train", steps.train, *place, *options.training, folder=root, shown=[*shown, *options.training])
 
     started = time.perf_counter()
     server = Server([*steps.serve.process, "--host", host, "--port", str(port)], root)
@@ -173,7 +174,6 @@ def run(options: PipelineOptions, steps: Steps, root: Path) -> None:
         run_step("test", steps.test, "--no-server", "--url", url, folder=root)
         if not options.exit:
             print(overview(url, mlflow_ui(settings.tracking_uri, root), example_row(url), root), flush=True)
-            print("Serving until Ctrl-C.", flush=True)
             server.follow()
     finally:
         server.stop()
@@ -190,12 +190,13 @@ class Server:
         self._reader.start()
 
     def _read_log(self) -> None:
-        for line in self._process.stderr or ():
-            if self._following:
-                sys.stderr.buffer.write(line)
-                sys.stderr.buffer.flush()
-            else:
-                self._held_back.append(line)
+        with cast("IO[bytes]", self._process.stderr) as log:
+            for line in log:
+                if self._following:
+                    sys.stderr.buffer.write(line)
+                    sys.stderr.buffer.flush()
+                else:
+                    self._held_back.append(line)
 
     def wait_until_ready(self, url: str, seconds: float = 60) -> None:
         """Waits until /readyz answers 200.
@@ -220,20 +221,23 @@ class Server:
         raise StepError(f"{self._log()}\nserve: not ready after {seconds:.0f} s: {reason}")
 
     def follow(self) -> None:
-        """Writes the server's log to stderr as it comes, until Ctrl-C.
+        """Says that it serves, and writes the server's log to stderr as it comes, until Ctrl-C.
 
         Raises:
             StepError: the server ended by itself.
         """
         self._following = True
         try:
+            print("Serving until Ctrl-C.", flush=True)
             status = self._process.wait()
         except KeyboardInterrupt:
             return
         raise StepError(f"serve: the server {ending(status)}; nobody asked it to stop", max(status, 1))
 
     def stop(self) -> None:
+        """Stops it, and waits for the last lines of its log."""
         stop(self._process)
+        self._reader.join(5)
 
     def _log(self) -> str:
         return b"".join(self._held_back).decode(errors="replace").strip()

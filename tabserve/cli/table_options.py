@@ -106,18 +106,6 @@ def table_source(given: argparse.Namespace) -> TableSource | None:
     )
 
 
-def table_arguments(given: argparse.Namespace) -> list[str]:
-    """The same options for another command, but for --data."""
-    texts = ("target", "task", "dates", "decimal", "split_by", "query", "separator", "encoding", "sheet")
-    arguments = [f"{_option(name)}={getattr(given, name)}" for name in texts if getattr(given, name)]
-    for name in ("drop", "id", "categorical", "keep"):
-        arguments += [f"{_option(name)}={value}" for value in getattr(given, name)]
-    arguments += ["--no-header"] if given.no_header else []
-    if given.missing is not None:
-        arguments += [f"--missing={text}" for text in given.missing] or ["--missing"]
-    return arguments
-
-
 def require_model_name(source: TableSource | None, settings: "Settings") -> None:
     """Raises SettingsError if nothing names the model: neither a setting, nor an option, nor the file of the table."""
     if source and source.file is None and "model_name" not in settings.model_fields_set:

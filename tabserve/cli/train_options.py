@@ -1,4 +1,8 @@
-"""The options of `tabserve train`: what they are, which go together, and the messages if they don't."""
+"""The options of `tabserve train`: what they are, which go together, and the messages if they don't. The pipeline has
+those of the table, the evaluation and the model, too.
+
+Standard library only, as `pipeline` needs it.
+"""
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
@@ -120,20 +124,15 @@ def parse(argv: Sequence[str] | None, *, root: Path, program: str) -> TrainOptio
         epilog="The same seed and options give the same model.",
     )
     parser.add_argument("--version", action="version", version=f"tabserve {__version__}")
-    _add_model_options(parser)
-    _add_data_options(parser)
+    add_training_options(parser)
     _add_publishing_options(parser)
     given = parser.parse_args(argv)
-    names = (*HYPERPARAMETER_OPTIONS, "class_weight")
-    hyperparameters = {name: value for name, value in vars(given).items() if name in names}
-    encoding = EncodingOptions(given.encode, given.rare, given.missing_indicators)
-    config = EstimatorConfig(given.estimator, hyperparameters, encoding)
-    if problem := _problem(given, config):
+    if problem := training_problem(given):
         parser.error(problem)
     return TrainOptions(
         root=root,
         program=program,
-        config=config,
+        config=_config(given),
         search=given.search,
         table=table_source(given),
         columns=_columns(given) if given.data else None,
@@ -149,6 +148,19 @@ def parse(argv: Sequence[str] | None, *, root: Path, program: str) -> TrainOptio
         task=given.task,
         decision=DecisionOptions(given.coverage, given.threshold, given.positive),
     )
+
+
+def add_training_options(parser: argparse.ArgumentParser) -> None:
+    """The options of the table, the evaluation and the model."""
+    _add_data_options(parser)
+    _add_model_options(parser)
+
+
+def _config(given: argparse.Namespace) -> EstimatorConfig:
+    names = (*HYPERPARAMETER_OPTIONS, "class_weight")
+    hyperparameters = {name: value for name, value in vars(given).items() if name in names}
+    encoding = EncodingOptions(given.encode, given.rare, given.missing_indicators)
+    return EstimatorConfig(given.estimator, hyperparameters, encoding)
 
 
 def _columns(given: argparse.Namespace) -> ColumnOptions:
@@ -176,6 +188,11 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
         "--search", type=whole_number(2, 500), default=0, metavar="N",
         help="try N sets of hyperparameters by cross-validation, and train with the best by --metric; those on the "
         "command line stay as they are",
+    )  # fmt: skip
+    names = [name for metrics in METRICS.values() for name in metrics.comparable]
+    choices = "; of numbers ".join(f"{', '.join(own.comparable)} (default: {own.default})" for own in METRICS.values())
+    group.add_argument(
+        "--metric", choices=names, metavar="M", help=f"by which models are compared: {choices}",
     )  # fmt: skip
 
 
@@ -223,15 +240,10 @@ def _add_data_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_publishing_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("publishing")
-    names = [name for metrics in METRICS.values() for name in metrics.comparable]
-    choices = "; of numbers ".join(f"{', '.join(own.comparable)} (default: {own.default})" for own in METRICS.values())
     group.add_argument(
         "--promote", choices=["always", "better", "never"], default="always",
         help="make the new version live: always; better, if its --metric is better than the champion's on the same "
         "held-out rows; or never, so that it stays a candidate (default: %(default)s)",
-    )  # fmt: skip
-    group.add_argument(
-        "--metric", choices=names, metavar="M", help=f"what --search and --promote better compare: {choices}",
     )  # fmt: skip
     group.add_argument("--unless-trained", action="store_true", help="do nothing if a model is live already")
     group.add_argument("--experiment", metavar="NAME", help="MLflow experiment (default: the name of the model)")
@@ -242,9 +254,13 @@ def _add_publishing_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--tracking-uri", metavar="URI", help="MLflow store (default: the setting)")
 
 
-def _problem(given: argparse.Namespace, config: EstimatorConfig) -> str | None:
-    """Which options don't go together, and what to do; None if all do."""
-    if given.metric and given.promote != "better" and not given.search:
+def training_problem(given: argparse.Namespace) -> str | None:
+    """Which options don't go together, and what to do; None if all do. `given`: those of `add_training_options`, and
+    perhaps those about publishing."""
+    config = _config(given)
+    if given.metric and not given.search and not hasattr(given, "promote"):
+        return "argument --metric: only --search compares metrics; add it"
+    if given.metric and not given.search and given.promote != "better":
         return "argument --metric: only --search and --promote better compare metrics; add one of them"
     if given.positive is not None and given.threshold is None:
         return "argument --positive: it goes with --threshold; add that"

@@ -122,11 +122,15 @@ def search(
     return best.config, best_validation
 
 
-def calibrate(parts: Split, validation: CrossValidation, options: TrainOptions) -> tuple[Split, CrossValidation]:
-    """The rows, with a task that knows how far cross-validation was from the truth, and what the cross-validation
-    measures with that task."""
+def calibrate(
+    parts: Split, validation: CrossValidation, config: EstimatorConfig, options: TrainOptions
+) -> tuple[Split, CrossValidation]:
+    """The rows, with a task that knows how far cross-validation of this config was from the truth, and what the
+    cross-validation measures with that task."""
     task, training, measured = parts.whole.task, parts.training.target, validation.target
-    calibrated = task_training(task.kind).calibrated(task, training, measured, validation.outputs, options.decision)
+    calibrated = task_training(task.kind).calibrated(
+        task, training, measured, validation.outputs, options.decision, config.hyperparameters.get("loss")
+    )
     return parts.with_task(calibrated), validation.with_task(calibrated)
 
 

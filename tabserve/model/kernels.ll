@@ -8,7 +8,8 @@
 ;   rows   double[n][features], n at least 1.
 ;   out    double[n][outputs]. Each row is `start` plus
 ;          for a forest: the values of the leaf that the row reaches in each tree, and the sum divided by `divisor`;
-;          for a linear model: the sum over the columns of (value - mean) / scale * weight.
+;          for a linear model: the sum over the columns of (value - mean) / scale * weight;
+;          and then what `link` makes of it.
 ;          The functions for one row write double[outputs + 1]. The last number is 1 if a value of the row is below `lows`
 ;          or above `highs`, else 0.
 ;   input  Reads the feature `source`. A number (count -1) goes to `column`, or its `fill` if it is missing (NaN). Any other has
@@ -29,9 +30,9 @@
 %input = type { double, i32, i32, i32, i32 }
 ;               fill source column codes count
 %node = type { double, i32, i32 }
-%model = type { ptr, ptr, ptr, i64, i64, i64, ptr, ptr, i64, ptr, double, ptr, ptr, ptr, ptr, ptr, ptr, i64 }
+%model = type { ptr, ptr, ptr, i64, i64, i64, ptr, ptr, i64, ptr, double, ptr, ptr, ptr, ptr, ptr, ptr, i64, i64 }
 ;               nodes roots leaves trees outputs features inputs places columns start divisor mean scale weights lows highs
-;               values input_count
+;               values input_count link
 
 declare i32 @llvm.fptosi.sat.i32.f64(double)
 declare i32 @llvm.smax.i32(i32, i32)
@@ -171,6 +172,116 @@ output:
   %k.next = add i64 %k, 1
   %k.more = icmp slt i64 %k.next, %outputs
   br i1 %k.more, label %output, label %end
+
+end:
+  ret void
+}
+
+; e to the power of %x, which is at most 700; 0 if it is below -708. Not more than the last bit is wrong, and all machines give the
+; same bits. %x is k ln 2 + r with |r| < 0.35, so the power is 2^k (1 + r + r²/2! + … + r^13/13!).
+define internal double @exp(double %x) {
+  %in.twos = fmul double %x, 0x3FF71547652B82FE
+  %shifted = fadd double %in.twos, 0x4338000000000000
+  %k = fsub double %shifted, 0x4338000000000000
+  %k.high = fmul double %k, 0x3FE62E42FEE00000
+  %r.high = fsub double %x, %k.high
+  %k.low = fmul double %k, 0x3DEA39EF35793C76
+  %r = fsub double %r.high, %k.low
+  %t12 = fmul double %r, 0x3DE6124613A86D09
+  %q12 = fadd double %t12, 0x3E21EED8EFF8D898
+  %t11 = fmul double %r, %q12
+  %q11 = fadd double %t11, 0x3E5AE64567F544E4
+  %t10 = fmul double %r, %q11
+  %q10 = fadd double %t10, 0x3E927E4FB7789F5C
+  %t9 = fmul double %r, %q10
+  %q9 = fadd double %t9, 0x3EC71DE3A556C734
+  %t8 = fmul double %r, %q9
+  %q8 = fadd double %t8, 0x3EFA01A01A01A01A
+  %t7 = fmul double %r, %q8
+  %q7 = fadd double %t7, 0x3F2A01A01A01A01A
+  %t6 = fmul double %r, %q7
+  %q6 = fadd double %t6, 0x3F56C16C16C16C17
+  %t5 = fmul double %r, %q6
+  %q5 = fadd double %t5, 0x3F81111111111111
+  %t4 = fmul double %r, %q5
+  %q4 = fadd double %t4, 0x3FA5555555555555
+  %t3 = fmul double %r, %q4
+  %q3 = fadd double %t3, 0x3FC5555555555555
+  %t2 = fmul double %r, %q3
+  %q2 = fadd double %t2, 0x3FE0000000000000
+  %square = fmul double %r, %r
+  %rest = fmul double %square, %q2
+  %more = fadd double %r, %rest
+  %power = fadd double %more, 1.0
+  %k.short = call i32 @llvm.fptosi.sat.i32.f64(double %k)
+  %k.whole = sext i32 %k.short to i64
+  %exponent = add i64 %k.whole, 1023
+  %bits = shl i64 %exponent, 52
+  %two.to.k = bitcast i64 %bits to double
+  %product = fmul double %power, %two.to.k
+  %vanishes = fcmp olt double %x, -708.0
+  %result = select i1 %vanishes, double 0.0, double %product
+  ret double %result
+}
+
+; Turns the sums of a row into outputs: `link` 0 leaves them, 1 takes the softmax, 2 the exponential. Larger exponents than 700
+; count as 700, so that no output overflows: a target is at most 1e30, whose logarithm is 69.
+define internal void @link(ptr readonly %m, ptr %sums) {
+entry:
+  %outputs.at = getelementptr %model, ptr %m, i64 0, i32 4
+  %outputs = load i64, ptr %outputs.at
+  %link.at = getelementptr %model, ptr %m, i64 0, i32 18
+  %link = load i64, ptr %link.at
+  switch i64 %link, label %end [
+    i64 1, label %largest
+    i64 2, label %exponential
+  ]
+
+exponential:
+  %e = phi i64 [ 0, %entry ], [ %e.next, %exponential ]
+  %exponent.at = getelementptr double, ptr %sums, i64 %e
+  %exponent = load double, ptr %exponent.at
+  %overflows = fcmp ogt double %exponent, 700.0
+  %bounded = select i1 %overflows, double 700.0, double %exponent
+  %result = call double @exp(double %bounded)
+  store double %result, ptr %exponent.at
+  %e.next = add i64 %e, 1
+  %e.more = icmp slt i64 %e.next, %outputs
+  br i1 %e.more, label %exponential, label %end
+
+largest:
+  %l = phi i64 [ 0, %entry ], [ %l.next, %largest ]
+  %most = phi double [ 0xFFF0000000000000, %entry ], [ %most.next, %largest ]
+  %sum.at = getelementptr double, ptr %sums, i64 %l
+  %sum = load double, ptr %sum.at
+  %larger = fcmp ogt double %sum, %most
+  %most.next = select i1 %larger, double %sum, double %most
+  %l.next = add i64 %l, 1
+  %l.more = icmp slt i64 %l.next, %outputs
+  br i1 %l.more, label %largest, label %powers
+
+powers:
+  %p = phi i64 [ 0, %largest ], [ %p.next, %powers ]
+  %total = phi double [ 0.0, %largest ], [ %total.next, %powers ]
+  %own.at = getelementptr double, ptr %sums, i64 %p
+  %own = load double, ptr %own.at
+  %below = fsub double %own, %most.next
+  %power = call double @exp(double %below)
+  store double %power, ptr %own.at
+  %total.next = fadd double %total, %power
+  %p.next = add i64 %p, 1
+  %p.more = icmp slt i64 %p.next, %outputs
+  br i1 %p.more, label %powers, label %shares
+
+shares:
+  %s = phi i64 [ 0, %powers ], [ %s.next, %shares ]
+  %share.at = getelementptr double, ptr %sums, i64 %s
+  %share = load double, ptr %share.at
+  %output = fdiv double %share, %total.next
+  store double %output, ptr %share.at
+  %s.next = add i64 %s, 1
+  %s.more = icmp slt i64 %s.next, %outputs
+  br i1 %s.more, label %shares, label %end
 
 end:
   ret void
@@ -329,6 +440,7 @@ divide:
   br i1 %d.more, label %divide, label %row.end
 
 row.end:
+  call void @link(ptr %m, ptr %sums)
   %r.next = add i64 %r, 1
   %r.more = icmp slt i64 %r.next, %n
   br i1 %r.more, label %row, label %end
@@ -409,6 +521,7 @@ column.end:
   br i1 %c.more, label %column, label %row.end
 
 row.end:
+  call void @link(ptr %m, ptr %sums)
   %r.next = add i64 %r, 1
   %r.more = icmp slt i64 %r.next, %n
   br i1 %r.more, label %row, label %end

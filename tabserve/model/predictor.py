@@ -6,7 +6,6 @@ Knows compiled models. Doesn't know requests, the registry, or callers.
 
 import ctypes
 import functools
-import math
 import struct
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -25,8 +24,8 @@ from tabserve.model.release import Release
 
 Kernel = Callable[[int, Any, int, Any], None]
 
-MAX_EXPONENT = 700.0
-"""No exponent is larger, so that no output overflows. A target is at most 1e30, whose logarithm is 69."""
+LINKS: Mapping[Link, int] = {"mean": 0, "identity": 0, "softmax": 1, "exp": 2}
+"""How sums become outputs → what the kernels do besides dividing by the number of trees."""
 
 
 class _Model(ctypes.Structure):
@@ -40,7 +39,7 @@ class _Model(ctypes.Structure):
         ("start", ctypes.c_void_p),
         ("divisor", ctypes.c_double),
         *((name, ctypes.c_void_p) for name in ("mean", "scale", "weights", "lows", "highs", "values")),
-        ("input_count", ctypes.c_int64),
+        *((name, ctypes.c_int64) for name in ("input_count", "link")),
     )
 
 
@@ -99,6 +98,7 @@ class Predictor:
         bounds = self.schema.training_bounds
         arrays: dict[str, NDArray[Any]] = {"start": model.start, "lows": bounds.lowest, "highs": bounds.highest}
         numbers: dict[str, float] = {"outputs": outputs, "features": features, "columns": model.inputs.width}
+        numbers["link"] = LINKS[release.link]
         if not model.inputs.are_plain(features):
             inputs = model.inputs
             arrays |= {"inputs": inputs.features, "places": inputs.places, "values": inputs.values}
@@ -112,7 +112,6 @@ class Predictor:
         self._address = ctypes.addressof(self._model)
         self._pack, self._row_outputs = struct.Struct(f"{features}d").pack, ctypes.c_double * (outputs + 1)
         self._one, self._many = _kernels("forest" if isinstance(model, Forest) else "linear")
-        self._link_row, self._link_rows = _LINKS[release.link]
         expected = release.golden_outputs
         actual = self.outputs(release.golden_rows)
         if actual.shape != expected.shape or not np.abs(actual - expected).max() <= release.tolerance:
@@ -123,7 +122,7 @@ class Predictor:
         buffer = self._row_outputs()
         self._one(self._address, self._pack(*row), 1, buffer)  # packing takes a third of the time of a ctypes array
         *outputs, is_outside_training = buffer
-        return self._link_row(outputs) if self._link_row else outputs, is_outside_training > 0
+        return outputs, is_outside_training > 0
 
     def outputs(self, rows: Matrix) -> Matrix:
         """The outputs for many rows: shape (rows, features) → (rows, outputs), float64. Releases the GIL."""
@@ -133,39 +132,4 @@ class Predictor:
         outputs = np.empty((len(rows), self._model.outputs))
         if len(rows):
             self._many(self._address, rows.ctypes.data, len(rows), outputs.ctypes.data)
-        return self._link_rows(outputs) if self._link_rows else outputs
-
-
-def _softmax(sums: list[float]) -> list[float]:
-    largest = max(sums)
-    powers = [math.exp(value - largest) for value in sums]
-    total = sum(powers)
-    return [power / total for power in powers]
-
-
-def _softmax_rows(sums: Matrix) -> Matrix:
-    """The same for many rows, in place."""
-    sums -= sums.max(axis=1, keepdims=True, initial=-np.inf)
-    np.exp(sums, out=sums)
-    sums /= sums.sum(axis=1, keepdims=True)
-    return sums
-
-
-def _exponential(sums: list[float]) -> list[float]:
-    return [math.exp(min(value, MAX_EXPONENT)) for value in sums]
-
-
-def _exponential_rows(sums: Matrix) -> Matrix:
-    return np.exp(np.minimum(sums, MAX_EXPONENT))
-
-
-_LinkOfRow = Callable[[list[float]], list[float]] | None
-_LinkOfRows = Callable[[Matrix], Matrix] | None
-
-_LINKS: Mapping[Link, tuple[_LinkOfRow, _LinkOfRows]] = {
-    "mean": (None, None),  # the compiled code divides
-    "identity": (None, None),
-    "softmax": (_softmax, _softmax_rows),
-    "exp": (_exponential, _exponential_rows),
-}
-"""How sums become outputs, for one row and for many."""
+        return outputs

@@ -82,6 +82,7 @@ class Regression(BaseModel):
         interval_bounds: the intervals' half widths depend on the prediction; these are the largest predictions of each
             group but the last, ascending.
         interval_radii: half the width of the intervals in each group. 0 before the intervals are measured.
+        interval_minimum: no interval begins below; None if there is no such bound.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -94,6 +95,7 @@ class Regression(BaseModel):
     coverage: FiniteFloat = Field(default=0.9, gt=0, lt=1)
     interval_bounds: tuple[FiniteFloat, ...] = ()
     interval_radii: tuple[FiniteFloat, ...] = (0.0,)
+    interval_minimum: FiniteFloat | None = None
 
     @model_validator(mode="after")
     def _are_consistent(self) -> Self:
@@ -118,13 +120,19 @@ class Regression(BaseModel):
         """The number and the interval of one row."""
         (prediction,) = outputs
         radius = self.interval_radii[bisect_left(self.interval_bounds, prediction)]
-        return NumberOutcome(prediction, [prediction - radius, prediction + radius], self)
+        low = prediction - radius
+        if self.interval_minimum is not None and low < self.interval_minimum:
+            low = self.interval_minimum
+        return NumberOutcome(prediction, [low, prediction + radius], self)
 
     def decide_rows(self, outputs: Matrix) -> NumberOutcomes:
         """The same for many rows: `outputs` has shape (rows, 1)."""
         prediction = np.ascontiguousarray(outputs[:, 0])
         radius = np.array(self.interval_radii)[np.searchsorted(self.interval_bounds, prediction)]
-        return NumberOutcomes(self, prediction, np.column_stack([prediction - radius, prediction + radius]))
+        low = prediction - radius
+        if self.interval_minimum is not None:
+            low = np.maximum(low, self.interval_minimum)
+        return NumberOutcomes(self, prediction, np.column_stack([low, prediction + radius]))
 
     def difference_from(self, other: "Task") -> str | None:
         """How another task differs, in words; None if models of both can be compared row by row."""

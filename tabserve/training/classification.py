@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pandera.pandas as pandera
 from numpy.typing import NDArray
-from pandas.api.types import is_bool_dtype, is_numeric_dtype
+from pandas.api.types import is_bool_dtype, is_numeric_dtype, is_string_dtype
 from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import (
@@ -38,6 +38,7 @@ from tabserve.training.estimators import EstimatorType
 from tabserve.training.estimators.boosting import BOOSTING
 from tabserve.training.estimators.forest import FOREST
 from tabserve.training.estimators.linear import LINEAR
+from tabserve.training.number_formats import DecimalSign
 from tabserve.training.tasks import METRICS
 from tabserve.training.thresholds import best_threshold
 
@@ -69,10 +70,13 @@ LEAKAGE_ROWS, LEAKAGE_FOLDS = 10_000, 3
 # -- the table
 
 
-def read_target(column: pd.Series) -> pd.Series:
-    """The classes: whole numbers and booleans as such, all others as the table writes them."""
+def read_target(column: pd.Series, _decimal: DecimalSign | None = None, has_types: bool = False) -> pd.Series:
+    """The classes: whole numbers and booleans as such, all others as the table writes them. Texts of a table that has
+    types have the dtype `str`, and are texts even if they look like numbers; other texts are objects."""
     texts = as_text(column)
     present = set(texts.dropna())
+    if has_types and is_string_dtype(column.dropna()):
+        return texts
     if texts.isna().any() or not present:
         return texts.astype(object)
     if present in ({"True", "False"}, {"true", "false"}):
@@ -110,10 +114,12 @@ def target_checks(target: pd.Series, rows_needed: int, fewest_rows: int) -> Iter
 
 def config_problem(config: EstimatorConfig, target: pd.Series) -> str | None:
     """Estimators, criteria and losses for numbers are refused."""
-    advice = f"{target.name!r} has classes: leave it out, or predict a number with --task regression"
+    classes = f"{target.name!r} has classes"
+    advice = f"{classes}: leave it out, or predict a number with --task regression"
     criterion = config.hyperparameters.get("criterion")
     if config.estimator not in estimators:
-        return f"--estimator {config.estimator} predicts a number; {advice}"
+        others = f"use {', '.join(estimators)}, or --task regression"
+        return f"--estimator {config.estimator} predicts a number; {classes}: {others}"
     if criterion is not None and criterion not in CRITERIA["classification"]:
         return f"--criterion {criterion} is for numbers; {advice}"
     return f"--loss is for numbers; {advice}" if "loss" in config.hyperparameters else None
@@ -139,7 +145,7 @@ def model_task(target: pd.Series) -> Classification:
     label_type: LabelType = "text"
     if is_bool_dtype(target.dtype):
         label_type = "boolean"
-    elif is_numeric_dtype(target.dtype) or all(map(FRACTION.fullmatch, classes)):
+    elif is_numeric_dtype(target.dtype) or (target.dtype == object and all(map(FRACTION.fullmatch, classes))):
         label_type = "number"
     return Classification(classes=classes, label_type=label_type)
 
@@ -156,7 +162,12 @@ def decision_problem(options: DecisionOptions, task: Classification) -> str | No
 
 
 def calibrated(
-    task: Classification, _training: pd.Series, measured: pd.Series, outputs: Matrix, options: DecisionOptions
+    task: Classification,
+    _training: pd.Series,
+    measured: pd.Series,
+    outputs: Matrix,
+    options: DecisionOptions,
+    _loss: str | None = None,
 ) -> Classification:
     """The decision threshold; and prediction sets with every class that is at least as probable as the true one was in
     the share `coverage` of the rows (Sadinle, Lei and Wasserman 2019, "Least ambiguous set-valued classifiers").
@@ -225,7 +236,7 @@ def outputs(pipeline: Pipeline, features: pd.DataFrame) -> Matrix:
 
 def true_values(target: pd.Series, task: Classification) -> NDArray[np.intp]:
     """The number of the true class of each row. To compare texts takes ten times as long."""
-    classes = task.classes if target.dtype == object else task.labels
+    classes = task.labels if is_numeric_dtype(target.dtype) else task.classes
     return pd.Index(list(classes)).get_indexer(pd.Index(target))
 
 

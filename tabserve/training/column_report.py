@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from tabserve.model import ColumnFacts
 from tabserve.model.dates import part_column
 from tabserve.model.metadata import NOT_USED
-from tabserve.training.columns import UNDECIDED_DATES
+from tabserve.training.columns import TOO_LARGE, UNDECIDED_DATES, ReadColumn
 from tabserve.training.dataset import Dataset
 from tabserve.training.encoding import FeatureEncoding
 
@@ -37,8 +37,8 @@ def _with_encoding(column: ColumnFacts, encoding: FeatureEncoding) -> ColumnFact
     )
 
 
-def unused_column(name: str, reason: str) -> ColumnFacts:
-    """The facts of a column that is left out."""
+def unused_column(name: str, reason: str, column: ReadColumn | None = None) -> ColumnFacts:
+    """The facts of a column that is left out; `column` is what it was read as, if it was read."""
     if reason == UNDECIDED_DATES:
         return ColumnFacts(
             name=name, read_as=reason, becomes=NOT_USED, lost="all of it", undo="--dates dmy or --dates mdy"
@@ -46,4 +46,7 @@ def unused_column(name: str, reason: str) -> ColumnFacts:
     read_as = reason.removeprefix("a ").removeprefix("an ")
     if reason.startswith("a constant") and "missing" not in reason:
         return ColumnFacts(name=name, read_as=read_as, becomes=NOT_USED)
-    return ColumnFacts(name=name, read_as=read_as, becomes=NOT_USED, lost="all of it", undo=f"--keep '{name}'")
+    undo = f"--keep '{name}'"
+    if column and (column.kind == "text" or reason.startswith(TOO_LARGE)):
+        undo = column.loss[1] or undo
+    return ColumnFacts(name=name, read_as=read_as, becomes=NOT_USED, lost="all of it", undo=undo)

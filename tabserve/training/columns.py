@@ -10,12 +10,14 @@ from pandas.api.types import (
     infer_dtype,
     is_bool_dtype,
     is_datetime64_any_dtype,
+    is_float_dtype,
     is_numeric_dtype,
     is_timedelta64_dtype,
 )
 
 from tabserve.model.boolean import is_true
-from tabserve.training.date_formats import DayOrder, read_text_dates
+from tabserve.training.clock_times import read_clock_times
+from tabserve.training.date_formats import DayOrder, read_compact_dates, read_text_dates, unread_dates
 from tabserve.training.number_formats import DecimalSign, DisguisedNumbers, is_code, read_disguised
 
 MAX_CATEGORIES = 100_000
@@ -36,6 +38,12 @@ MIN_GAPS = 10
 
 TEXT_REASONS = ("free text", "an identifier: different in each row")
 """How the reasons begin for which a column of texts is useless."""
+
+LARGEST_EXACT = 2**53
+"""Up to this size, different whole numbers are different as floating-point numbers."""
+
+TOO_LARGE = "numbers too large to be told apart as floating-point numbers"
+"""How the loss begins of a column in which different values become the same number."""
 
 UNDECIDED_DATES = "dates: day or month first? no day is above 12"
 
@@ -67,16 +75,17 @@ class ReadColumn:
 
 def as_text(column: pd.Series) -> pd.Series:
     """The column as categories, as the table writes them."""
-    if _is_number_dtype(column):
+    if is_float_dtype(column.dtype):
         numbers = column.dropna()
-        if (numbers == numbers.round()).all():  # pandas reads whole numbers as 1.0 if some are missing
+        # pandas reads whole numbers as 1.0 if some are missing
+        if (numbers == numbers.round()).all() and (numbers.abs() < 2**63).all():
             column = column.astype("Int64")
     return column.astype("str")
 
 
-def as_inferred(column: pd.Series) -> pd.Series:
-    """The column as float64 if every value is a number, else as texts."""
-    read = read_column(column)
+def as_inferred(column: pd.Series, decimal: DecimalSign | None = None) -> pd.Series:
+    """The column as float64 if every value is a number, else as texts. `decimal` as in `read_column`."""
+    read = read_column(column, decimal=decimal)
     return read.values if read.kind in ("number", "duration") else column.astype("str")
 
 
@@ -89,7 +98,7 @@ def read_column(column: pd.Series, dates: DayOrder | None = None, decimal: Decim
     if is_bool_dtype(column.dtype):
         return ReadColumn(column.astype("boolean"), "boolean")
     if is_numeric_dtype(column.dtype):
-        return ReadColumn(column.astype("float64"), "number")
+        return _plain_numbers(column, column.astype("float64"))
     if is_timedelta64_dtype(column.dtype):
         return ReadColumn(_seconds(column), "duration", how="in seconds")
     if is_datetime64_any_dtype(column.dtype):
@@ -99,10 +108,19 @@ def read_column(column: pd.Series, dates: DayOrder | None = None, decimal: Decim
             case "boolean":
                 return ReadColumn(column.astype("boolean"), "boolean")
             case "decimal":
-                return ReadColumn(column.map(float, na_action="ignore").astype("float64"), "number")
+                return _plain_numbers(column, column.map(float, na_action="ignore").astype("float64"))
             case "date" | "datetime":
                 return _dates_of_moments(pd.to_datetime(column.map(_as_utc), errors="raise"))
     return _read_texts(column.astype("str"), dates, decimal)
+
+
+def read_feature(column: pd.Series, dates: DayOrder | None = None, decimal: DecimalSign | None = None) -> ReadColumn:
+    """`read_column` of a column that is not the target: it may hold dates such as 20240131."""
+    read = read_column(column, dates, decimal)
+    if read.kind != "number" or read.how or (days := read_compact_dates(read.values)) is None:
+        return read
+    first = days.dropna().iloc[0]
+    return ReadColumn(days, "date", how=f"{first:%Y%m%d} is {first:%Y-%m-%d}")
 
 
 def _read_texts(texts: pd.Series, dates: DayOrder | None, decimal: DecimalSign | None) -> ReadColumn:
@@ -114,7 +132,7 @@ def _read_texts(texts: pd.Series, dates: DayOrder | None, decimal: DecimalSign |
     numbers = pd.to_numeric(texts, errors="coerce").astype("float64")
     if numbers.notna().equals(texts.notna()):
         if decimal != "," or not (disguised := read_disguised(texts, decimal)) or not disguised.is_ambiguous:
-            return ReadColumn(numbers, "number")
+            return _plain_numbers(texts, numbers)
         return _numbers(disguised)
     if are_booleans(present):
         truths = texts.map(is_true, na_action="ignore").astype("boolean")
@@ -122,12 +140,23 @@ def _read_texts(texts: pd.Series, dates: DayOrder | None, decimal: DecimalSign |
     if found := read_text_dates(texts, dates):
         if found.values is None:
             return ReadColumn(texts, "date")
-        how = "" if found.order == "iso" else "day first" if found.order == "dmy" else "month first"
+        how = "" if found.order == "any" else "day first" if found.order == "dmy" else "month first"
         zones = ("its zones: times count in UTC", f"--categorical '{texts.name}'")
         return ReadColumn(found.values, "date", how=how, loss=zones if found.have_zones else ("", ""))
+    if times := read_clock_times(texts):
+        seconds, example = times
+        return ReadColumn(seconds, "duration", how=f"in seconds, {example}")
     if disguised := read_disguised(texts, decimal):
         return _numbers(disguised)
-    return ReadColumn(texts, "text")
+    return ReadColumn(texts, "text", loss=unread_dates(present))
+
+
+def _plain_numbers(column: pd.Series, numbers: pd.Series) -> ReadColumn:
+    """A column that holds these numbers."""
+    loss = ("", "")
+    if float(numbers.abs().max()) > LARGEST_EXACT and (left := numbers.nunique()) < (different := column.nunique()):
+        loss = (f"{TOO_LARGE}: {different} different values become {left}", f"--categorical '{column.name}'")
+    return ReadColumn(numbers, "number", loss=loss)
 
 
 def _numbers(disguised: DisguisedNumbers) -> ReadColumn:
@@ -180,6 +209,8 @@ def why_useless(column: ReadColumn) -> str | None:
     present = values.dropna()
     distinct = present.nunique()
     gaps = len(values) - len(present)
+    if distinct == 1 and column.loss[0].startswith(TOO_LARGE):
+        return column.loss[0]
     if distinct == 1 and min(gaps, len(present)) < MIN_GAPS:
         only = present.tolist()[0]
         shown = repr(only) if isinstance(only, str | float) else str(only)
@@ -216,7 +247,3 @@ def has_fractions(texts: pd.Series) -> bool:
     """Whether all texts are numbers, and at least one is not whole."""
     numbers = pd.to_numeric(texts, errors="coerce")
     return bool(numbers.notna().all() and (numbers != numbers.round()).any())
-
-
-def _is_number_dtype(column: pd.Series) -> bool:
-    return is_numeric_dtype(column.dtype) and not is_bool_dtype(column.dtype)

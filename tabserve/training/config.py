@@ -32,6 +32,9 @@ CRITERIA = {"classification": ("gini", "entropy", "log_loss"), "regression": ("s
 LOSSES = ("squared_error", "gamma", "poisson")
 """What gradient boosting minimizes, if it predicts a number."""
 
+POSITIVE_LOSSES = ("gamma", "poisson")
+"""Those for numbers that are never negative. Then it predicts none that is."""
+
 
 Encode = Literal["auto", "one-hot", "target"]
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 
 import joblib
 import numpy as np
@@ -25,23 +25,31 @@ UNMEASURED = -1
 
 @dataclass(frozen=True)
 class CrossValidation:
-    """Metrics of every fold, and the outputs for each row from the model that wasn't fitted on it.
+    """The outputs for each row from the model that wasn't fitted on it, and what they are worth.
 
     Attributes:
-        folds: metric → one value per fold. A metric that isn't defined for the rows of a fold is left out.
         outputs: shape (rows, outputs). If the folds go forward in time, there are none for the first rows.
         target: shape (rows,), the true values of these rows.
         fold: shape (rows,), the number of the fold that each of these rows was measured in.
+        task: decides what an output says.
     """
 
-    folds: Mapping[str, list[float]]
     outputs: Matrix
     target: pd.Series
     fold: RowNumbers
+    task: Task
 
     def with_task(self, task: Task) -> "CrossValidation":
         """The same outputs, measured with another task of the same kind."""
-        return replace(self, folds=_fold_metrics(self.outputs, self.target, self.fold, task))
+        return replace(self, task=task)
+
+    @cached_property
+    def folds(self) -> Mapping[str, list[float]]:
+        """Metric → one value per fold, for the metrics that are defined for the rows of every fold."""
+        rows_of_folds = [np.flatnonzero(self.fold == number) for number in range(int(self.fold.max()) + 1)]
+        scores = [score(self.target.iloc[rows], self.outputs[rows], self.task) for rows in rows_of_folds]
+        defined = [metric for metric in scores[0] if all(metric in values for values in scores)]
+        return {metric: [values[metric] for values in scores] for metric in defined}
 
     def mean(self, metric: str) -> float:
         return float(np.mean(self.folds[metric]))
@@ -93,13 +101,4 @@ def cross_validate(
     for number, ((_, outside), own_outputs) in enumerate(zip(fold_rows, fold_outputs, strict=True)):
         outputs[outside], fold[outside] = own_outputs, number
     measured = np.flatnonzero(fold != UNMEASURED)
-    outputs, target, fold = outputs[measured], dataset.target.iloc[measured], fold[measured]
-    return CrossValidation(_fold_metrics(outputs, target, fold, dataset.task), outputs, target, fold)
-
-
-def _fold_metrics(outputs: Matrix, target: pd.Series, fold: RowNumbers, task: Task) -> dict[str, list[float]]:
-    """Metric → one value per fold, for the metrics that are defined for the rows of every fold."""
-    rows_of_folds = [np.flatnonzero(fold == number) for number in range(int(fold.max()) + 1)]
-    scores = [score(target.iloc[rows], outputs[rows], task) for rows in rows_of_folds]
-    defined = [metric for metric in scores[0] if all(metric in values for values in scores)]
-    return {metric: [values[metric] for values in scores] for metric in defined}
+    return CrossValidation(outputs[measured], dataset.target.iloc[measured], fold[measured], dataset.task)

@@ -61,7 +61,7 @@ def read_csv(open_file: OpenFile, source: TableSource, target: str) -> RawTable:
         notes += [note] if note else []
     elif len(frame) and "\n" in frame.iloc[-1, -1]:
         _expect_closed_quotes(open_file, layout, source)
-    return RawTable(frame.set_axis(list(layout.names), axis=1), notes)
+    return RawTable(frame.set_axis(list(layout.names), axis=1), notes, has_types=False)
 
 
 def _read(open_file: OpenFile, layout: CsvLayout) -> tuple[pa.Table, list[_OddRow]]:

@@ -10,7 +10,7 @@ from tabserve.model import ColumnFacts
 from tabserve.model.dates import PARTS, PartName, date_numbers, part_column
 from tabserve.model.metadata import NOT_USED
 from tabserve.training.column_report import unused_column
-from tabserve.training.columns import UNDECIDED_DATES, ReadColumn, as_text, read_column, why_useless
+from tabserve.training.columns import UNDECIDED_DATES, ReadColumn, as_text, read_feature, why_useless
 from tabserve.training.config import ColumnOptions
 from tabserve.training.dataset import DateColumn
 
@@ -52,14 +52,14 @@ def choose_features(
             chosen.facts.append(unused_column(name, useless[name]))
         else:
             try:
-                column = read_column(labelled[name], options.dates, options.decimal)
+                column = read_feature(labelled[name], options.dates, options.decimal)
             except ValueError as error:
                 chosen.problems.append(f"column {name!r} can't be read: {error}: --drop '{name}'")
                 continue
             reason = why_useless(column)
             if reason and name not in options.keep:
                 chosen.left_out[name] = reason
-                chosen.facts.append(unused_column(name, reason))
+                chosen.facts.append(unused_column(name, reason, column))
             else:
                 _use(chosen, name, column)
     for name, date in chosen.dates.items():
@@ -110,7 +110,7 @@ def order_of(column: pd.Series, options: ColumnOptions) -> pd.Series:
     Raises:
         ValueError: they are no numbers or dates, or one is missing.
     """
-    read = read_column(column, options.dates, options.decimal)
+    read = read_feature(column, options.dates, options.decimal)
     if read.is_undecided_date:
         raise ValueError(f"{UNDECIDED_DATES}: --dates dmy or --dates mdy")
     if read.kind not in ("date", "number", "duration"):

@@ -51,7 +51,9 @@ def load_table(
     problems = [*([] if columns.target in raw else read.notes), *_name_problems(raw, columns)]
     raw = raw.loc[:, ~raw.columns.duplicated()]
     labelled = raw[raw[columns.target].notna()] if columns.target in raw else raw
-    choice = choose_task(labelled[columns.target], kind) if columns.target in raw else TaskChoice("classification", "")
+    choice = TaskChoice("classification", "")
+    if columns.target in raw:
+        choice = choose_task(labelled[columns.target], kind, columns.decimal)
     task = task_training(choice.kind)
     chosen = choose_features(labelled, columns, read.left_out)
     problems += chosen.problems
@@ -59,7 +61,7 @@ def load_table(
     if columns.target in raw:
         if not len(frame.columns):
             problems.append(_nothing_left(chosen.left_out))
-        frame[columns.target] = task.read_target(labelled[columns.target])
+        frame[columns.target] = task.read_target(labelled[columns.target], columns.decimal, read.has_types)
     rows, fewest = (count if isinstance(count, int) else count(choice.kind) for count in (rows_needed, fewest_rows))
     problems += _value_problems(frame, columns, task, rows, fewest)
     order = None
@@ -165,9 +167,10 @@ def _feature_checks(column: pd.Series, columns: ColumnOptions) -> Iterator[pande
         yield pandera.Check(lambda values: bool(np.isfinite(values).all()), error=message)
     elif name not in columns.categorical and NUMERIC_SHARE <= share_of_numbers(present) < 1:  # 1 for codes
         others = present[pd.to_numeric(present, errors="coerce").isna()]
+        count = f"{len(others)} texts, the first" if len(others) > 1 else "the text"
         same = f"--missing '{others.iloc[0]}' if it means that the value is missing, or " * (others.nunique() == 1)
         message = (
-            f"column {name!r} mixes numbers with {len(others)} texts, the first {str(others.iloc[0])[:40]!r} in row "
+            f"column {name!r} mixes numbers with {count} {str(others.iloc[0])[:40]!r} in row "
             f"{int(others.index[0]) + 1}: {same}repair them, or --categorical '{name}', or --drop '{name}'"
         )
         yield pandera.Check(lambda values: share_of_numbers(values) == 1, error=message)

@@ -18,12 +18,14 @@ class RawTable:
         notes: what the reader had to find out, a line each.
         read_as_missing: column → text → how many values were this text, and count as missing now.
         left_out: column that is no feature → the reason.
+        has_types: whether the source tells a text from a number; CSV doesn't.
     """
 
     frame: pd.DataFrame
     notes: Sequence[str] = ()
     read_as_missing: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)
+    has_types: bool = True
 
     def without(self, missing: Collection[str]) -> "RawTable":
         """The table without these texts, and the numbers that are equal to one: each counts as missing."""

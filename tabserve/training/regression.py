@@ -19,13 +19,14 @@ from tabserve.errors import DataError
 from tabserve.model import Estimate, Matrix, ModelMetadata, Regression, Vector
 from tabserve.model.compiled import Link
 from tabserve.training.columns import as_inferred
-from tabserve.training.config import CRITERIA, DecisionOptions, EstimatorConfig
+from tabserve.training.config import CRITERIA, POSITIVE_LOSSES, DecisionOptions, EstimatorConfig
 from tabserve.training.conformal import grouped_quantiles
 from tabserve.training.dataset import Dataset, RowNumbers
 from tabserve.training.estimators import EstimatorType
 from tabserve.training.estimators.boosting import BOOSTING
 from tabserve.training.estimators.forest import NUMBER_FOREST
 from tabserve.training.estimators.linear import RIDGE
+from tabserve.training.number_formats import DecimalSign
 from tabserve.training.proportion import proportion
 from tabserve.training.tasks import METRICS
 
@@ -57,9 +58,9 @@ LEAKAGE_ROWS, LEAKAGE_FOLDS = 10_000, 3
 # -- the table
 
 
-def read_target(column: pd.Series) -> pd.Series:
+def read_target(column: pd.Series, decimal: DecimalSign | None = None, _has_types: bool = False) -> pd.Series:
     """The numbers; texts if some are no numbers, which `target_checks` reports."""
-    return as_inferred(column)
+    return as_inferred(column, decimal)
 
 
 def target_checks(target: pd.Series, rows_needed: int, fewest_rows: int) -> Iterator[pandera.Check]:
@@ -88,10 +89,12 @@ def target_checks(target: pd.Series, rows_needed: int, fewest_rows: int) -> Iter
 
 def config_problem(config: EstimatorConfig, target: pd.Series) -> str | None:
     """Estimators, weights and criteria for classes are refused, and a loss that the target doesn't allow."""
-    advice = f"{target.name!r} is a number to predict: leave it out, or predict classes with --task classification"
+    number = f"{target.name!r} is a number to predict"
+    advice = f"{number}: leave it out, or predict classes with --task classification"
     criterion, loss = config.hyperparameters.get("criterion"), config.hyperparameters.get("loss")
     if config.estimator not in estimators:
-        return f"--estimator {config.estimator} predicts classes; {advice}"
+        others = f"use {', '.join(estimators)}, or --task classification"
+        return f"--estimator {config.estimator} predicts classes; {number}: {others}"
     if "class_weight" in config.hyperparameters:
         return f"--class-weight is for classes; {advice}"
     if criterion is not None and criterion not in CRITERIA["regression"]:
@@ -136,16 +139,27 @@ def decision_problem(options: DecisionOptions, _task: Regression) -> str | None:
 
 
 def calibrated(
-    _task: Regression, training: pd.Series, measured: pd.Series, outputs: Matrix, options: DecisionOptions
+    _task: Regression,
+    training: pd.Series,
+    measured: pd.Series,
+    outputs: Matrix,
+    options: DecisionOptions,
+    loss: str | None = None,
 ) -> Regression:
-    """The range of these training rows, and intervals as wide as the absolute errors that cross-validation found.
+    """The range of these training rows, and intervals as wide as the absolute errors that cross-validation found. With
+    a loss of numbers that are never negative, no interval begins below 0.
 
     Raises:
         DataError: there are too few rows for the coverage.
     """
     predictions = outputs[:, 0]
     bounds, radii = grouped_quantiles(predictions, np.abs(measured.to_numpy() - predictions), options.coverage)
-    intervals = {"coverage": options.coverage, "interval_bounds": tuple(bounds), "interval_radii": tuple(radii)}
+    intervals = {
+        "interval_minimum": 0.0 if loss in POSITIVE_LOSSES else None,
+        "coverage": options.coverage,
+        "interval_bounds": tuple(bounds),
+        "interval_radii": tuple(radii),
+    }
     return Regression(**model_task(training).model_dump() | intervals)
 
 
@@ -186,7 +200,7 @@ def resample_groups(truth: Vector) -> Sequence[RowNumbers]:
 
 def score_link(estimator: Any) -> Link:
     """Gradient boosting adds up logarithms if its loss is one of positive numbers."""
-    return "exp" if getattr(estimator, "loss", None) in ("gamma", "poisson") else "identity"
+    return "exp" if getattr(estimator, "loss", None) in POSITIVE_LOSSES else "identity"
 
 
 def scores(_task: Regression) -> int:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from tabserve.training.columns import read_column
+from tabserve.training.number_formats import DecimalSign
 from tabserve.training.tasks import TaskKind
 
 MOST_WHOLE_NUMBERS = 15
@@ -18,13 +19,17 @@ class TaskChoice(NamedTuple):
     reason: str
 
 
-def choose_task(target: pd.Series, wanted: TaskKind | None = None) -> TaskChoice:
-    """The task of a target column as the table has it; the one that a person wants goes first."""
+def choose_task(target: pd.Series, wanted: TaskKind | None = None, decimal: DecimalSign | None = None) -> TaskChoice:
+    """The task of a target column as the table has it; the one that a person wants goes first. `decimal`: the decimal
+    sign of numbers whose values don't say it."""
     try:
-        column = read_column(target.dropna())
+        column = read_column(target.dropna(), decimal=decimal)
     except ValueError:  # impossible dates
         return TaskChoice(wanted or "classification", "--task says so" if wanted else "")
-    how = f" ({column.how})" if column.how and column.kind in ("number", "duration") else ""
+    how = ""
+    if column.kind in ("number", "duration"):
+        other = f"; other: {column.loss[1]}" * column.loss[1].startswith("--decimal")
+        how = f" ({column.how}{other})" * bool(column.how)
     if wanted:
         return TaskChoice(wanted, f"--task says so{how if wanted == 'regression' else ''}")
     if column.kind == "code":

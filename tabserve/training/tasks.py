@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tabserve.training.config import DecisionOptions, EstimatorConfig
     from tabserve.training.dataset import Dataset, RowNumbers
     from tabserve.training.estimators import EstimatorType
+    from tabserve.training.number_formats import DecimalSign
 
 TaskKind = Literal["classification", "regression"]
 
@@ -123,8 +124,11 @@ class TaskTraining(Protocol[OwnTask]):
 
     # -- the table
 
-    def read_target(self, column: "pd.Series") -> "pd.Series":
-        """The target column as the task takes it."""
+    def read_target(
+        self, column: "pd.Series", decimal: "DecimalSign | None" = None, has_types: bool = False, /
+    ) -> "pd.Series":
+        """The target column as the task takes it. `decimal`: the decimal sign of numbers whose values don't say it.
+        `has_types`: whether a text of the table is a text, even if it looks like a number."""
 
     def target_checks(self, target: "pd.Series", rows_needed: int, fewest_rows: int) -> "Iterator[pandera.Check]":
         """What must hold of a target column that can be trained on. `rows_needed`: how many rows it takes;
@@ -146,13 +150,21 @@ class TaskTraining(Protocol[OwnTask]):
         """Why a model of this task can't decide by the options, and what to do; None if it can."""
 
     def calibrated(
-        self, task: OwnTask, training: "pd.Series", measured: "pd.Series", outputs: "Matrix", options: "DecisionOptions"
+        self,
+        task: OwnTask,
+        training: "pd.Series",
+        measured: "pd.Series",
+        outputs: "Matrix",
+        options: "DecisionOptions",
+        loss: str | None = None,
+        /,
     ) -> OwnTask:
         """The task with what only cross-validation can tell: the size of its intervals or prediction sets, and the
         decision threshold.
 
         `training` is the target of the training rows. `measured` is that of the rows of `outputs`, which have the shape
-        (rows, outputs) and come from models that were not fitted on these rows.
+        (rows, outputs) and come from models that were not fitted on these rows. `loss` is what
+        they minimized, if it was set.
 
         Raises:
             DataError: there are too few rows.

@@ -27,6 +27,9 @@ def workspace(tmp_path: Path) -> Workspace:
         {
             "started": started.strftime("%Y-%m-%dT%H:%M:%S"),
             "booked": (started - pd.Timedelta(days=3)).strftime("%d.%m.%Y"),
+            "paid": (started + pd.Timedelta(days=2)).strftime("%Y%m%d"),
+            "birth": [f"{row % 28 + 1} May {1950 + row % 50}" for row in range(ROWS)],
+            "shift": rng.choice(["6:00", "14:30", "22:15"], ROWS),
             "fare": [f"${fare:,.2f}" for fare in rng.uniform(5, 4000, ROWS)],
             "tip": [f"{tip} %" for tip in rng.integers(0, 30, ROWS)],
             "shared": rng.choice(["true", "false", ""], ROWS),
@@ -46,6 +49,9 @@ def test_table_of_every_kind_becomes_a_checked_service(workspace: Workspace) -> 
     for line in (
         r"^  started +date; 2024-01-01T",
         r"^  booked +date: day first; ",
+        r"^  paid +date: \d{8} is \d{4}-\d\d-\d\d; ",
+        r"^  birth +date; ",
+        r"^  shift +duration: in seconds, ",
         r"^  fare +number: \$[\d,.]+ is [\d.]+",
         r"^  zip +code: with leading zeros; ",
         r"^1 column of text is not used: remark$",
@@ -56,7 +62,16 @@ def test_table_of_every_kind_becomes_a_checked_service(workspace: Workspace) -> 
         until(lambda: status(f"{url}/readyz") == 200)
         done = workspace.run("test_api.py", "--no-server", "--url", url)
         assert done.returncode == 0, done.stdout
-        row = {"booked": "2024-06-01", "fare": 12.5, "tip": 10, "shared": True, "zip": "00099"}
+        row = {
+            "booked": "2024-06-01",
+            "paid": "2024-06-03",
+            "birth": "1980-05-03",
+            "shift": 52_200,
+            "fare": 12.5,
+            "tip": 10,
+            "shared": True,
+            "zip": "00099",
+        }
         for hour, label in ((3, "early"), (20, "late")):
             sent = row | {"started": f"2024-06-04T{hour:02}:30:00"}
             assert requests.post(f"{url}/predict", json=sent, timeout=LIMIT).json()["label"] == label

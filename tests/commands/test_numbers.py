@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from tabserve.model import Predictor, Regression
-from tests.support import number_tables, training
+from tests.support import number_tables
 from tests.support.client import get, post, served_version
 from tests.support.servers import serving
 from tests.support.waiting import until
@@ -112,6 +112,7 @@ def test_fares_are_served_within_their_intervals(loss: str, tmp_path: Path) -> N
         reply = post(f"{url}/predict/batch", json=body).json()
     low, high = np.array(reply["interval"]).T
     assert min(reply["prediction"]) > 0
+    assert low.min() >= 0
     assert ((low <= fresh.fare_amount) & (fresh.fare_amount <= high)).mean() == pytest.approx(0.9, abs=0.06)
 
 
@@ -120,10 +121,10 @@ def test_better_model_of_a_number_becomes_live(houses: Workspace) -> None:
     of the estimator by it."""
     data = ("--data", str(houses.folder / "houses.csv"), "--target", "SalePrice")
     search = ("--estimator", "ridge", "--search", "3", "--promote", "better", "--metric", "mae")
-    done = training.train(houses.folder, houses.environment, (*data, *search))
-    assert done.status == 0, done.err
-    assert "mae " in done.out
-    assert "with 95 % confidence" in done.out
+    done = houses.run("train_model.py", *data, *search)
+    assert done.returncode == 0, done.stderr
+    assert "mae " in done.stdout
+    assert "with 95 % confidence" in done.stdout
     trials = [run.data.params for run in runs(houses) if "trial" in (run.info.run_name or "")]
     assert {trial["alpha"] for trial in trials} > {"1.0"}
     listed = houses.run("promote_model.py").stdout
@@ -159,6 +160,6 @@ def test_options_that_do_not_fit_a_number_are_refused(
 ) -> None:
     """An option of classes, and a coverage that the rows can't tell, end in one line on stderr."""
     data = ("--data", str(houses.folder / "houses.csv"), "--target", "SalePrice")
-    done = training.train(houses.folder, houses.environment, (*data, *options))
-    assert (done.status, done.err.count("\n")) == (1, 1), done.err
-    assert problem in done.err
+    done = houses.run("train_model.py", *data, *options)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    assert problem in done.stderr

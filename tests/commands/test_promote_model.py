@@ -1,12 +1,6 @@
 """promote_model.py: shows which version is live, deploys, rolls back and records; nothing broken becomes live."""
 
-import os
 import re
-import secrets
-import shutil
-import subprocess
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,94 +11,15 @@ from tabserve.model.predictor import Predictor
 from tabserve.model.versions import BY_HAND
 from tabserve.monitoring import compare_outputs
 from tabserve.registry import journal
-from tabserve.registry.client import set_default_store
-from tabserve.registry.reader import CHECKSUM_TAG, VERSION_TAG
+from tabserve.registry.reader import CHECKSUM_TAG
 from tests.support.client import served_version, shows_deployment
-from tests.support.project import PYTHON, ROOT
-from tests.support.servers import serving, tracking_server
+from tests.support.promotion import Command, live
+from tests.support.servers import file_server, serving
 from tests.support.waiting import LIMIT, until
 from tests.support.workspaces import Workspace
 
-
-@pytest.fixture(scope="module")
-def trained_thrice(trained_once: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """Versions 1 to 3, of which 3 is live. Tests must not change it."""
-    folder = tmp_path_factory.mktemp("thrice") / "copy"
-    shutil.copytree(trained_once.folder, folder)
-    workspace = Workspace(folder)
-    for trees in ("11", "12"):
-        workspace.train("--n-estimators", trees)
-    return workspace
-
-
-@pytest.fixture(scope="module")
-def on_a_database(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    folder = tmp_path_factory.mktemp("database")
-    return trained_there(Workspace(folder, f"sqlite:///{folder}/mlflow.db"))
-
-
-@pytest.fixture(scope="module")
-def on_a_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
-    with tracking_server(tmp_path_factory.mktemp("elsewhere")) as uri:
-        yield trained_there(Workspace(tmp_path_factory.mktemp("here"), uri))
-
-
-def trained_there(workspace: Workspace) -> Workspace:
-    for trees in ("10", "11", "12"):
-        workspace.train("--n-estimators", trees)
-    return workspace
-
-
-@pytest.fixture
-def three(request: pytest.FixtureRequest, tmp_path: Path) -> Workspace:
-    """Versions 1 to 3, of which 3 is live, for one test: a copy of a folder. With `ANYWHERE` also a new model on a
-    database and on a server, made of the same three runs."""
-    kind = getattr(request, "param", "folder")
-    if kind == "folder":
-        shutil.copytree(request.getfixturevalue("trained_thrice").folder, tmp_path / "three")
-        return Workspace(tmp_path / "three")
-    trained: Workspace = request.getfixturevalue(f"on_a_{kind}")
-    three = Workspace(tmp_path / "three", trained.uri, f"model-{secrets.token_hex(4)}")
-    for folder in trained.versions():
-        shutil.copytree(trained.artifacts / folder, three.artifacts / folder)
-    set_default_store(trained.uri)  # where MLflow looks `models:/…` up
-    client, store = trained.store().connect(), three.store()
-    client.create_registered_model(three.model_name)
-    for number in ("1", "2", "3"):
-        made = client.get_model_version(trained.model_name, number)
-        tags = {tag: made.tags[tag] for tag in (VERSION_TAG, CHECKSUM_TAG)}
-        model_id = made.source.removeprefix("models:/")
-        client.create_model_version(three.model_name, made.source, made.run_id, tags=tags, model_id=model_id)
-        store.move("champion", store.versions()[0].version, "train_model.py --promote always")
-    return three
-
-
 ANYWHERE = pytest.mark.parametrize("three", ["folder", "database", "server"], indirect=True)
 """Runs a test on a folder, a database and a tracking server, which must behave alike."""
-
-Command = Callable[..., tuple[int, str]]
-
-
-@pytest.fixture
-def command(three: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Runs promote_model.py with these arguments, and returns its status and what it printed."""
-    for name, value in three.environment.items():
-        monkeypatch.setenv(name, value)
-
-    def run(*arguments: str) -> tuple[int, str]:
-        capsys.readouterr()
-        try:
-            code = promote.main(arguments, root=ROOT, program="promote_model.py")
-        except SystemExit as error:
-            code = int(str(error.code))
-        captured = capsys.readouterr()
-        return code, captured.out + captured.err
-
-    return run
-
-
-def live(workspace: Workspace) -> str:
-    return workspace.store().champion().registry_version
 
 
 @ANYWHERE
@@ -345,92 +260,13 @@ def test_candidate_answers_recorded_predictions_again(three: Workspace, command:
 def test_comparison_without_an_api_says_what_to_do(three: Workspace, command: Command) -> None:
     """If no API answers there, or another kind of server does, one line says so and what to do."""
     free = f"http://127.0.0.1:{addresses.free_port('127.0.0.1')}"
-    with tracking_server(three.folder) as other:
+    with file_server(three.folder) as other:
         for url, said in ((free, "no API answers"), ("nonsense", "no API answers"), (other, "answers with status 404")):
             code, shown = command("--compare", "1", "--url", url)
             assert code == 1
             (line,) = shown.splitlines()
             assert said in line
             assert "--url" in line
-
-
-@pytest.fixture(scope="module")
-def trained_six(trained_thrice: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """Versions 1 to 6: 5 is live, a rollback leads to 3, 2 is the challenger, 4 is the best of two trials. Nothing
-    needs 1 and 4. Tests must not change it."""
-    six = Workspace(tmp_path_factory.mktemp("six") / "copy")
-    shutil.copytree(trained_thrice.folder, six.folder)
-    for search in (["--search", "2", "--folds", "2"], [], []):
-        six.train("--n-estimators", "5", "--promote", "never", *search)
-    store = six.store()
-    versions = {listed.version.registry_version: listed.version for listed in store.versions()}
-    store.move("champion", versions["5"], "better")
-    store.move("challenger", versions["2"], "to watch")
-    return six
-
-
-@pytest.fixture
-def six(trained_six: Workspace, three: Workspace) -> Workspace:
-    """A copy of it in place of the three, for one test."""
-    shutil.rmtree(three.folder)
-    shutil.copytree(trained_six.folder, three.folder)
-    return three
-
-
-def test_prune_removes_old_versions_and_keeps_needed_ones(six: Workspace, command: Command) -> None:
-    """--prune keeps the champion, the challenger and the version that a rollback leads to. What it removes from the
-    artifacts is still in MLflow."""
-    before = six.versions()
-    code, shown = command("--prune", "--keep", "1")
-    assert (code, len(shown.splitlines())) == (0, 3)
-    assert six.versions() == [before[1], before[2], before[4], before[5]]
-    assert len(six.store().versions()) == 6
-    assert "0 versions removed" in command("--prune", "--keep", "1")[1]
-    assert not list(six.artifacts.glob(".*.partial*"))
-    assert command("--rollback")[0] == 0
-    assert live(six) == "3"
-    assert command("1", "--why", "it is in MLflow still")[0] == 0
-    assert live(six) == "1"
-
-
-def test_prune_with_registry_removes_versions_from_mlflow(six: Workspace, command: Command) -> None:
-    """Also the trials of their searches. No list has them any more, the printed command frees their files, and a
-    training, a rollback and a running server work as before."""
-    before = six.versions()
-    with serving(six) as (url, _):
-        until(lambda: served_version(url) == before[4])
-        code, shown = command("--prune", "--keep", "2", "--registry")
-        assert code == 0
-        assert [listed.version.registry_version for listed in six.store().versions()] == ["6", "5", "3", "2"]
-        gc = shown.splitlines()[-1].strip()
-        assert gc.startswith("MLFLOW_ALLOW_FILE_STORE=true mlflow gc ")
-        runs = len(list((six.folder / "mlruns").glob("*/*/artifacts")))
-        path = {"PATH": f"{Path(PYTHON).parent}:{os.environ['PATH']}"}
-        subprocess.run(gc, shell=True, check=True, env=six.environment | path, cwd=six.folder, capture_output=True)
-        assert runs - len(list((six.folder / "mlruns").glob("*/*/artifacts"))) == 2 + 2
-        seventh = six.train("--n-estimators", "5")
-        until(lambda: served_version(url) == seventh)
-        assert live(six) == "7"
-        assert command("--rollback")[0] == 0
-        assert command("--rollback")[0] == 0
-        until(lambda: served_version(url) == before[2])
-        assert requests.get(f"{url}/health", timeout=LIMIT).json()["status"] == "healthy"
-    assert live(six) == "3"
-
-
-def test_interrupted_prune_is_finished_by_the_next_one(six: Workspace, command: Command) -> None:
-    """A version is removed even if its run or its model is gone from MLflow already. The next training removes what a
-    killed prune left in the artifacts."""
-    store = six.store()
-    client = store.connect()
-    entry = client.get_model_version("iris-classifier", "1")
-    client.delete_run(entry.run_id)
-    client.delete_logged_model(entry.model_id)
-    (six.artifacts / six.versions()[3]).rename(six.artifacts / f".{six.versions()[3]}.partial")
-    assert command("--prune", "--keep", "1", "--registry")[0] == 0
-    assert [listed.version.registry_version for listed in store.versions()] == ["6", "5", "3", "2"]
-    six.train("--n-estimators", "5")
-    assert not list(six.artifacts.glob(".*.partial*"))
 
 
 @pytest.mark.parametrize("anywhere", ["database", "server"], indirect=True)
@@ -464,25 +300,3 @@ def test_whole_life_of_a_model(anywhere: Workspace) -> None:
     champions = [(origin, to) for alias, origin, to in written if alias == "champion"]
     assert champions == [(None, "1"), ("1", "2"), ("2", "3"), ("3", "2"), ("2", "3"), ("3", "4")]
     assert ("challenger", None, "2") in written
-
-
-def test_prune_keeps_what_is_in_use_elsewhere(three: Workspace, command: Command) -> None:
-    """It keeps a version that got an alias by hand a moment ago, the one that a rollback then leads to, one whose run
-    belongs to another registered model too, and any folder that a forged tag names."""
-    client = three.store().connect()
-    precious = three.folder / "precious"
-    precious.mkdir()
-    client.set_model_version_tag(three.model_name, "1", VERSION_TAG, f"../{precious.name}")
-    client.set_registered_model_alias(three.model_name, "champion", "2")
-    code, shown = command("--prune", "--keep", "1", "--registry")
-    assert (code, "0 versions removed" in shown) == (0, True)
-    assert precious.is_dir()
-    client.set_model_version_tag(three.model_name, "1", VERSION_TAG, three.versions()[0])
-    made = client.get_model_version(three.model_name, "1")
-    name = f"copy-{secrets.token_hex(4)}"
-    client.create_registered_model(name)
-    client.create_model_version(name, made.source, made.run_id, model_id=made.source.removeprefix("models:/"))
-    assert "0 versions removed" in command("--prune", "--keep", "1", "--registry")[1]
-    assert len(three.versions()) == 3
-    client.delete_registered_model(name)
-    assert "1 version removed" in command("--prune", "--keep", "1", "--registry")[1]

@@ -64,15 +64,17 @@ def test_pipeline_serves_until_it_is_stopped(workspace: Workspace, number: signa
 
 
 def test_pipeline_trains_on_a_table(tmp_path: Path) -> None:
-    """With a table, whose path is relative to the working directory, it trains on that table, and serves and tests its
-    model, which is named after the file."""
+    """With a table, whose path is relative to the working directory, it trains on that table by the options of the
+    training, and serves and tests its model, which is named after the file."""
     shutil.copy(PENGUINS, tmp_path / "birds.csv")
     workspace = Workspace(tmp_path)
     options = ["--exit", "--port", "0", "--data", "birds.csv", "--target", "species", "--drop", "year"]
+    options += ["--encode", "one-hot", "--n-estimators", "12"]
     done = workspace.run("run_pipeline.py", *options, TABSERVE_MODEL_NAME="")
     assert done.returncode == 0, done.stderr
     assert re.search(r"^  year +--drop +not used", done.stdout, re.MULTILINE)
     assert " passed, 0 failed" in done.stdout
+    assert "fit 12 trees" in done.stdout
     assert Workspace(tmp_path, model_name="birds").store().champion().registry_version == "1"
 
 

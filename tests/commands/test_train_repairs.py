@@ -8,7 +8,6 @@ from mlflow.exceptions import MlflowException
 from yaml import YAMLError
 
 from tests.support.project import PYTHON, ROOT
-from tests.support.signals import train_with_signal
 from tests.support.workspaces import Workspace, runs
 
 UNREADABLE = (MlflowException, AttributeError, KeyError, TypeError, YAMLError)
@@ -49,7 +48,7 @@ def test_half_written_dataset_is_repaired(workspace: Workspace) -> None:
 
 def test_interrupted_training_publishes_nothing(workspace: Workspace) -> None:
     """Ctrl-C ends a training with status 130 and one line. Its run is KILLED, and nothing of it is in the artifacts."""
-    done = train_with_signal(workspace, signal.SIGINT, after=4)
+    done = workspace.train_with_signal(signal.SIGINT, steps=4)
     assert done.returncode == 130
     assert done.stderr == "train_model.py: interrupted; nothing was published\n"
     assert sorted(run.info.status for run in runs(workspace)) == ["FINISHED", "KILLED"]

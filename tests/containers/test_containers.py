@@ -1,40 +1,26 @@
 """The containers on a real engine: built from a copy of the checkout, called over HTTP, and removed again.
 
-The Dockerfile and docker-compose.yml are checked anywhere. The rest needs an engine that answers, with `docker-compose`
-or `docker compose`, and is skipped without.
+They need an engine that answers, with `docker-compose` or `docker compose`, and are skipped without.
 """
 
 import json
-import os
 import re
-import shutil
 import subprocess
 import sys
-import sysconfig
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
 from tabserve.cli import addresses
-from tabserve.settings import PREFIX, setting_names
-from tests.support.client import get, health, post, served_version, status
+from tests.support.client import get, post, served_version
+from tests.support.containers import HOST, UID, Project, answers, project, run, running, works
 from tests.support.models import ROW
-from tests.support.project import ROOT
-from tests.support.waiting import LIMIT, LONG_LIMIT, patient, until
+from tests.support.waiting import patient, until
 
 pytestmark = pytest.mark.timeout(patient(1800))  # the first test that needs the image builds it
-
-UID, GID = os.getuid() or 1000, os.getgid() or 1000
-"""The containers' user and group: those of the tests, so that both may write the same folders; for root the default."""
-
-HOST = "127.0.0.1"
 
 STRANGER = 12345
 """The uid of another user."""
@@ -43,43 +29,7 @@ KILLED = 137
 """The exit status of a container that the engine has killed, because it did not stop in time."""
 
 
-# -- the files
-
-
-def test_dockerfile_passes_hadolint() -> None:
-    """hadolint finds nothing in the Dockerfile."""
-    hadolint = Path(sysconfig.get_path("scripts")) / "hadolint"
-    run([str(hadolint), "Dockerfile"], ROOT)
-
-
-def test_compose_file_follows_the_specification() -> None:
-    """docker-compose.yml is valid by the Compose specification's own schema."""
-    run(
-        [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", "docker-compose.yml"],
-        ROOT,
-    )
-
-
-def test_every_setting_reaches_the_containers() -> None:
-    """Training and API take every setting from the environment, except addresses and folders, which the image and the
-    compose file set."""
-    given = set(setting_names())
-    given -= {"TABSERVE_HOST", "TABSERVE_PORT", "TABSERVE_ARTIFACTS_DIR", "MLFLOW_TRACKING_URI"}
-    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
-    for name in ("first-model", "train", "api"):
-        assert set(services[name]["environment"]) == given, name
-
-
-def test_one_env_file_serves_host_and_containers() -> None:
-    """docker-compose.yml reads no TABSERVE_ name from `.env` that `python api.py` would refuse there."""
-    read = re.findall(r"\$\{(\w+)", (ROOT / "docker-compose.yml").read_text())
-    assert {name for name in read if name.startswith(PREFIX)} <= set(setting_names())
-
-
-# -- the containers
-
-
-def test_fresh_checkout_trains_and_serves(stack: "Project") -> None:
+def test_fresh_checkout_trains_and_serves(stack: Project) -> None:
     """After `docker-compose up --build` in a fresh checkout both services are healthy, the API predicts, and MLflow's
     UI shows its page and the model card of the first run."""
     stack.wait_healthy("api")
@@ -93,7 +43,7 @@ def test_fresh_checkout_trains_and_serves(stack: "Project") -> None:
 
 
 @pytest.mark.parametrize("service", ["api", "mlflow"])
-def test_container_has_no_rights_beyond_its_work(stack: "Project", service: str) -> None:
+def test_container_has_no_rights_beyond_its_work(stack: Project, service: str) -> None:
     """No process in it runs as root, holds a capability or can gain one, and its root file system is read-only."""
     processes = stack.exec(service, "sh", "-c", "cat /proc/[0-9]*/status")
     assert set(re.findall(r"^Uid:\t(\d+)\t", processes, re.MULTILINE)) == {str(UID)}
@@ -104,20 +54,20 @@ def test_container_has_no_rights_beyond_its_work(stack: "Project", service: str)
     assert "noexec" in stack.exec(service, "grep", " /tmp ", "/proc/mounts")
 
 
-def test_services_are_published_on_loopback_only(stack: "Project") -> None:
+def test_services_are_published_on_loopback_only(stack: Project) -> None:
     """By default no other machine reaches the two servers, because they don't authenticate callers."""
     for service in ("api", "mlflow"):
         ports = stack.inspect(stack.container(service))["NetworkSettings"]["Ports"]
         assert {binding["HostIp"] for bindings in ports.values() for binding in bindings or []} == {"127.0.0.1"}
 
 
-def test_settings_in_the_env_file_reach_the_containers(stack: "Project") -> None:
+def test_settings_in_the_env_file_reach_the_containers(stack: Project) -> None:
     """A setting in `.env` reaches the containers; here, that logs are JSON."""
     log = stack.docker("logs", stack.container("api"))
     assert {"model live"} <= {json.loads(line)["event"] for line in log.splitlines()}
 
 
-def test_image_holds_what_runs_and_nothing_else(stack: "Project") -> None:
+def test_image_holds_what_runs_and_nothing_else(stack: Project) -> None:
     """The image has no compiler, `.env`, history, tests or cache of pip, and its default user isn't root."""
     listing = "id -u; which gcc cc g++ make git; ls -A; ls -A /tmp"
     uid, *names = stack.docker("run", "--rm", stack.image, "sh", "-c", listing).split()
@@ -129,7 +79,7 @@ def test_image_holds_what_runs_and_nothing_else(stack: "Project") -> None:
 
 
 @pytest.mark.parametrize(("command", "trees"), [([], 100), (["python", "train_model.py", "--n-estimators", "7"], 7)])
-def test_running_api_serves_a_retraining(stack: "Project", command: list[str], trees: int) -> None:
+def test_running_api_serves_a_retraining(stack: Project, command: list[str], trees: int) -> None:
     """`docker-compose run --rm train`, with and without options, gives the API a new model; its container isn't
     restarted, and the new run opens in MLflow's UI."""
     before, started = stack.model_version(), stack.state("api")["StartedAt"]
@@ -140,12 +90,12 @@ def test_running_api_serves_a_retraining(stack: "Project", command: list[str], t
     stack.check_card(stack.run_id())
 
 
-def test_container_keeps_the_whole_contract(stack: "Project") -> None:
+def test_container_keeps_the_whole_contract(stack: Project) -> None:
     """All checks of `test_api.py` pass against the container."""
     run([sys.executable, "test_api.py", "--no-server", "--url", stack.api], stack.folder, stack.environment)
 
 
-def test_model_trained_on_the_host_is_served_by_the_container(stack: "Project") -> None:
+def test_model_trained_on_the_host_is_served_by_the_container(stack: Project) -> None:
     """The API in the container serves a model that was trained on the host, in the same two folders, and MLflow's UI
     opens its artifacts as well as those of a run in a container."""
     before, run_id = stack.model_version(), stack.run_id()
@@ -155,7 +105,7 @@ def test_model_trained_on_the_host_is_served_by_the_container(stack: "Project") 
     stack.check_card(run_id)
 
 
-def test_model_trained_in_a_container_is_served_on_the_host(stack: "Project") -> None:
+def test_model_trained_in_a_container_is_served_on_the_host(stack: Project) -> None:
     """`python api.py` on the host serves a model that a container trained, although its path there was another one."""
     before = stack.model_version()
     stack.compose("run", "--rm", "-T", "train")
@@ -167,7 +117,7 @@ def test_model_trained_in_a_container_is_served_on_the_host(stack: "Project") ->
         assert served_version(url) == version
 
 
-def test_files_of_root_are_handed_over_and_no_others(stack: "Project") -> None:
+def test_files_of_root_are_handed_over_and_no_others(stack: Project) -> None:
     """Before a training, folders that root has made in `mlruns` and `artifacts` are given to the containers' user. A
     file of another user stays theirs, and no link leads out of the two folders."""
     made = "mkdir mlruns/made artifacts/made && touch artifacts/made/theirs && ln -s /etc artifacts/made/link"
@@ -183,7 +133,7 @@ def test_files_of_root_are_handed_over_and_no_others(stack: "Project") -> None:
         stack.docker(*root, "rm -r mlruns/made artifacts/made")
 
 
-def test_stop_is_clean_and_the_next_start_trains_nothing(stack: "Project") -> None:
+def test_stop_is_clean_and_the_next_start_trains_nothing(stack: Project) -> None:
     """`docker stop` ends the API with status 0, the engine has to kill no service, and the next `docker-compose up`
     serves the same model."""
     version = stack.model_version()
@@ -196,7 +146,7 @@ def test_stop_is_clean_and_the_next_start_trains_nothing(stack: "Project") -> No
     assert stack.wait_ready() == version
 
 
-def test_killed_first_training_is_done_again(stack: "Project", tmp_path: Path) -> None:
+def test_killed_first_training_is_done_again(stack: Project, tmp_path: Path) -> None:
     """After the first training was killed half way, the next `docker-compose up` trains and serves."""
     for attempt in range(5):
         with project(stack.tool, tmp_path / f"attempt {attempt}", stack.image) as other:
@@ -212,7 +162,7 @@ def test_killed_first_training_is_done_again(stack: "Project", tmp_path: Path) -
     pytest.fail("each training was faster than its kill")
 
 
-def test_docker_run_serves_from_read_only_folders(stack: "Project") -> None:
+def test_docker_run_serves_from_read_only_folders(stack: Project) -> None:
     """`docker run` with both folders mounted read-only serves, is healthy for the engine, and stops with status 0."""
     name = f"{stack.name}-alone"
     options = ["--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--publish", "127.0.0.1::8000"]
@@ -226,83 +176,6 @@ def test_docker_run_serves_from_read_only_folders(stack: "Project") -> None:
         assert stack.inspect(name)["State"]["ExitCode"] == 0
     finally:
         stack.docker("rm", "--force", name)
-
-
-# -- a copy of the project, and its containers
-
-
-@dataclass(frozen=True)
-class Project:
-    """A copy of the checkout with a `.env`, and the containers of it.
-
-    Attributes:
-        tool: the command that composes.
-        name: of the project in the engine.
-        api, mlflow: addresses.
-    """
-
-    tool: list[str]
-    folder: Path
-    name: str
-    image: str
-    api: str
-    mlflow: str
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """The environment of this process without settings: those of the project are in its `.env`."""
-        settings = (PREFIX, "MLFLOW_", "CONTAINER_", "COMPOSE_")
-        return {name: value for name, value in os.environ.items() if not name.startswith(settings)}
-
-    def compose(self, *arguments: str) -> str:
-        return run([*self.tool, "--project-name", self.name, *arguments], self.folder, self.environment)
-
-    def docker(self, *arguments: str) -> str:
-        return run(["docker", *arguments], self.folder, self.environment)
-
-    def container(self, service: str) -> str:
-        return self.compose("ps", "--all", "--quiet", service).strip()
-
-    def exec(self, service: str, *command: str) -> str:
-        return self.docker("exec", self.container(service), *command)
-
-    def inspect(self, container: str) -> dict[str, Any]:
-        return dict(json.loads(self.docker("inspect", container))[0])
-
-    def state(self, service: str) -> dict[str, Any]:
-        return dict(self.inspect(self.container(service))["State"])
-
-    def mounts(self, suffix: str = "") -> list[str]:
-        pairs = [f"{self.folder / name}:/app/{name}{suffix}" for name in ("mlruns", "artifacts")]
-        return [argument for pair in pairs for argument in ("--volume", pair)]
-
-    def wait_healthy(self, service: str) -> None:
-        until(lambda: bool(self.state(service)["Health"]["Status"] == "healthy"))
-
-    def wait_ready(self) -> str:
-        """Waits until the API has a model, and returns its version."""
-        until(lambda: answers(f"{self.api}/readyz"))
-        return self.model_version()
-
-    def model_version(self) -> str:
-        return str(health(self.api)["model_version"])
-
-    def wait_for_another_model(self, version: str) -> str:
-        """Waits until the API serves another version than this one, and returns that."""
-        until(lambda: self.model_version() != version)
-        return self.model_version()
-
-    def run_id(self) -> str:
-        return str(get(f"{self.api}/model/info").json()["run_id"])
-
-    def check_card(self, run_id: str) -> None:
-        """MLflow's UI opens the run's model card and lists its plots."""
-        card = get(f"{self.mlflow}/get-artifact", params={"path": "model_card.md", "run_uuid": run_id})
-        assert card.status_code == 200, card.text
-        assert card.text.startswith("# iris-classifier ")
-        query = {"run_id": run_id, "path": "plots"}
-        plots = get(f"{self.mlflow}/ajax-api/2.0/mlflow/artifacts/list", params=query)
-        assert plots.json()["files"]
 
 
 @pytest.fixture(scope="session")
@@ -326,67 +199,6 @@ def stack(compose: list[str], tmp_path_factory: pytest.TempPathFactory) -> Itera
             yield fresh
     finally:
         subprocess.run(["docker", "rmi", image], check=False, capture_output=True)
-
-
-@contextmanager
-def project(tool: list[str], folder: Path, image: str) -> Iterator[Project]:
-    """A copy of the checkout in `folder`, with its own ports and name. Its containers are removed at the end."""
-    listed = run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], ROOT)
-    for name in filter(None, listed.split("\0")):
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
-    api, mlflow = addresses.free_port(HOST), addresses.free_port(HOST)
-    settings = {
-        "TABSERVE_PORT": api,
-        "MLFLOW_PORT": mlflow,
-        "TABSERVE_LOG_FORMAT": "json",
-        "CONTAINER_UID": UID,
-        "CONTAINER_GID": GID,
-        "CONTAINER_IMAGE": image,
-    }
-    (folder / ".env").write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
-    name = f"containers-{uuid.uuid4().hex[:12]}"
-    containers = Project(tool, folder, name, image, f"http://{HOST}:{api}", f"http://{HOST}:{mlflow}")
-    try:
-        yield containers
-    finally:
-        containers.compose("down", "--volumes", "--remove-orphans")
-
-
-# -- small tools
-
-
-def run(command: list[str], folder: Path, environment: Mapping[str, str] | None = None) -> str:
-    """What the command prints. If it fails, the test fails with that."""
-    done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=LONG_LIMIT, check=False
-    )
-    assert done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
-    return done.stdout + (done.stderr if command[:2] == ["docker", "logs"] else "")
-
-
-def works(command: list[str]) -> bool:
-    """Whether the command exists and succeeds."""
-    return (
-        shutil.which(command[0]) is not None
-        and subprocess.run(command, capture_output=True, check=False).returncode == 0
-    )
-
-
-@contextmanager
-def running(command: list[str], stack: Project) -> Iterator[None]:
-    """A process in the project's folder, which is stopped when the block ends."""
-    with subprocess.Popen(command, cwd=stack.folder, env=stack.environment, stderr=subprocess.DEVNULL) as process:
-        try:
-            yield
-        finally:
-            process.terminate()
-            process.wait(LIMIT)
-
-
-def answers(url: str) -> bool:
-    return status(url) == 200
 
 
 def any_path(folder: Path, pattern: str) -> bool:

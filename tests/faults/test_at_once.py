@@ -1,16 +1,15 @@
 """Trainings that run at the same time, and clocks that go back: every training becomes a version of its own, in the
 registry's order, and the journal shows every change of the champion."""
 
-import subprocess
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from tabserve.model import release
 from tests.support.client import served_version
-from tests.support.project import PYTHON, ROOT
 from tests.support.servers import serving
-from tests.support.waiting import LONG_LIMIT, patient, until
+from tests.support.waiting import patient, until
 from tests.support.workspaces import Workspace
 
 
@@ -33,53 +32,18 @@ def test_trainings_started_together_become_one_version_each(anywhere: Workspace)
     """Of two trainings started together, and then of eight, each becomes a version, one becomes champion, and each
     entry of the journal starts from the version at which the one before ended: on a folder, a database and a server."""
     for count, total in ((2, 2), (8, 10)):
-        processes = [anywhere.start("train_model.py", "--n-estimators", "5", "--folds", "2") for _ in range(count)]
-        outputs = [process.communicate(timeout=LONG_LIMIT)[0] for process in processes]
-        assert [process.returncode for process in processes] == [0] * count, outputs
+        ended = anywhere.run_together(*[("train_model.py", "--n-estimators", "5", "--folds", "2")] * count)
+        assert [training.returncode for training in ended] == [0] * count, [training.stderr for training in ended]
         check_order(anywhere, total)
         assert len(anywhere.versions()) == total
-
-
-CLOCK = """
-import datetime, sys, time
-import tabserve.model.artifacts, tabserve.registry.journal, train_model
-start = float(sys.argv.pop(1))
-real, ahead = time.time, start - time.time()
-time.time = lambda: real() + ahead
-
-class Clock(datetime.datetime):
-    first = None
-
-    @classmethod
-    def now(cls, zone=None):
-        cls.first = cls.first or time.monotonic()
-        return cls.fromtimestamp(start + time.monotonic() - cls.first, zone)
-
-tabserve.registry.journal.datetime = tabserve.model.artifacts.datetime = Clock
-sys.exit(train_model.main(sys.argv[1:]))
-"""
-
-
-def train_at(workspace: Workspace, moment: datetime) -> str:
-    """Trains with a clock that starts at this moment, and returns the model version."""
-    done = subprocess.run(
-        [PYTHON, "-c", CLOCK, str(moment.timestamp()), "--n-estimators", "5", "--folds", "2"],
-        cwd=workspace.folder,
-        env=workspace.environment | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=LONG_LIMIT,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return workspace.store().champion().model_version
 
 
 def test_clock_that_goes_back_does_not_change_the_order(anywhere: Workspace) -> None:
     """After a training whose clock was a year ahead, the next training is champion, is served and is listed first, and
     a rollback goes to the former. A training whose clock shows a second that is taken gets a later version."""
-    ahead = train_at(anywhere, datetime.now(UTC) + timedelta(days=365))
-    now = anywhere.train("--n-estimators", "5", "--folds", "2")
+    small = ("--n-estimators", "5", "--folds", "2")
+    ahead = anywhere.train(*small, clock=time.time() + timedelta(days=365).total_seconds())
+    now = anywhere.train(*small)
     assert ahead > now
     check_order(anywhere, 2)
     assert anywhere.store().champion().model_version == now
@@ -91,7 +55,7 @@ def test_clock_that_goes_back_does_not_change_the_order(anywhere: Workspace) -> 
         until(lambda: served_version(url) == ahead)
     second = datetime.strptime(now, release.VERSION_FORMAT).replace(tzinfo=UTC)
     (anywhere.artifacts / now).rename(anywhere.folder / "away")
-    assert now < train_at(anywhere, second) < ahead
+    assert now < anywhere.train(*small, clock=second.timestamp()) < ahead
     assert [(deployment.number, deployment.origin, deployment.to) for deployment in anywhere.store().journal()] == [
         (1, None, "1"),
         (2, "1", "2"),

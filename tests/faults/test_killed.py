@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.commands import count_steps
 from tests.support.invariants import KEPT_NAMES, check_next_training, check_readable, in_parallel
 from tests.support.nursery import Nursery
 from tests.support.operations import Point, one_per_kind
-from tests.support.signals import count_steps, train_with_signal
 from tests.support.waiting import patient
 from tests.support.workspaces import Workspace, runs
 
@@ -109,7 +109,7 @@ def test_kill_after_a_step_publishes_all_or_nothing(anywhere: Workspace) -> None
     live = anywhere.store().champion().model_version
     for steps in (last, 2, last - 2, last - 1):
         published = anywhere.versions()
-        killed = train_with_signal(anywhere, signal.SIGKILL, after=steps)
+        killed = anywhere.train_with_signal(signal.SIGKILL, steps)
         assert killed.returncode == -signal.SIGKILL, killed.stderr
         check_readable(anywhere, live)
         assert len(anywhere.versions()) == len(published) + (steps == last)

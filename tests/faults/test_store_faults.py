@@ -122,7 +122,7 @@ def test_no_request_waits_for_a_store_that_stalls_or_refuses(store: Store) -> No
     impatient = {"MLFLOW_HTTP_REQUEST_TIMEOUT": str(math.ceil(patient(2))), "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
     with serving(workspace, **through, **impatient) as (url, _):
         until(lambda: served_version(url) == OLD)
-        with load(url, 8, [*[FAST] * 20, *[ROUTE] * 10, BATCH]) as sent:
+        with load(url, 8, [*[FAST] * 20, *[ROUTE] * 10, BATCH], pause=0.01) as sent:
 
             def serves_on(status: str) -> None:
                 until(lambda: health(url)["status"] == status)

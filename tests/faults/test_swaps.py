@@ -23,6 +23,9 @@ MODEL_VERSIONS = ("20260101_000000", "20260101_000001")
 TREES = 1500
 """So many that a release which stays in memory is noticed."""
 
+PAUSE = 0.01
+"""Seconds between two rounds of requests, in which the store and the swap get the processor."""
+
 TOLERANCE = 10 * 2**20
 """Bytes that memory may grow by between the tenth swap and the last. A release kept at each swap would be three times
 as many."""
@@ -73,7 +76,7 @@ def test_hundred_swaps_under_load_lose_no_request_and_mix_no_reply(anywhere: Wor
             until(lambda: shows_deployment(url, number))
             return int(Path(f"/proc/{process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
-        with load(url, 32, [*row_numbers, batch], check) as sent:
+        with load(url, 32, [*row_numbers, batch], check, PAUSE) as sent:
             memory = [swap(MODEL_VERSIONS[turn % 2], numbers[turn % 2]) for turn in range(1, SWAPS + 1)]
     assert sent.lost == []
     assert set(seen) == {(name, kind) for name in MODEL_VERSIONS for kind in ("row", "batch")}

@@ -16,6 +16,7 @@ from starlette.testclient import TestClient
 from tabserve.model import Predictor, Release
 from tabserve.web import schemas
 from tabserve.web.app import create_app
+from tabserve.web.model_schemas import ModelReply
 from tests.support import number_tables
 from tests.support.arrow import post, stream
 from tests.support.models import SETTINGS, Trained
@@ -104,7 +105,7 @@ def test_documentation_is_that_of_a_number(client: TestClient) -> None:
     assert shown["PredictReply"] == {"$ref": "#/components/schemas/PredictedNumber"}
     assert shown["BatchReply"] == {"$ref": "#/components/schemas/PredictedNumbers"}
     info = client.get("/model/info").json()
-    schemas.ModelReply.model_validate(info)
+    ModelReply.model_validate(info)
     assert info["task"] == "regression"
     assert info["target_minimum"] < info["target_deciles"][0] < info["target_deciles"][-1] < info["target_maximum"]
     assert (info["coverage"], info["interval_radii"]) == (0.8, [250.0, 1500.0])

@@ -1,12 +1,12 @@
 """A process that imports and warms everything once, and from then on forks a child for each job.
 
-A training as a process of its own takes 4 s, most of it for imports; as a forked child it takes less than 1 s.
 The module that does the jobs is named by the caller, and has two functions: `warm_up()`, which is called once, and
-`work(**job)`, which is called in each child and returns the exit status and a report that can be JSON.
+`work(**job)`, which is called in each child, returns a report that can be JSON, and may end with `sys.exit`.
 """
 
 import contextlib
 import importlib
+import io
 import json
 import os
 import select
@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -46,7 +46,7 @@ class Ended:
 
 
 class ForkServer:
-    """The process that forks, as a test uses it. Does one job at a time."""
+    """The process that forks, as a test uses it."""
 
     def __init__(self, module: str, *prefix: str, environment: Mapping[str, str]) -> None:
         """Starts it, with another command in front of its own if there is a prefix."""
@@ -66,9 +66,13 @@ class ForkServer:
 
     def run(self, **job: Any) -> Ended:
         """Does the job in a child. One that has `seconds` is killed after so long."""
+        return self.run_together([job])[0]
+
+    def run_together(self, jobs: Sequence[Mapping[str, Any]]) -> list[Ended]:
+        """Does all the jobs at the same time, each in a child of its own."""
         assert self._process.stdin is not None
-        print(json.dumps(job), file=self._process.stdin, flush=True)
-        return Ended(**json.loads(self._read()))
+        print(json.dumps(jobs), file=self._process.stdin, flush=True)
+        return [Ended(**ended) for ended in json.loads(self._read())]
 
     def _read(self) -> str:
         assert self._process.stdout is not None
@@ -91,22 +95,30 @@ def main() -> None:
         module.warm_up()
     print("ready", flush=True)
     for line in sys.stdin:
-        print(json.dumps(_run_child(module, **json.loads(line))), flush=True)
+        children = [Child(module, **job) for job in json.loads(line)]
+        print(json.dumps([child.end() for child in children]), flush=True)
 
 
-def _run_child(module: Any, seconds: float | None = None, **job: Any) -> dict[str, Any]:
-    """Forks a child for the job, kills it after so many seconds, and returns the fields of `Ended`."""
-    pipes = [os.pipe() for _ in range(3)]  # not files: a child whose disk is full must be able to say so
-    child = os.fork()
-    if child == 0:
-        _work(module, job, [write for _, write in pipes])
-    for _, write in pipes:
-        os.close(write)
-    if not select.select([pipes[0][0]], [], [], seconds)[0]:
-        os.kill(child, signal.SIGKILL)
-    report, out, err = (_read_all(read) for read, _ in pipes)
-    _, status = os.waitpid(child, 0)
-    return {"status": os.waitstatus_to_exitcode(status), "out": out, "err": err, "report": json.loads(report or "null")}
+class Child:
+    """A forked child that does a job, and is killed after so many seconds."""
+
+    def __init__(self, module: Any, seconds: float | None = None, **job: Any) -> None:
+        self._seconds = seconds
+        pipes = [os.pipe() for _ in range(3)]  # not files: a child whose disk is full must be able to say so
+        self._pid = os.fork()
+        if self._pid == 0:
+            _work(module, job, [write for _, write in pipes])
+        for _, write in pipes:
+            os.close(write)
+        self._pipes = [read for read, _ in pipes]
+
+    def end(self) -> dict[str, Any]:
+        """Waits for its end, and returns the fields of `Ended`."""
+        if not select.select(self._pipes[:1], [], [], self._seconds)[0]:
+            os.kill(self._pid, signal.SIGKILL)
+        report, out, err = map(_read_all, self._pipes)
+        status = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+        return {"status": status, "out": out, "err": err, "report": json.loads(report or "null")}
 
 
 def _read_all(pipe: int) -> str:
@@ -120,17 +132,27 @@ def _work(module: Any, job: dict[str, Any], pipes: list[int]) -> NoReturn:
         report, out, err = pipes
         os.dup2(out, 1)
         os.dup2(err, 2)
-        status, result = module.work(**job)
+        sys.stdin = io.StringIO()  # that of the forking process holds jobs
+        result = module.work(**job)
         with os.fdopen(report, "w", encoding="utf-8") as stream:
             json.dump(result, stream)
+        status = 0
     except SystemExit as error:
-        status = int(str(error.code))
+        status = _exit_status(error.code)
     finally:  # the child must not go on with what the forking process was doing
         if sys.exc_info()[0]:
             traceback.print_exc()
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
+
+
+def _exit_status(code: Any) -> int:
+    """The exit status for an argument of `sys.exit`, which prints what is no number."""
+    if code is None or isinstance(code, int):
+        return code or 0
+    print(code, file=sys.stderr)
+    return 1
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Load on a server: requests without a pause over many connections, and a verdict on each of them."""
+"""Load on a server: requests over many connections, and a verdict on each of them."""
 
 import selectors
 import threading
@@ -16,13 +16,15 @@ class Load:
     """Connections that each send their next request when the one before is answered.
 
     Attributes:
+        pause: seconds to leave the processor to others after each look at the connections.
         open: connections that go on sending. One ends when the server says that it closes it.
         answered: requests that got their whole and right reply.
         lost: for every other request, what happened to it.
     """
 
-    def __init__(self, connections: int) -> None:
+    def __init__(self, connections: int, pause: float) -> None:
         self.open, self.answered = connections, 0
+        self.pause = pause
         self.lost: list[str] = []
 
     def run(self, port: int, requests: Sequence[bytes], check: Check, done: threading.Event) -> None:
@@ -35,6 +37,7 @@ class Load:
                 connection.socket.sendall(request)
             number = self.open
             while ready.get_map():
+                done.wait(self.pause)
                 events = ready.select(LIMIT)
                 if not events:
                     self.lost += ["no reply"] * self.open
@@ -62,9 +65,11 @@ class Load:
 
 
 @contextmanager
-def load(url: str, connections: int, requests: Sequence[bytes], check: Check = lambda *_: None) -> Iterator[Load]:
+def load(
+    url: str, connections: int, requests: Sequence[bytes], check: Check = lambda *_: None, pause: float = 0
+) -> Iterator[Load]:
     """Load on the server at this address until the block ends and what is under way is answered."""
-    state, done = Load(connections), threading.Event()
+    state, done = Load(connections, pause), threading.Event()
     port = int(url.rpartition(":")[2])
     thread = threading.Thread(target=state.run, args=(port, requests, check, done))
     thread.start()

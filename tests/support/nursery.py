@@ -2,7 +2,7 @@
 
 A child does with files what `train_model.py` does: it calls its `main`, with few trees. What trainings compute and draw
 is the same each time, so the forking process does it once and remembers it; and its clock runs fast, because a model
-version is a second. So a training takes 0.25 s.
+version is a second. So a training takes a quarter of a second.
 """
 
 import os
@@ -85,14 +85,15 @@ def warm_up() -> None:
         os.chdir(ROOT)
 
 
-def work(folder: str, task: str, **fault: Any) -> tuple[int, Any]:
+def work(folder: str, task: str, **fault: Any) -> Any:
     _enter(Path(folder))
     if task == STATE:
-        return 0, registry_state(Workspace(Path(folder)))
+        return registry_state(Workspace(Path(folder)))
     operations = Operations(folder, **fault)
     sys.addaudithook(operations)
-    status = train_model.main(OPTIONS[task])
-    return status, [vars(point) for point in operations.points]
+    if status := train_model.main(OPTIONS[task]):
+        sys.exit(status)
+    return [vars(point) for point in operations.points]
 
 
 def _enter(folder: Path) -> None:
@@ -118,7 +119,12 @@ def _remember_what_is_computed() -> None:
 
     vars(plots)["save"] = save_again
     vars(artifacts)["datetime"] = FastClock
-    for module, name in ((cross_validation, "cross_validate"), (fitting, "fit"), (evaluation, "evaluate")):
+    for module, name in (
+        (cross_validation, "cross_validate"),
+        (cross_validation, "score"),
+        (fitting, "fit"),
+        (evaluation, "evaluate"),
+    ):
         vars(module)[name] = _computed_once(vars(module)[name])
 
 

@@ -57,11 +57,18 @@ class Point:
 
 
 def one_per_kind(points: Iterable[Point]) -> list[Point]:
-    """The points without repetition: of many files of a kind only the first and the last."""
+    """The points without repetition: of many files of a kind only the first and the last, and of these only the moment
+    when they are open, because the moment before is like the one after the file before."""
     kinds: dict[str, list[Point]] = {}
     for point in points:
         kinds.setdefault(point.kind, []).append(point)
-    return [point for kind, same in kinds.items() for point in ({same[0], same[-1]} if "/*" in kind else same)]
+    chosen: list[Point] = []
+    for kind, same in kinds.items():
+        if "/*" not in kind:
+            chosen += same
+        elif f"{kind} opened" not in kinds:
+            chosen += sorted({same[0], same[-1]}, key=lambda point: point.number)
+    return chosen
 
 
 class Operations:

@@ -1,4 +1,5 @@
-"""Servers that a test starts and stops: the API as a process or in a thread, and MLflow's tracking server."""
+"""Servers that a test starts and stops: the API as a process or in a thread, MLflow's tracking server, and a server of
+files."""
 
 import os
 import socket
@@ -6,6 +7,8 @@ import subprocess
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ from tabserve.web.context import RequestContext
 from tabserve.web.fast_path import FastPath, FastProtocol
 from tabserve.web.refusals import Reply
 from tests.support.client import status
+from tests.support.databases import database
 from tests.support.models import SETTINGS
 from tests.support.project import PYTHON
 from tests.support.sources import FakeSource
@@ -90,9 +94,28 @@ def mlflow_process(command: str, folder: Path, *options: str) -> Iterator[str]:
 @contextmanager
 def tracking_server(folder: Path) -> Iterator[str]:
     """MLflow's tracking server on a database and a folder of artifacts of its own: its address."""
-    stores = ["--backend-store-uri", f"sqlite:///{folder}/server.db", "--artifacts-destination", f"{folder}/served"]
+    stores = ["--backend-store-uri", database(folder), "--artifacts-destination", f"{folder}/served"]
     with mlflow_process("server", folder, *stores) as url:
         yield url
+
+
+class SilentHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@contextmanager
+def file_server(folder: Path) -> Iterator[str]:
+    """A web server of another kind, which has these files: its address."""
+    handler = partial(SilentHandler, directory=str(folder))
+    with ThreadingHTTPServer((HOST, 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://{HOST}:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join(LIMIT)
 
 
 class Server:

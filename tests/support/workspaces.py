@@ -3,7 +3,9 @@
 import contextlib
 import os
 import re
+import signal
 import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +13,7 @@ from tabserve.registry import RELEASE, Registry, journal, open_registry
 from tabserve.registry.reader import CHECKSUM_TAG, VERSION_TAG
 from tabserve.settings import Settings
 from tabserve.store_uri import absolute_store
-from tests.support import training
+from tests.support import commands
 from tests.support.project import PYTHON, ROOT
 from tests.support.waiting import LONG_LIMIT
 
@@ -43,6 +45,8 @@ class Workspace:
 
     def run(self, script: str, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
         """Runs a script to its end, from a working directory that has nothing to do with the project."""
+        if script in commands.SCRIPTS:
+            return self.run_together((script, *arguments), environment=environment)[0]
         return subprocess.run(
             [*self.command(script), *arguments],
             cwd=self.folder,
@@ -53,8 +57,22 @@ class Workspace:
             check=False,
         )
 
+    def run_together(
+        self,
+        *command_lines: Sequence[str],
+        environment: Mapping[str, str] | None = None,
+        difference: Mapping[str, Any] | None = None,
+    ) -> "list[subprocess.CompletedProcess[str]]":
+        """Runs scripts at the same time, each in a forked child. For the difference see `commands.job`."""
+        everything, given = self.environment | dict(environment or {}), difference or {}
+        jobs = [commands.job(script, self.folder, everything, options, **given) for script, *options in command_lines]
+        return [
+            subprocess.CompletedProcess([job["script"], *job["arguments"]], ended.status, ended.out, ended.err)
+            for job, ended in zip(jobs, commands.run_jobs(jobs), strict=True)
+        ]
+
     def start(self, script: str, *arguments: str, **environment: str) -> "subprocess.Popen[str]":
-        """Starts a script; its output can be read line by line from `stdout`."""
+        """Starts a script as a process; its output can be read line by line from `stdout`."""
         return subprocess.Popen(
             [*self.command(script), *arguments],
             cwd=self.folder,
@@ -64,13 +82,18 @@ class Workspace:
             text=True,
         )
 
-    def train(self, *options: str) -> str:
-        """Trains and returns the model version. It starts no new interpreter, to be fast: `run` tests the command."""
-        ended = training.train(self.folder, self.environment, options)
-        assert ended.status == 0, ended.err
-        version = re.search(r"^(\d{8}_\d{6}), version", ended.out, re.MULTILINE)
-        assert version, ended.out
+    def train(self, *options: str, clock: float | None = None) -> str:
+        """Trains and returns the model version. The training's clock starts at `clock`, in seconds since 1970."""
+        (ended,) = self.run_together(("train_model.py", *options), difference={"clock": clock})
+        assert ended.returncode == 0, ended.stderr
+        version = re.search(r"^(\d{8}_\d{6}), version", ended.stdout, re.MULTILINE)
+        assert version, ended.stdout
         return version[1]
+
+    def train_with_signal(self, number: signal.Signals, steps: int) -> "subprocess.CompletedProcess[str]":
+        """Trains, and sends the training this signal after so many steps."""
+        difference = {"signal": int(number), "steps": steps}
+        return self.run_together(("train_model.py", "--n-estimators", "5"), difference=difference)[0]
 
     def versions(self) -> list[str]:
         """The model versions in `artifacts`, the oldest first."""

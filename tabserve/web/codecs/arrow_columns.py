@@ -119,6 +119,12 @@ def _durations(details: FlatbufferTable) -> ColumnType:
     return ColumnType("duration", np.dtype("<i8"), PER_SECOND[unit % 4])
 
 
+def _times(details: FlatbufferTable) -> ColumnType | None:
+    """Times of day are durations since midnight."""
+    unit, bits = details.number(0, "<h") if details.has(0) else 1, details.number(1, "<i") or 32
+    return ColumnType("duration", np.dtype(f"<i{bits // 8}"), PER_SECOND[unit % 4]) if bits in (32, 64) else None
+
+
 READERS: Mapping[int, Callable[[FlatbufferTable], ColumnType | None]] = {
     2: _numbers,
     3: _floats,
@@ -126,6 +132,7 @@ READERS: Mapping[int, Callable[[FlatbufferTable], ColumnType | None]] = {
     6: lambda _: ColumnType("boolean", np.dtype("u1")),
     7: _decimals,
     8: _days,
+    9: _times,
     10: _timestamps,
     18: _durations,
     20: lambda _: ColumnType("text", np.dtype("<i8")),  # large UTF-8

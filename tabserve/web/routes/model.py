@@ -7,7 +7,7 @@ from fastapi import APIRouter, Response
 from tabserve.model import Boolean, Category, Date, Deployment, Feature, model_features
 from tabserve.serving import Service, State
 from tabserve.settings import Settings
-from tabserve.web import schemas
+from tabserve.web.model_schemas import ModelReply
 from tabserve.web.responses import UNAVAILABLE, json_response
 
 METADATA = {
@@ -27,7 +27,7 @@ CATEGORIES = 1000
 def model_routes(settings: Settings, service: Service) -> APIRouter:
     router = APIRouter(tags=["operations"])
 
-    @router.get("/model/info", summary="The model that is served", response_model=schemas.ModelReply,
+    @router.get("/model/info", summary="The model that is served", response_model=ModelReply,
                 responses=UNAVAILABLE)  # fmt: skip
     async def model_info() -> Response:
         """What the model is, how good it was in training, what it was trained on, and where it comes from."""

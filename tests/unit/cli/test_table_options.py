@@ -1,4 +1,4 @@
-"""The options about a table: what goes together, what another command gets, and that no password is shown."""
+"""The options about a table: what goes together, and that no password is shown."""
 
 import argparse
 from pathlib import Path
@@ -8,7 +8,6 @@ import pytest
 from tabserve.cli.table_options import (
     add_table_options,
     require_model_name,
-    table_arguments,
     table_problem,
     table_source,
 )
@@ -41,31 +40,6 @@ def test_options_say_where_and_how_a_table_is_read(tmp_path: Path, monkeypatch: 
     address = table_source(parsed("--data", "sqlite:///t.db", "--query", "select 1", "--target", "y"))
     assert address
     assert address.place == f"sqlite:///{tmp_path}/t.db"
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["--target", "y", "--drop", "a", "b", "--keep=-c", "--missing", "-", "--missing=-nan", "--separator", ";"],
-        ["--target=-1", "--missing", "--dates", "dmy", "--decimal", ",", "--task", "regression", "--split-by", "when"],
-        [
-            "--target",
-            "y",
-            "--query",
-            "select '-- x'",
-            "--encoding",
-            "cp1252",
-            "--sheet=--S",
-            "--id",
-            "i",
-            "--no-header",
-        ],
-    ],
-)
-def test_another_command_gets_the_same_options(arguments: list[str]) -> None:
-    """Whatever the texts begin with."""
-    given = parsed(*arguments)
-    assert parsed(*table_arguments(given)) == given
 
 
 @pytest.mark.parametrize(

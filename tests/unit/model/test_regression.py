@@ -42,6 +42,14 @@ def test_many_rows_are_decided_as_row_by_row(numbers: list[float]) -> None:
     assert len(outcomes) == len(numbers)
 
 
+def test_interval_begins_at_its_minimum() -> None:
+    """Where it would begin below; alone and among other rows."""
+    positive = TASK.model_copy(update={"interval_minimum": 0.0})
+    assert positive.decide([0.5]).interval == [0.0, 1.5]
+    assert positive.decide([3.0]).interval == [2.0, 4.0]
+    assert positive.decide_rows(np.array([[0.5], [3.0]])).interval.tolist() == [[0.0, 1.5], [2.0, 4.0]]
+
+
 def test_reply_has_the_keys_of_a_number() -> None:
     """The task's part of a reply has exactly these keys. A batch has the columns of a reply, and the coverage once."""
     outcome = TASK.decide([30.0])

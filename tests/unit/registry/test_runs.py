@@ -8,11 +8,13 @@ from tabserve.errors import TrackingError
 from tabserve.registry import Registry, open_registry, runs
 from tabserve.registry.base import DRAFT_TAG
 from tabserve.settings import Settings
+from tests.support.databases import database
 
 
-@pytest.fixture(params=["file://{}/mlruns", "sqlite:///{}/mlflow.db"], ids=["folder", "database"])
+@pytest.fixture(params=["folder", "database"])
 def registry(request: pytest.FixtureRequest, tmp_path: Path) -> Registry:
-    return open_registry_at(request.param.format(tmp_path), tmp_path)
+    uri = database(tmp_path) if request.param == "database" else f"file://{tmp_path}/mlruns"
+    return open_registry_at(uri, tmp_path)
 
 
 def open_registry_at(uri: str, folder: Path) -> Registry:
@@ -58,7 +60,7 @@ def test_run_with_an_empty_token_file_is_marked_as_killed(tmp_path: Path) -> Non
 
 def test_trial_that_cannot_be_logged_is_marked_as_failed(tmp_path: Path) -> None:
     """As soon as the store refuses its parameters; its training is marked too."""
-    registry = open_registry_at(f"sqlite:///{tmp_path}/mlflow.db", tmp_path)
+    registry = open_registry_at(database(tmp_path), tmp_path)
     with (
         pytest.raises(TrackingError, match="logging to MLflow"),
         runs.start(registry, "iris-classifier", "20260101_000000", "token") as run,

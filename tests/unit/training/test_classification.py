@@ -103,3 +103,12 @@ def test_classes_have_the_type_and_the_order_of_the_table(
     fitted = DecisionTreeClassifier().fit(np.arange(len(target)).reshape(-1, 1), target)
     assert [str(label) for label in fitted.classes_] == list(classes)
     assert classification.true_values(target, task).tolist() == [classes.index(str(label)) for label in target]
+
+
+def test_estimator_of_numbers_is_refused_with_those_of_classes() -> None:
+    """The message names each that fits."""
+    problem = classification.config_problem(EstimatorConfig("ridge"), pd.Series(["a", "b"], name="kind"))
+    assert problem == (
+        "--estimator ridge predicts a number; 'kind' has classes: use random-forest, extra-trees, "
+        "hist-gradient-boosting, logistic-regression, or --task regression"
+    )

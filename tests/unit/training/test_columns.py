@@ -1,7 +1,7 @@
 """What the columns of a table are read as, through the real reading of files."""
 
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date, time, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -108,6 +108,9 @@ def test_yes_and_no_stay_categories(tmp_path: Path) -> None:
         ([day.isoformat() for day in DAYS], "csv", "date"),
         ([f"{day.month}/{day.day}/{day.year}" for day in DAYS], "csv", "date: month first"),
         ([f"{day.day}.{day.month}.{day.year}" for day in DAYS], "csv", "date: day first"),
+        ([f"{day:%d %b %Y}" for day in DAYS], "csv", "date"),
+        ([f"{day:%Y%m%d}" for day in DAYS], "csv", f"date: {DAYS[0]:%Y%m%d} is {DAYS[0]}"),
+        ([int(f"{day:%Y%m%d}") for day in DAYS], "parquet", f"date: {DAYS[0]:%Y%m%d} is {DAYS[0]}"),
         (DAYS, "parquet", "date"),
         (pd.to_datetime(pd.Series(DAYS)), "parquet", "date"),
         (pd.to_datetime(pd.Series(DAYS)).dt.tz_localize("UTC"), "parquet", "date"),
@@ -146,6 +149,37 @@ def test_undecided_dates_are_left_out_unless_the_option_decides(tmp_path: Path) 
     assert (table.columns[0].becomes, table.columns[0].undo) == ("not used", "--dates dmy or --dates mdy")
     assert load(tmp_path, texts, dates="dmy").features["x.day"][1] == 2
     assert load(tmp_path, texts, dates="mdy").features["x.month"][1] == 2
+
+
+@pytest.mark.parametrize(
+    ("values", "ending"),
+    [
+        ([f"{row % 24}:{row:02}" for row in range(ROWS)], "csv"),
+        ([time(row % 24, row) for row in range(ROWS)], "parquet"),
+    ],
+)
+def test_times_of_day_are_seconds(values: Any, ending: str, tmp_path: Path) -> None:
+    """Texts and typed times are a number of seconds since midnight, and the report shows one."""
+    table = load(tmp_path, values, ending=ending)
+    assert table.columns[0].read_as in ("duration: in seconds, 0:00 is 0", "duration: in seconds, 00:00:00 is 0")
+    assert table.features["x"].tolist() == [3600.0 * (row % 24) + 60 * row for row in range(ROWS)]
+    (feature, _) = schema_of(table).features
+    assert isinstance(feature, Number)
+    assert feature.unit == "seconds"
+
+
+@pytest.mark.parametrize(("repeats", "becomes"), [(3, ""), (1, "not used")])
+def test_dates_that_are_not_read_say_how_to_write_them(repeats: int, becomes: str, tmp_path: Path) -> None:
+    """Dates with short years are categories or texts, and the report says what to do."""
+    days = [f"{day % 28 + 1}/{day % 12 + 1}/{day // 12 + 10}" for day in range(ROWS // repeats)] * repeats
+    column = load(tmp_path, days).columns[0]
+    assert (column.becomes, column.undo) == (becomes, "write them as 2024-01-31")
+
+
+def test_target_of_eight_digits_is_a_number(tmp_path: Path) -> None:
+    """A date can't be predicted."""
+    (tmp_path / "t.csv").write_text("x,y\n" + "".join(f"{row % 7},{20240101 + row % 28}\n" for row in range(ROWS)))
+    assert load_table(tmp_path / "t.csv", ColumnOptions("y"), 7).task.kind == "regression"
 
 
 def test_durations_are_seconds_and_decimals_numbers(tmp_path: Path) -> None:

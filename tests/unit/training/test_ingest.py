@@ -2,6 +2,7 @@
 
 import gzip
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -222,6 +223,44 @@ def test_missing_number_to_predict_is_no_class(tmp_path: Path) -> None:
     table = frame(size=["NA", "NA", *(number + 0.5 for number in range(38))])
     loaded = load(table, tmp_path, ColumnOptions("size"))
     assert (loaded.unlabelled, loaded.notes) == (2, ("read as missing: 'NA' 2 (other: --missing)",))
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "reason"),
+    [
+        ("age", [20 + 7 * row % 20 for row in range(ROWS)], "it has 20 different whole numbers"),
+        ("score", [0.5 * (row % 11) - 1 for row in range(ROWS)], "it has fractions"),
+    ],
+)
+def test_numeric_target_is_a_number_to_predict(column: str, values: list[float], reason: str, tmp_path: Path) -> None:
+    """An age in years, and multiples of 0.5, are numbers to predict, and the table says why."""
+    loaded = load(frame(**{column: values}), tmp_path, ColumnOptions(column))
+    assert (loaded.task.kind, loaded.task_reason) == ("regression", reason)
+    assert loaded.target.tolist() == values
+
+
+@pytest.mark.parametrize(
+    ("written", "decimal", "number", "reason"),
+    [
+        ("1.{:03},5", None, 1020.5, "it has fractions (1.020,5 is 1020.5)"),
+        ("${},020", None, 20_020, "it has 40 different whole numbers ($20,020 is 20020; other: --decimal ,)"),
+        ("{},020", ",", 20.02, "it has fractions (20,020 is 20.02; other: --decimal .)"),
+        ("{}.020", ",", 20_020, "it has 40 different whole numbers (20.020 is 20020; other: --decimal .)"),
+        ("{},250 %", ",", 20.25, "it has fractions (20,250 % is 20.25; other: --decimal .)"),
+    ],
+)
+def test_target_of_disguised_numbers_is_a_number(
+    written: str, decimal: Any, number: float, reason: str, tmp_path: Path
+) -> None:
+    """A target with a currency, per cent, groups of thousands or decimal commas is read as other columns are; --decimal
+    decides what its values leave open, and the reason shows one of them."""
+    texts = [written.format(20 + row) for row in range(ROWS)]
+    for kind in (None, "regression"):
+        frame(price=texts).to_csv(tmp_path / "table.csv", index=False)
+        loaded = load_table(tmp_path / "table.csv", ColumnOptions("price", decimal=decimal), 7, kind)
+        assert loaded.task.kind == "regression"
+        assert loaded.target[0] == number
+        assert loaded.task_reason == (reason if kind is None else f"--task says so{reason[reason.index(' (') :]}")
 
 
 def test_text_among_numbers_may_be_named_as_missing(tmp_path: Path) -> None:

@@ -85,7 +85,11 @@ def test_target_that_is_no_number_to_predict_is_refused(values: list[Any], probl
 @pytest.mark.parametrize(
     ("config", "values", "problem"),
     [
-        (EstimatorConfig("logistic-regression"), TARGET, "--estimator logistic-regression predicts classes"),
+        (
+            EstimatorConfig("logistic-regression"),
+            TARGET,
+            "--estimator logistic-regression predicts classes; 'y' is a number to predict: use random-forest, extra",
+        ),
         (EstimatorConfig(hyperparameters={"class_weight": "balanced"}), TARGET, "--class-weight is for classes"),
         (EstimatorConfig(hyperparameters={"criterion": "gini"}), TARGET, "--criterion gini is for classes"),
         (
@@ -117,6 +121,17 @@ def test_options_of_the_other_task_are_refused(config: EstimatorConfig, values: 
 def test_options_of_a_number_are_taken(config: EstimatorConfig, values: pd.Series) -> None:
     """Criteria and losses of a number are taken where the target allows them."""
     assert regression.config_problem(config, values) is None
+
+
+@pytest.mark.parametrize(("loss", "least"), [("gamma", 0.0), ("poisson", 0.0), ("squared_error", None), (None, None)])
+def test_intervals_of_positive_numbers_begin_at_zero(loss: str | None, least: float | None) -> None:
+    """With a loss of numbers that are never negative; with another one nothing is known of that."""
+    rows = pd.Series(np.arange(40.0), name="y")
+    task = regression.calibrated(
+        regression.model_task(rows), rows, rows, rows.to_numpy()[::-1, None], DecisionOptions(), loss
+    )
+    assert task.interval_minimum == least
+    assert (task.decide([1.0]).interval[0] == 0) == (least == 0)
 
 
 def test_folds_of_a_small_table_have_their_share_of_all_values() -> None:

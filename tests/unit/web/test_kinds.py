@@ -1,7 +1,7 @@
 """Dates, booleans, durations and categories in bodies: what is taken, in JSON and in every type that Arrow has."""
 
 import json
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -124,6 +124,8 @@ NAIVE = MOMENT.replace(tzinfo=None)
         ("wait", pa.array([timedelta(seconds=1.5)] * 2)),
         ("wait", pa.array([1500] * 2, pa.duration("ms"))),
         ("wait", pa.array([1_500_000_000] * 2, pa.duration("ns"))),
+        ("wait", pa.array([1500] * 2, pa.time32("ms"))),
+        ("wait", pa.array([time(0, 0, 1, 500_000)] * 2, pa.time64("us"))),
         *(("when", pa.array([NAIVE] * 2, pa.timestamp(unit))) for unit in ("s", "ms", "us", "ns")),
         ("when", pa.array([MOMENT] * 2, pa.timestamp("us", "Europe/Berlin"))),
         ("when", pa.array([MOMENT] * 2, pa.timestamp("ns", "UTC"))),
@@ -138,7 +140,7 @@ NAIVE = MOMENT.replace(tzinfo=None)
     ],
 )  # fmt: skip
 def test_every_arrow_type_of_a_value_is_taken(name: str, column: pa.Array) -> None:
-    """Decimals, durations, timestamps with and without a zone, texts, dictionaries: all give JSON's row."""
+    """Decimals, durations, times of day, timestamps with and without a zone, texts and dictionaries give JSON's row."""
     rows = arrow(**{name: column})
     assert rows.values.tolist() == [VALUES, VALUES]
     assert SCHEMA.rows({key: [row[key] for row in SCHEMA.inputs(rows)] for key in ROW}).values.tolist() == [VALUES] * 2
@@ -164,6 +166,7 @@ def test_gaps_of_an_arrow_stream_are_gaps() -> None:
     [
         ("size", pa.array([True, False]), "float_type"),
         ("size", pa.array([timedelta(1)] * 2), "float_type"),
+        ("size", pa.array([time(1)] * 2), "float_type"),
         ("size", pa.array([1, 2]).dictionary_encode(), "float_type"),
         ("when", pa.array([1, 2]), "date_type"),
         ("when", pa.array([timedelta(1)] * 2), "date_type"),
