@@ -33,6 +33,10 @@ class NoModelError(TabserveError):
     """There is no model to serve yet."""
 
 
+class OverloadedError(TabserveError):
+    """The service has as much work as it takes."""
+
+
 class InvalidInputError(TabserveError):
     """A caller's input breaks the schema of the model.
 

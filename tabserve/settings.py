@@ -83,6 +83,19 @@ class Settings(BaseSettings):
     # four. Each thread takes processor time from single predictions, and the memory of a batch: with two, more than
     # half of both is left
     batch_threads: int = Field(2, ge=1, le=64, description="how many batches are computed at the same time")
+    max_batches: int = Field(
+        64, ge=1, le=10_000, description="how many batches may be computed and wait at the same time; more get 503"
+    )
+    max_connections: int = Field(
+        1000, ge=1, le=1_000_000, description="how many connections may be open at the same time"
+    )
+    head_seconds: float = Field(
+        10.0, ge=0.1, le=3600, description="seconds for the head of a request; also how long a caller may read nothing"
+    )
+    body_seconds: float = Field(10.0, ge=0.1, le=3600, description="seconds for the body of a request")
+    body_bytes_per_second: int = Field(
+        10_000, ge=1, le=2**30, description="a body gets a second more for each so many bytes that have come"
+    )
     shutdown_seconds: int = Field(8, ge=1, le=600, description="seconds that a stop waits for requests in flight")
     log_level: Annotated[Literal["debug", "info", "warning", "error"], LowerCase] = Field(
         "info", description="debug logs every request"

@@ -13,6 +13,7 @@ from tabserve.monitoring import History, Metrics
 from tabserve.serving import BatchExecutor, Service, Source
 from tabserve.settings import Settings
 from tabserve.web.batch_transport import BatchTransport
+from tabserve.web.batches import Batches
 from tabserve.web.documentation import add_documentation
 from tabserve.web.fast_path import LIFESPAN_KEY, FastPath
 from tabserve.web.middleware import CONTEXT, RequestMiddleware
@@ -20,6 +21,7 @@ from tabserve.web.pipeline import Pipeline
 from tabserve.web.refusals import refusal
 from tabserve.web.responses import to_response
 from tabserve.web.routes import health_routes, metrics_routes, model_routes, prediction_routes
+from tabserve.web.timed_protocol import LIMITS_KEY, ConnectionLimits
 
 DESCRIPTION = """
 Predictions of the model that the registry names as the champion. Every reply names the version that predicted.
@@ -28,23 +30,31 @@ The bodies below are those of the model being served now. Errors are JSON: `deta
 the server's log.
 """
 
+LARGEST_BATCHES = 8
+"""The bodies of all batches in flight may take as much memory as so many of the largest."""
+
 
 def create_app(settings: Settings, source: Source, metrics: Metrics | None = None) -> FastAPI:
     """An application that serves what `source` names as the champion, from the start of its lifespan to its end.
 
-    The lifespan's state holds the `FastPath` that `FastProtocol` looks for.
+    The lifespan's state holds the `FastPath` and the `ConnectionLimits` that `FastProtocol` looks for.
     """
     metrics = metrics or Metrics()
     history = History()
     service = Service(source, metrics, [history, metrics], settings.follow_seconds, settings.challenger_share)
     pipeline = Pipeline(service, metrics, settings)
-    executor = BatchExecutor(settings.batch_threads)
+    executor = BatchExecutor(settings.batch_threads, settings.max_batches)
+    max_bytes = settings.max_batch_bytes
+    batches = Batches(pipeline, executor, max_bytes, max_bytes_of_all=LARGEST_BATCHES * max_bytes)
+    limits = ConnectionLimits(
+        settings.max_connections, settings.head_seconds, settings.body_seconds, settings.body_bytes_per_second
+    )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:
         service.start()
         try:
-            yield {LIFESPAN_KEY: FastPath(pipeline, settings.max_body_bytes)}
+            yield {LIFESPAN_KEY: FastPath(pipeline, settings.max_body_bytes), LIMITS_KEY: limits}
         finally:
             service.stop()
             executor.close()
@@ -59,7 +69,7 @@ def create_app(settings: Settings, source: Source, metrics: Metrics | None = Non
         openapi_url=None,
         redirect_slashes=False,  # the redirect would go wherever the Host header says
     )
-    app.include_router(prediction_routes(settings, pipeline, executor, history))
+    app.include_router(prediction_routes(settings, pipeline, batches, history))
     app.include_router(health_routes(service, metrics))
     app.include_router(metrics_routes(service, metrics))
     app.include_router(model_routes(settings, service))
@@ -67,7 +77,7 @@ def create_app(settings: Settings, source: Source, metrics: Metrics | None = Non
     for error in (HTTPException, RequestValidationError, TabserveError):
         app.add_exception_handler(error, _refuse)
     # the last one added is the outermost
-    app.add_middleware(BatchTransport, pipeline=pipeline, executor=executor, max_batch_bytes=settings.max_batch_bytes)
+    app.add_middleware(BatchTransport, batches=batches)
     app.add_middleware(RequestMiddleware, pipeline=pipeline)
     return app
 

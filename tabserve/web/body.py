@@ -1,9 +1,12 @@
 """Reads the body of a request under ASGI, and refuses a wrong content type and a body that is too large."""
 
 import re
+from collections.abc import Callable
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
+
+from tabserve.web.refusals import CallerGoneError
 
 _JSON = re.compile(r"application/(?:[\w.+-]+\+)?json\s*(?:;\s*charset=\"?utf-8\"?\s*)?", re.IGNORECASE)
 
@@ -12,11 +15,13 @@ def is_json(content_type: str) -> bool:
     return bool(_JSON.fullmatch(content_type.strip()))
 
 
-async def read_body(request: Request, limit: int, *others: str) -> bytes:
+async def read_body(request: Request, limit: int, *others: str, take: Callable[[int], None] = lambda _: None) -> bytes:
     """The body, of at most `limit` bytes, which are counted as they arrive. It may be JSON, or of one of the `others`.
+    `take` is told how many bytes have come each time.
 
     Raises:
-        HTTPException: 415 for another content type, 413 for a longer body, 400 if the caller closes the connection.
+        HTTPException: 415 for another content type, 413 for a longer body.
+        CallerGoneError: the caller closed the connection.
     """
     content_type = request.headers.get("content-type", "")
     if not is_json(content_type) and content_type not in others:
@@ -33,6 +38,7 @@ async def read_body(request: Request, limit: int, *others: str) -> bytes:
             body += chunk
             if len(body) > limit:
                 raise too_large
+            take(len(chunk))
     except ClientDisconnect:
-        raise HTTPException(400, "The connection was closed before the body was complete") from None
+        raise CallerGoneError from None
     return bytes(body)

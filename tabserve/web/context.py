@@ -27,15 +27,16 @@ class RequestContext:
         request_id: in the `X-Request-ID` of the reply, in error bodies and in the log.
         route: the route's template, for metrics and log.
         quiet: a failure isn't worth a warning in the log.
+        is_gone: the caller has closed the connection.
     """
 
-    __slots__ = ("began", "headers", "method", "path", "quiet", "request_id", "route")
+    __slots__ = ("began", "headers", "is_gone", "method", "path", "quiet", "request_id", "route")
 
     def __init__(self, method: str, path: str, headers: Headers, began: float | None = None) -> None:
         self.method, self.path, self.headers = method, path, headers
         self.began = began or time.perf_counter()
         self.request_id = _request_id(headers)
-        self.route, self.quiet = UNMATCHED, False
+        self.route, self.quiet, self.is_gone = UNMATCHED, False, False
 
     @property
     def caller(self) -> bytes:

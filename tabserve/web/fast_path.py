@@ -19,8 +19,8 @@ from tabserve.web.codecs import JSON
 from tabserve.web.context import Headers, RequestContext, header
 from tabserve.web.middleware import BEGAN
 from tabserve.web.pipeline import ONE_ROW, Pipeline
-from tabserve.web.protocol import BoundedProtocol
 from tabserve.web.refusals import Reply
+from tabserve.web.timed_protocol import Awaited, TimedProtocol
 
 PATH = "/predict"
 _URL, _JSON = PATH.encode(), JSON.encode()
@@ -75,7 +75,7 @@ class FastPath:
                 transport.write(reply)
 
 
-class FastProtocol(BoundedProtocol):
+class FastProtocol(TimedProtocol):
     """HTTP/1.1 with the fast path. A request that may take it is held until its body is complete.
 
     uvicorn makes one for each connection. It gets its `FastPath` from the state of the application's lifespan; without
@@ -91,8 +91,6 @@ class FastProtocol(BoundedProtocol):
         self._default_headers: object = None
         self._head = b""
         self._is_idle = False
-        self._idle_since = 0.0
-        self._idle_timer: asyncio.TimerHandle | None = None
 
     def data_received(self, data: bytes) -> None:
         # while the connection is idle, the parser is between two requests, and doesn't notice if one passes it by
@@ -159,8 +157,6 @@ class FastProtocol(BoundedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._hand_over()
-        if self._idle_timer:
-            self._idle_timer.cancel()
         super().connection_lost(exc)
 
     def _answer(self, fast_path: FastPath, headers: Headers, body: bytes) -> None:
@@ -168,7 +164,7 @@ class FastProtocol(BoundedProtocol):
         reply = fast_path.respond(context, body)
         fast_path.send(self.transport, self._encoded(reply, context.request_id))
         self.server_state.total_requests += 1
-        self._start_idle_timer()
+        self._is_idle, self.awaited, self.since = True, Awaited.NOTHING, self.loop.time()
 
     def _hand_over(self) -> None:
         """Sends a held request on the route, with what has arrived of its body."""
@@ -185,22 +181,6 @@ class FastProtocol(BoundedProtocol):
         self.url, self.headers, self.expect_100_continue = url, headers, expect_100_continue
         self.scope["headers"] = headers
         super().on_headers_complete()
-
-    def _start_idle_timer(self) -> None:
-        """Closes the connection if no request begins in time. uvicorn sets a timer after every reply and cancels it
-        with the next request; here one timer keeps running and checks when it is due."""
-        self._is_idle, self._idle_since = True, self.loop.time()
-        if self._idle_timer is None:
-            self._idle_timer = self.loop.call_later(self.timeout_keep_alive, self._close_if_idle)
-
-    def _close_if_idle(self) -> None:
-        self._idle_timer = None
-        if self._is_idle and not self.transport.is_closing():
-            rest = self._idle_since + self.timeout_keep_alive - self.loop.time()
-            if rest > 0:
-                self._idle_timer = self.loop.call_later(rest, self._close_if_idle)
-            else:
-                self.transport.close()
 
     def _encoded(self, reply: Reply, request_id: str) -> bytes:
         """The reply as HTTP/1.1."""

@@ -30,7 +30,7 @@ from tabserve.web.codecs import (
 )
 from tabserve.web.context import RequestContext
 from tabserve.web.limits import limit
-from tabserve.web.refusals import Reply, refusal
+from tabserve.web.refusals import CallerGoneError, Reply, refusal
 from tabserve.web.tracing import trace
 
 log = logging.getLogger("tabserve.web")
@@ -123,6 +123,8 @@ class Pipeline:
             self._service.drop_challenger(model, error)
             record = operation.predict(champion.predictor, rows, started)
         reply = operation.encode(record)
+        if context.is_gone:
+            raise CallerGoneError
         self._service.record(record)  # last: what can't be encoded must not be recorded
         return reply
 

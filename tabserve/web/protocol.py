@@ -125,8 +125,12 @@ class BoundedProtocol(HttpToolsProtocol):
             super().send_400_response(msg)
 
     def _refuse(self) -> None:
+        self.send_last(b"431 Request Header Fields Too Large", _TOO_LARGE)
+
+    def send_last(self, status: bytes, body: bytes, headers: bytes = b"") -> None:
+        """Sends a reply of the protocol itself, and closes the connection."""
         self.transport.write(
-            b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Type: application/json\r\nConnection: close\r\n"
-            b"Content-Length: %d\r\n\r\n%b" % (len(_TOO_LARGE), _TOO_LARGE)
+            b"HTTP/1.1 %b\r\nContent-Type: application/json\r\nConnection: close\r\n%bContent-Length: %d\r\n\r\n%b"
+            % (status, headers, len(body), body)
         )
         self.transport.close()

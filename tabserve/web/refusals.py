@@ -10,16 +10,20 @@ from typing import NamedTuple
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from tabserve.errors import InvalidInputError, TabserveError
+from tabserve.errors import InvalidInputError, OverloadedError, TabserveError
 from tabserve.web.codecs import JSON, TooManyRowsError, encode, problems
 from tabserve.web.context import RequestContext
 
 log = logging.getLogger("tabserve.web")
 
-RETRY_SECONDS = 5
-"""In the `Retry-After` of a 503."""
+RETRY_SECONDS, BUSY_SECONDS = 5, 1
+"""In the `Retry-After` of a 503: if the service can't predict, and if it has too much work."""
 
 INTERNAL_ERROR = "An internal error occurred. The server's log has the details under this request_id."
+
+
+class CallerGoneError(Exception):
+    """The caller closed the connection before it had its reply."""
 
 
 class Reply(NamedTuple):
@@ -44,6 +48,10 @@ def _described(error: Exception) -> tuple[int, object, tuple[tuple[bytes, bytes]
         return 422, error.problems, ()
     if isinstance(error, RequestValidationError):
         return 422, problems(error.errors(), prefix=""), ()
+    if isinstance(error, CallerGoneError):
+        return 499, "The connection was closed before the reply", ()  # only metrics and log see it
+    if isinstance(error, OverloadedError):
+        return 503, f"{error}. Try again later", ((b"retry-after", b"%d" % BUSY_SECONDS),)
     if isinstance(error, TooManyRowsError):
         return 413, str(error), ()
     if isinstance(error, TabserveError):

@@ -16,6 +16,7 @@ import pytest
 import uvicorn
 
 from tabserve.cli import addresses
+from tabserve.settings import Settings
 from tabserve.web import create_app
 from tabserve.web.context import RequestContext
 from tabserve.web.fast_path import FastPath, FastProtocol
@@ -125,8 +126,10 @@ class Server:
         fast_bodies: the bodies that took the fast path.
     """
 
-    def __init__(self, source: FakeSource, monkeypatch: pytest.MonkeyPatch, **options: Any) -> None:
-        self.app = create_app(SETTINGS, source)
+    def __init__(
+        self, source: FakeSource, monkeypatch: pytest.MonkeyPatch, settings: Settings = SETTINGS, **options: Any
+    ) -> None:
+        self.app = create_app(settings, source)
         self.fast_bodies: list[bytes] = []
         respond = FastPath.respond
 

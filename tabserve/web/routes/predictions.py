@@ -9,18 +9,17 @@ from pydantic_core import PydanticCustomError
 
 from tabserve.inference import Prediction
 from tabserve.monitoring import HISTORY_SIZE, History
-from tabserve.serving import BatchExecutor
 from tabserve.settings import Settings
 from tabserve.web import schemas
-from tabserve.web.body import is_json, read_body
+from tabserve.web.batches import Batches
+from tabserve.web.body import read_body
 from tabserve.web.codecs import ARROW, JSON
 from tabserve.web.context import CALLER, RequestContext
 from tabserve.web.middleware import CONTEXT
-from tabserve.web.pipeline import ARROW_BATCH, JSON_BATCH, ONE_ROW, Pipeline
+from tabserve.web.pipeline import ONE_ROW, Pipeline
 from tabserve.web.responses import UNAVAILABLE, json_response, to_response
 
 BODY_ERRORS: dict[int | str, dict[str, Any]] = {
-    400: {"model": schemas.ErrorReply, "description": "The connection broke inside the body."},
     413: {"model": schemas.ErrorReply, "description": "The body, or the batch, is larger than allowed."},
     415: {"model": schemas.ErrorReply, "description": "The route doesn't take this content type."},
     422: {
@@ -52,7 +51,7 @@ def _digits(text: object) -> object:
 WholeNumber = Annotated[int, BeforeValidator(_digits)]
 
 
-def prediction_routes(settings: Settings, pipeline: Pipeline, executor: BatchExecutor, history: History) -> APIRouter:
+def prediction_routes(settings: Settings, pipeline: Pipeline, batches: Batches, history: History) -> APIRouter:
     router = APIRouter(tags=["predictions"])
 
     @router.post("/predict", summary="Predict one row", response_model=schemas.PredictReply, responses=BODY_ERRORS,
@@ -74,9 +73,7 @@ def prediction_routes(settings: Settings, pipeline: Pipeline, executor: BatchExe
         An Arrow IPC stream, uncompressed, with a column of numbers or texts per feature, is answered by an Arrow IPC
         stream: the columns of the reply, and the rest as JSON in the schema's metadata, under `batch`.
         """
-        body = await read_body(request, settings.max_batch_bytes, ARROW)
-        operation = JSON_BATCH if is_json(request.headers["content-type"]) else ARROW_BATCH
-        return to_response(await executor.run(pipeline.respond, operation, _context(request), body))
+        return to_response(await batches.reply(_context(request), request))
 
     @router.get("/predictions/history", summary="The last predictions", response_model=schemas.HistoryReply,
                 responses={422: {"model": schemas.ValidationReply}})  # fmt: skip

@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+from tabserve.errors import OverloadedError
 from tabserve.serving import BatchExecutor
 from tabserve.serving.threads import NICENESS
 from tests.support.waiting import LIMIT
@@ -18,27 +19,58 @@ def niceness() -> int:
 
 def test_function_runs_in_another_thread_and_its_result_is_returned() -> None:
     """The result comes back, an exception is raised, and the event loop's thread does none of the work."""
-    executor = BatchExecutor(1)
+    executor = BatchExecutor(1, most=2)
 
     def divide(dividend: int, divisor: int) -> tuple[float, str]:
         return dividend / divisor, threading.current_thread().name
 
     async def main() -> None:
-        quotient, thread = await executor.run(divide, 6, 4)
+        quotient, thread = await executor.submit(divide, 6, 4)
         assert (quotient, thread) == (1.5, "batch_0")
         with pytest.raises(ZeroDivisionError):
-            await executor.run(divide, 1, 0)
+            await executor.submit(divide, 1, 0)
 
     asyncio.run(main())
     executor.close()
 
 
+def test_calls_beyond_the_most_are_refused_until_one_has_ended() -> None:
+    """Calls that run or wait count. A cancelled one is never run, and makes room at once."""
+    executor = BatchExecutor(1, most=2)
+    running, go_on = threading.Event(), threading.Event()
+    ran: list[str] = []
+
+    def work() -> None:
+        running.set()
+        assert go_on.wait(LIMIT)
+
+    async def main() -> None:
+        runs = executor.submit(work)
+        await asyncio.to_thread(running.wait, LIMIT)
+        waits = executor.submit(ran.append, "cancelled")
+        with pytest.raises(OverloadedError):
+            executor.submit(ran.append, "refused")
+        waits.cancel()
+        await asyncio.sleep(0)  # the cancellation reaches the pool in the next turn of the loop
+        last = executor.submit(ran.append, "last")
+        go_on.set()
+        await asyncio.gather(runs, last)
+
+    asyncio.run(main())
+    executor.close()
+    assert ran == ["last"]
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere niceness belongs to the process")
 def test_threads_have_a_low_priority() -> None:
     """The threads of the executor are nicer than the one that answers single predictions."""
-    executor = BatchExecutor(1)
+    executor = BatchExecutor(1, most=2)
     before = niceness()
-    assert asyncio.run(executor.run(niceness)) == max(before, NICENESS)
+
+    async def main() -> None:
+        assert await executor.submit(niceness) == max(before, NICENESS)
+
+    asyncio.run(main())
     assert niceness() == before
     executor.close()
 
@@ -46,7 +78,7 @@ def test_threads_have_a_low_priority() -> None:
 def test_closing_drops_what_waits_and_finishes_what_runs() -> None:
     """When the executor is closed, a call that runs ends with its result, one that waits is cancelled, and a new one is
     refused."""
-    executor = BatchExecutor(1)
+    executor = BatchExecutor(1, most=2)
     running, go_on = threading.Event(), threading.Event()
 
     def work() -> str:
@@ -55,16 +87,15 @@ def test_closing_drops_what_waits_and_finishes_what_runs() -> None:
         return "done"
 
     async def main() -> None:
-        runs = asyncio.ensure_future(executor.run(work))
+        runs = executor.submit(work)
         await asyncio.to_thread(running.wait, 60)
-        waits = asyncio.ensure_future(executor.run(work))
-        await asyncio.sleep(0)  # lets the second call reach the queue
+        waits = executor.submit(work)
         executor.close()
         with pytest.raises(asyncio.CancelledError):
             await waits
         go_on.set()
         assert await runs == "done"
         with pytest.raises(RuntimeError):
-            await executor.run(work)
+            await executor.submit(work)
 
     asyncio.run(main())
