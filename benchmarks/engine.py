@@ -13,7 +13,7 @@ from sklearn.pipeline import Pipeline
 
 from benchmarks.measure import seconds_per_call
 from benchmarks.servers import ROOT
-from tabserve.model import Matrix, ModelMetadata, Predictor
+from tabserve.model import Matrix, ModelMetadata, Predictor, Release
 from tabserve.model.compiled import Forest
 from tabserve.registry import open_registry
 from tabserve.settings import Settings
@@ -68,15 +68,21 @@ def trained_forest(trees: int, features: int) -> tuple[Pipeline, Predictor, Matr
         table = dataset.Dataset("random", frame, column, task_training("classification").model_task(column))
     parts = dataset.split(table, 0.2, seed=0)
     pipeline = fitting.fit(parts.training, EstimatorConfig(hyperparameters={"n_estimators": trees}), seed=0)
+    with tempfile.TemporaryDirectory() as folder:
+        release = released(Path(folder) / "release", pipeline, parts)
+    return pipeline, Predictor(release), parity.probing_rows(pipeline, release.schema, parts.training, 10_000, seed=1)
+
+
+def released(folder: Path, pipeline: Pipeline, parts: dataset.Split) -> Release:
+    """The release of a pipeline that was fitted to the training rows, with metadata that say little."""
     schema = schema_inference.infer_schema(parts.training, pipeline)
+    importances = {feature.name: 0.0 for feature in schema.model_features}
     metadata = ModelMetadata(
         model_name="random", model_version="20241201_143022", run_id="", model_type="", trained_at="", parameters={},
-        metrics={}, feature_importances=dict.fromkeys(schema.feature_names, 0.0), dataset=parts.facts(),
+        metrics={}, feature_importances=importances, dataset=parts.facts(),
         libraries=provenance.libraries(), git_commit="",
     )  # fmt: skip
-    with tempfile.TemporaryDirectory() as folder:
-        release = compiler.write_release(Path(folder) / "release", pipeline, schema, parts.training, metadata)
-    return pipeline, Predictor(release), parity.probing_rows(pipeline, schema, parts.training, 10_000, seed=1)
+    return compiler.write_release(folder, pipeline, schema, parts.training, metadata)
 
 
 def report(seconds: float) -> str:

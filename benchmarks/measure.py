@@ -28,7 +28,12 @@ def spread(values: Sequence[float], number_format: str = ".2f") -> str:
 
 def table(title: str, remark: str, head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     """A section of the report: a title, a remark and a table. It is printed as well."""
-    markdown = [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *lines)]
-    text = "\n".join([f"## {title}", "", remark, "", *markdown])
+    text = markdown_table(title, remark, head, lines)
     print(f"\n{text}", flush=True)
     return text
+
+
+def markdown_table(title: str, remark: str, head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """The same, without printing it."""
+    markdown = [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *lines)]
+    return "\n".join([f"## {title}", "", remark, "", *markdown])

@@ -4,6 +4,7 @@ No other module reads the environment. This one knows names, defaults and bounds
 """
 
 import io
+import ipaddress
 import os
 import re
 from collections.abc import Iterable
@@ -13,7 +14,7 @@ from typing import Annotated, Any, Literal
 from dotenv.parser import parse_stream
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_core import PydanticCustomError
-from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, SettingsConfigDict
 from pydantic_settings import PydanticBaseSettingsSource as Source
 
 from tabserve.errors import SettingsError
@@ -64,6 +65,51 @@ def _valid_alias(alias: str) -> str:
     return alias
 
 
+def _split(value: object) -> object:
+    """The texts between the commas of a text."""
+    return tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value
+
+
+def _valid_origins(origins: tuple[str, ...]) -> tuple[str, ...]:
+    for origin in origins:
+        if origin != "*" and not re.fullmatch(
+            r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]+)?", origin
+        ):
+            raise PydanticCustomError(
+                "origin", "write origins as a browser does, https://app.example.com, separated by commas; or *"
+            )
+    return origins
+
+
+UNIX = "unix"
+"""Among the trusted proxies: whoever connects to a unix socket."""
+
+
+def _valid_proxies(proxies: tuple[str, ...]) -> tuple[str, ...]:
+    for proxy in proxies:
+        try:
+            if proxy != UNIX:
+                ipaddress.ip_network(proxy)
+        except ValueError as error:
+            raise PydanticCustomError(
+                "proxies",
+                "write addresses, networks like 10.0.0.0/8, or unix, separated by commas: {error}",
+                {"error": str(error)},
+            ) from None
+    return proxies
+
+
+PATH_PREFIX = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+){1,20}")
+"""A path prefix: it is shown in pages, so it has no character that means something there."""
+
+
+def _valid_prefix(prefix: str) -> str:
+    prefix = prefix.rstrip("/")
+    if prefix and not PATH_PREFIX.fullmatch(prefix):
+        raise PydanticCustomError("prefix", "write it like /ml/iris: letters, digits and _ - . ~ only, / first")
+    return prefix or "/"
+
+
 LowerCase = BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value)
 
 
@@ -93,6 +139,16 @@ class Settings(BaseSettings):
     )
     host: str = Field("127.0.0.1", min_length=1, description="address to listen on; 0.0.0.0 for every interface")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 for any free port")
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_valid_proxies)] = (
+        Field((), description="addresses and networks of proxies whose X-Forwarded-... headers are believed")
+    )
+    root_path: Annotated[str, AfterValidator(_valid_prefix)] = Field(
+        "/", description="the path prefix under which a proxy publishes the service"
+    )
+    cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_valid_origins)] = Field(
+        (), description="origins of web pages that may call the service from a browser, or * for any"
+    )
+    uds: Path | None = Field(None, description="unix socket to listen on, instead of host and port")
     follow_seconds: float = Field(2.0, ge=0.1, le=3600, description="seconds between two polls of the registry")
     max_body_bytes: int = Field(1024 * 1024, ge=1024, le=2**30, description="largest body of /predict")
     max_batch_bytes: int = Field(16 * 1024 * 1024, ge=1024, le=2**32, description="largest body of /predict/batch")
@@ -101,6 +157,10 @@ class Settings(BaseSettings):
     # four. Each thread takes processor time from single predictions, and the memory of a batch: with two, more than
     # half of both is left
     batch_threads: int = Field(2, ge=1, le=64, description="how many batches are computed at the same time")
+    rate_limit: float = Field(
+        0.0, ge=0, le=1_000_000, description="requests per second of one client, on the average; 0 for no limit"
+    )
+    rate_burst: int = Field(100, ge=1, le=1_000_000, description="requests of one client at once, with a rate limit")
     max_batches: int = Field(
         64, ge=1, le=10_000, description="how many batches may be computed and wait at the same time; more get 503"
     )
@@ -187,7 +247,8 @@ class Settings(BaseSettings):
                 "challenger_alias",
                 f"{settings.model_alias!r} is the alias of the live version; choose another alias",
             )
-        resolved = {"artifacts_dir": artifacts, "tracking_uri": store}
+        uds = settings.uds and Path(os.path.abspath(root / settings.uds.expanduser()))  # noqa: PTH100 a link stays one
+        resolved: dict[str, Any] = {"artifacts_dir": artifacts, "tracking_uri": store, "uds": uds}
         if table and "model_name" not in settings.model_fields_set:
             resolved["model_name"] = _model_name_of(table)
         return settings.model_copy(update=resolved)

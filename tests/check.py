@@ -64,6 +64,7 @@ PARTS = (
     Part("everyday", ("tests/unit", "tests/http", "test_api.py", *TWO_WORKERS), is_measured=True),
     Part("commands", ("tests/commands", *TWO_WORKERS)),
     Part("processes", ("tests/processes", *TWO_WORKERS)),
+    Part("gateways", ("tests/gateways",)),
     Part("faults", ("tests/faults", *TWO_WORKERS), writes_much=True),
     Part("lint", ("-m", "ruff", "check", "."), is_tests=False, lane="waiting"),
     Part("format", ("-m", "ruff", "format", "--check", "."), is_tests=False, lane="waiting"),

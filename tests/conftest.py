@@ -1,6 +1,7 @@
 """Fixtures that several test modules use: a trained release, workspaces, and stores of every kind."""
 
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,6 +46,13 @@ def workspace(trained_once: Workspace, tmp_path: Path) -> Workspace:
     """A copy of that workspace in another folder. May be changed."""
     shutil.copytree(trained_once.folder, tmp_path / "copy")
     return Workspace(tmp_path / "copy")
+
+
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """A folder with a short path: that of a unix socket has at most 103 bytes on macOS."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ ENVIRONMENTS = ROOT / "benchmarks" / ".environments"
 ENGINES = ("scikit-learn", "compiled")
 """What a peer predicts with: scikit-learn, as documented, or this project's compiled engine."""
 
-ENGINES_LOCK = HERE / "engines.txt"
+ENGINES_LOCK, TABLES_LOCK = HERE / "engines.txt", HERE / "tables.txt"
 
 Row = list[float]
 

@@ -5,7 +5,7 @@ from sklearn.pipeline import Pipeline
 
 from tabserve.model import Boolean, Category, Date, Feature, ModelMetadata, Number, Schema
 from tabserve.reporting.tasks import task_reporting
-from tabserve.reporting.text import is_measured, most_frequent, table_rows, with_deviation
+from tabserve.reporting.text import is_measured, most_frequent, number_text, table_rows, with_deviation
 from tabserve.training import METRICS, metric_text
 from tabserve.training.estimators import family_of
 
@@ -96,7 +96,7 @@ def model_limits(metadata: ModelMetadata, schema: Schema, pipeline: Pipeline) ->
     if any(isinstance(feature, Number | Date) for feature in schema.features):
         sentences.append(
             "Outside the ranges of the training rows it continues in a straight line, which nothing has verified."
-            if family.extrapolates
+            if family.is_linear
             else "Outside the ranges of the training rows it doesn't extrapolate: it predicts as at their ends."
         )
     categories = [feature for feature in schema.features if isinstance(feature, Category)]
@@ -134,4 +134,4 @@ def _seen_values(feature: Feature) -> str:
         return most_frequent({"true": feature.trues, "false": feature.falses})
     if isinstance(feature, Date):
         return f"{feature.first} to {feature.last}"
-    return f"{feature.minimum:g} to {feature.maximum:g}, mean {feature.mean:.3g}"
+    return f"{number_text(feature.minimum)} to {number_text(feature.maximum)}, mean {number_text(feature.mean, 3)}"

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from tabserve.model import Estimate, ModelMetadata, Regression, Schema, Vector
 from tabserve.reporting.plots import COLOURS
 from tabserve.reporting.tasks import Draw
+from tabserve.reporting.text import number_text
 from tabserve.training import METRICS, metric_text
 from tabserve.training.dataset import Dataset
 from tabserve.training.estimators import Family
@@ -95,7 +96,8 @@ def _draw_intervals(axes: Axes, predictions: Vector, task: Regression, centre: V
 def describe_target(dataset: Dataset) -> str:
     target = dataset.target
     return (
-        f"{target.name} is a number from {target.min():g} to {target.max():g}, mean {target.mean():.4g}\n"
+        f"{target.name} is a number from {number_text(target.min())} to {number_text(target.max())}, "
+        f"mean {number_text(target.mean(), 4)}\n"
         f"  a number, because {dataset.task_reason}: --task classification predicts classes"
     )
 
@@ -138,7 +140,7 @@ def card_introduction(schema: Schema) -> str:
     task = cast("Regression", schema.task)
     return (
         f"predicts the number {schema.target} from {len(schema.features)} features. In training it was from "
-        f"{task.target_minimum:g} to {task.target_maximum:g}."
+        f"{number_text(task.target_minimum)} to {number_text(task.target_maximum)}."
     )
 
 
@@ -156,7 +158,7 @@ def card_results(metadata: ModelMetadata, schema: Schema) -> str:
 
 def limits(_metadata: ModelMetadata, schema: Schema, family: Family) -> list[str]:
     task = cast("Regression", schema.task)
-    seen = f"{task.target_minimum:g} to {task.target_maximum:g}"
+    seen = f"{number_text(task.target_minimum)} to {number_text(task.target_maximum)}"
     range_limit = f"In training the target was {seen}: predictions outside of that are not verified by any row."
     if family.averages:
         range_limit = f"It can't predict a number outside of {seen}, the range of the target in training."

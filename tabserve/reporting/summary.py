@@ -10,7 +10,7 @@ from tabserve.model.dates import iso_text, part_column
 from tabserve.model.metadata import NOT_USED
 from tabserve.model.task import listed
 from tabserve.reporting.tasks import task_reporting
-from tabserve.reporting.text import SHOWN, is_measured, most_frequent, with_deviation, wrapped_table
+from tabserve.reporting.text import SHOWN, is_measured, most_frequent, number_text, with_deviation, wrapped_table
 from tabserve.training import METRICS, TaskKind, metric_text
 from tabserve.training.columns import TEXT_REASONS
 from tabserve.training.dataset import Dataset
@@ -22,7 +22,7 @@ MANY_COLUMNS = 30
 NARROWEST, WIDEST = 80, 120
 """How many characters wide the table of columns is at least, and at most."""
 
-SHARES = (0.27, 0.29, 0.22, 0.22)
+SHARES = (0.33, 0.25, 0.21, 0.21)
 """The share of that width for each of its columns: name, what it was read as, what it becomes, what is lost."""
 
 
@@ -63,7 +63,7 @@ def _values(dataset: Dataset, name: str) -> str:
     if name in dataset.booleans:
         return most_frequent({"true": int(column.sum()), "false": int((column == 0).sum())})
     if is_numeric_dtype(column.dtype):
-        return f"{column.min():g} to {column.max():g}"
+        return f"{number_text(column.min())} to {number_text(column.max())}"
     return most_frequent(column.value_counts().to_dict())
 
 

@@ -12,10 +12,16 @@ SHOWN = 5
 
 
 def most_frequent(counts: Mapping[Any, int]) -> str:
-    """The categories with their rows, the most frequent first, and how many more there are."""
+    """The categories, each with its rows in brackets, the most frequent first, and how many more there are."""
     ordered = sorted(counts.items(), key=lambda pair: -pair[1])
     more = f", and {len(ordered) - SHOWN} more" * (len(ordered) > SHOWN)
-    return ", ".join(f"{name} {count}" for name, count in ordered[:SHOWN]) + more
+    return ", ".join(f"{name} ({count})" for name, count in ordered[:SHOWN]) + more
+
+
+def number_text(value: float, digits: int = 6) -> str:
+    """A number with so many significant digits. Large ones are written out: 246700, not 2.467e+05."""
+    text = f"{value:.{digits}g}"
+    return f"{float(text):.0f}" if "e+" in text and abs(value) < 1e15 else text
 
 
 def table_rows(rows: Iterable[list[str]]) -> str:

@@ -52,7 +52,7 @@ class TextDates:
     Attributes:
         values: datetime64[us], in UTC where a text has a zone; None if the order of day and month isn't known.
         order: which comes first, if that matters.
-        have_zones: whether a text has a zone.
+        have_zones: whether a text has a zone other than UTC.
     """
 
     values: pd.Series | None
@@ -71,7 +71,7 @@ def read_text_dates(texts: pd.Series, order: DayOrder | None) -> TextDates | Non
         return None
     certain = _moments(distinct, _read_iso) or _moments(distinct, _read_named)
     if certain:
-        zones = any(re.search(r"(Z|[+-]\d\d:?\d\d)$", text) for text in distinct if ":" in text)
+        zones = any(re.search(r"[+-](?!00:?00)\d\d:?\d\d$", text) for text in distinct if ":" in text)
         return TextDates(_mapped(texts, distinct, certain), "any", zones)
     written = list(_matches(distinct))
     if len(written) < len(distinct):

@@ -5,7 +5,7 @@ Knows the rules, not scikit-learn; `preprocessing` makes transformers of it.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import pandas as pd
@@ -20,6 +20,10 @@ MAX_ONE_HOT = 30
 
 MAX_ONE_HOT_BYTES = 2 * 10**9
 """The most memory for the one-hot columns of a feature."""
+
+MAX_BESIDE, MAX_BESIDE_BYTES = 300, 10**9
+"""A feature that is encoded by the target has one-hot columns for at most so many categories beside, which take at most
+so much memory for all features together."""
 
 MISSING = "(missing)"
 """Stands for missing values among the categories that share a column."""
@@ -38,6 +42,7 @@ class FeatureEncoding:
         has_indicator: whether a number has one more column, which says whether it is missing.
         rare: of a one-hot feature: a category with fewer rows has no column of its own.
         pooled: category, or `MISSING`, → its rows, for those that share a column.
+        beside: of a feature that is encoded by the target: how many one-hot columns it has beside, at most.
     """
 
     name: str
@@ -47,6 +52,7 @@ class FeatureEncoding:
     has_indicator: bool = False
     rare: int = 1
     pooled: Mapping[str, int] = field(default_factory=dict)
+    beside: int = 0
 
     @property
     def made(self) -> str:
@@ -55,7 +61,8 @@ class FeatureEncoding:
             case "one-hot":
                 return "a column for each category"
             case "target":
-                return "numbers: what the target was with each category"
+                columns = ", and a column for each" * (self.beside > 0)
+                return f"numbers: what the target was with each category{columns}"
         if not self.missing:
             return "the number"
         if self.when_missing == "nan":
@@ -66,11 +73,20 @@ class FeatureEncoding:
     def lost(self) -> str:
         """What is lost of the feature, in words; empty if nothing is."""
         if self.pooled:
-            rows = sum(self.pooled.values())
-            return f"{len(self.pooled)} categories of fewer than {self.rare} rows share a column ({rows} rows)"
+            return self._lost_by_pooling()
         if self.missing and self.when_missing == "median" and self.kind == "number" and not self.has_indicator:
             return "the model can't see which values are missing"
         return ""
+
+    def _lost_by_pooling(self) -> str:
+        rows, has_gaps = sum(self.pooled.values()), MISSING in self.pooled
+        rare, counted = len(self.pooled) - has_gaps, f"({rows} row{'s' * (rows > 1)})"
+        if not rare:
+            return f"missing values count as an unknown category {counted}"
+        if len(self.pooled) == 1:
+            return f"1 category of fewer than {self.rare} rows counts as an unknown one {counted}"
+        named = "1 category" if rare == 1 else f"{rare} categories"
+        return f"{named} of fewer than {self.rare} rows{' and missing values' * has_gaps} share a column {counted}"
 
     @property
     def undo(self) -> str:
@@ -80,9 +96,12 @@ class FeatureEncoding:
         return "--rare 1" if self.pooled else "--missing-indicators"
 
 
-def feature_encodings(training: Dataset, options: EncodingOptions, *, keeps_missing: bool) -> list[FeatureEncoding]:
+def feature_encodings(
+    training: Dataset, options: EncodingOptions, *, keeps_missing: bool, is_linear: bool = False
+) -> list[FeatureEncoding]:
     """The encoding of each feature, in their order, in a model of these training rows. `keeps_missing`: whether the
-    estimator takes NaN for a missing number.
+    estimator takes NaN for a missing number. `is_linear`: whether it is a weighted sum of the columns, to which one-hot
+    columns beside those of the target tell more.
 
     Raises:
         DataError: one-hot columns were asked for that would need too much memory.
@@ -96,6 +115,10 @@ def feature_encodings(training: Dataset, options: EncodingOptions, *, keeps_miss
             encodings.append(FeatureEncoding(str(name), "number", missing, "nan" if kept else "median", indicator))
         else:
             encodings.append(_category_encoding(column, missing, options))
+    by_target = [one.name for one in encodings if one.kind == "target"]
+    if is_linear and options.encode == "auto" and by_target:
+        beside = min(MAX_BESIDE, MAX_BESIDE_BYTES // (8 * len(training) * len(by_target)))
+        encodings = [replace(one, beside=beside) if one.kind == "target" else one for one in encodings]
     return encodings
 
 

@@ -39,7 +39,7 @@ def build_pipeline(dataset: Dataset, config: EstimatorConfig, seed: int) -> Pipe
 def encodings_for(training: Dataset, config: EstimatorConfig) -> list[FeatureEncoding]:
     """What the config makes of each feature of these training rows."""
     family = task_training(training.task.kind).estimators[config.estimator].family
-    return feature_encodings(training, config.encoding, keeps_missing=family.keeps_missing)
+    return feature_encodings(training, config.encoding, keeps_missing=family.keeps_missing, is_linear=family.is_linear)
 
 
 def pipeline_outputs(pipeline: Pipeline, features: pd.DataFrame, kind: TaskKind, threads: int | None = None) -> Matrix:

@@ -22,6 +22,10 @@ TARGET_FOLDS = 5
 """The target of a row has no part in the numbers that the row itself is encoded with for the fit: they are those of the
 other folds."""
 
+BESIDE_WEIGHT = 0.25
+"""One-hot columns beside those of the target hold this instead of 1, so that a linear model regularizes their weights
+16 times as much. A power of two, so that the compiled model is exact."""
+
 UNSEEN = "\0unseen"
 """A category that no table has."""
 
@@ -56,7 +60,14 @@ def preprocessing_step(
         folds = KFold(TARGET_FOLDS, shuffle=True, random_state=seed)
         steps = [("encoder", TargetEncoder(target_type=target_type, cv=folds)), ("scaler", StandardScaler())]
         parts.append(("target", Pipeline(steps), by_target))
-    return "preprocessor", ColumnTransformer(parts, verbose_feature_names_out=False)
+    weights = None
+    if beside := [one for one in encodings if one.beside]:
+        encoder = OneHotEncoder(
+            handle_unknown="infrequent_if_exist", min_frequency=2, max_categories=beside[0].beside, sparse_output=False
+        )
+        parts.append(("beside", encoder, [one.name for one in beside]))
+        weights = {"beside": BESIDE_WEIGHT}
+    return "preprocessor", ColumnTransformer(parts, transformer_weights=weights, verbose_feature_names_out=False)
 
 
 def transformers(pipeline: Pipeline) -> list[Any]:
@@ -100,7 +111,8 @@ class PreparedColumns:
 
     Attributes:
         inputs: how features become columns.
-        mean, scale: shape (columns,): how each column is scaled. Columns of zeros and ones are not: mean 0, scale 1.
+        mean, scale: shape (columns,): how each column is scaled. Columns of zeros and ones have the mean 0, and the
+            scale 1, or 1 / `BESIDE_WEIGHT`.
         scaled: the columns that are.
         column_of: number of a numeric feature → its column.
         missing_right: column → the column with the same numbers in which a missing one is larger than all others. In
@@ -134,6 +146,8 @@ def prepared_columns(pipeline: Pipeline, schema: Schema) -> PreparedColumns:
                 columns.add_one_hot(part)
             case "target":
                 columns.add_target_encoding(part)
+            case "beside":
+                columns.add_one_hot(part, BESIDE_WEIGHT)
     columns.add_missing_right()
     return columns.prepared()
 
@@ -187,14 +201,14 @@ class _ColumnsInMaking:
             self.inputs.append((np.nan, self.number_of[name], NOWHERE, len(self.places), 0))
             self.places += [self._add_column(0.0, 1.0), NOWHERE]
 
-    def add_one_hot(self, encoder: OneHotEncoder) -> None:
+    def add_one_hot(self, encoder: OneHotEncoder, weight: float = 1.0) -> None:
         first = len(self.mean)
         for feature, encoded in _encoded_categories(encoder, _column_counts(encoder), self.schema):
             self.inputs.append((np.nan, feature, NOWHERE, len(self.places), len(encoded) - 2))
             self.places += np.where(encoded.any(axis=1), first + encoded.argmax(axis=1), NOWHERE).tolist()
             first += encoded.shape[1]
         for _ in range(first - len(self.mean)):
-            self._add_column(0.0, 1.0)
+            self._add_column(0.0, 1.0 / weight)
 
     def add_target_encoding(self, part: Pipeline) -> None:
         scales = zip(part[-1].mean_, part[-1].scale_, strict=True)

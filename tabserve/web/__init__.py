@@ -6,6 +6,7 @@
 from fastapi import FastAPI as Application
 
 from tabserve.web.app import create_app
-from tabserve.web.server import serve
+from tabserve.web.fast_path import FastProtocol
+from tabserve.web.server import gunicorn_worker, serve
 
-__all__ = ["Application", "create_app", "serve"]
+__all__ = ["Application", "FastProtocol", "create_app", "gunicorn_worker", "serve"]

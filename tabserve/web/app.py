@@ -1,7 +1,7 @@
 """The application: puts the parts together, from a registry to routes."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request, Response
@@ -15,8 +15,10 @@ from tabserve.serving import BatchExecutor, Service, Source
 from tabserve.settings import Settings
 from tabserve.web.batch_transport import BatchTransport
 from tabserve.web.batches import Batches
+from tabserve.web.cors import Cors
 from tabserve.web.documentation import add_documentation
 from tabserve.web.fast_path import LIFESPAN_KEY, FastPath
+from tabserve.web.methods import Methods, is_route
 from tabserve.web.middleware import CONTEXT, RequestMiddleware
 from tabserve.web.pipeline import Pipeline
 from tabserve.web.refusals import refusal
@@ -35,10 +37,13 @@ LARGEST_BATCHES = 8
 """The bodies of all batches in flight may take as much memory as so many of the largest."""
 
 
-def create_app(settings: Settings, source: Source, metrics: Metrics | None = None) -> FastAPI:
+def create_app(
+    settings: Settings, source: Source, metrics: Metrics | None = None, on_start: Callable[[], None] | None = None
+) -> FastAPI:
     """An application that serves what `source` names as the champion, from the start of its lifespan to its end.
 
-    The lifespan's state holds the `FastPath` and the `ConnectionLimits` that `FastProtocol` looks for.
+    `on_start` is called when the lifespan starts. The lifespan's state holds the `FastPath` and the `ConnectionLimits`
+    that `FastProtocol` looks for.
     """
     metrics = metrics or Metrics()
     history = History()
@@ -51,14 +56,18 @@ def create_app(settings: Settings, source: Source, metrics: Metrics | None = Non
     limits = ConnectionLimits(
         settings.max_connections, settings.head_seconds, settings.body_seconds, settings.body_bytes_per_second
     )
+    cors = Cors(settings.cors_origins) if settings.cors_origins else None
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:
         service.start()
+        if on_start:
+            on_start()
         try:
             # whoever hands over to this server, or sends it requests, takes the end of the start for "it can predict"
             await asyncio.to_thread(service.wait_until_decided)
-            yield {LIFESPAN_KEY: FastPath(pipeline, settings.max_body_bytes), LIMITS_KEY: limits}
+            fast_path = FastPath(pipeline, settings.max_body_bytes, cors, pipeline.proxies.prefix)
+            yield {LIFESPAN_KEY: fast_path, LIMITS_KEY: limits}
         finally:
             service.stop()
             executor.close()
@@ -81,8 +90,15 @@ def create_app(settings: Settings, source: Source, metrics: Metrics | None = Non
     for error in (HTTPException, RequestValidationError, TabserveError):
         app.add_exception_handler(error, _refuse)
     # the last one added is the outermost
+    app.add_middleware(Methods, routes=app.routes)
     app.add_middleware(BatchTransport, batches=batches)
-    app.add_middleware(RequestMiddleware, pipeline=pipeline, metrics=metrics)
+    app.add_middleware(
+        RequestMiddleware,
+        pipeline=pipeline,
+        metrics=metrics,
+        cors=cors,
+        is_route=lambda path: is_route(path, app.routes),
+    )
     return app
 
 

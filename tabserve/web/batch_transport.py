@@ -23,7 +23,7 @@ class BatchTransport:
         self._app, self._batches = app, batches
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        is_batch = scope["type"] == "http" and scope["path"] == PATH and scope["method"] == "POST"
+        is_batch = scope["type"] == "http" and scope["method"] == "POST" and scope["state"][CONTEXT].path == PATH
         if not is_batch or header(scope["headers"], b"content-type") not in _TYPES:
             await self._app(scope, receive, send)
             return

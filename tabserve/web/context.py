@@ -8,6 +8,12 @@ from collections.abc import Iterable, Sequence
 Headers = Sequence[tuple[bytes, bytes]]
 """Raw headers, with their names in lower case."""
 
+Peer = tuple[str, int] | None
+"""Address and port of the other end of a connection; None on a unix socket."""
+
+HeaderList = list[tuple[bytes, bytes]]
+"""Headers of a reply."""
+
 CALLER = b"x-caller-key"
 """The header in which callers name themselves. The same caller always gets the same model."""
 
@@ -23,6 +29,7 @@ class RequestContext:
     Attributes:
         method, path: as in the request line.
         headers: raw.
+        peer: the other end of the connection. `Proxies.client_address` says who the client is.
         began: `time.perf_counter()` when the first byte of the request arrived; under another server than
             `tabserve.web.server` when its head was complete.
         request_id: in the `X-Request-ID` of the reply, in error bodies and in the log.
@@ -31,10 +38,10 @@ class RequestContext:
         is_gone: the caller has closed the connection.
     """
 
-    __slots__ = ("began", "headers", "is_gone", "method", "path", "quiet", "request_id", "route")
+    __slots__ = ("began", "headers", "is_gone", "method", "path", "peer", "quiet", "request_id", "route")
 
-    def __init__(self, method: str, path: str, headers: Headers, began: float | None = None) -> None:
-        self.method, self.path, self.headers = method, path, headers
+    def __init__(self, method: str, path: str, headers: Headers, began: float | None = None, peer: Peer = None) -> None:
+        self.method, self.path, self.headers, self.peer = method, path, headers, peer
         self.began = began or time.perf_counter()
         self.request_id = _request_id(headers)
         self.route, self.quiet, self.is_gone = UNMATCHED, False, False

@@ -17,13 +17,14 @@ from typing import Any, NamedTuple
 
 from tabserve.web.codecs import JSON
 from tabserve.web.context import Headers, RequestContext, header
+from tabserve.web.cors import Cors
 from tabserve.web.middleware import BEGAN
 from tabserve.web.pipeline import ONE_ROW, Pipeline
 from tabserve.web.refusals import Reply
 from tabserve.web.timed_protocol import Awaited, TimedProtocol
 
 PATH = "/predict"
-_URL, _JSON = PATH.encode(), JSON.encode()
+_JSON = JSON.encode()
 
 MAX_KNOWN_HEADS, MAX_KNOWN_HEAD_BYTES = 256, 2048
 """How many heads are known at a time, and how long one may be."""
@@ -43,14 +44,19 @@ class FastPath:
     """What the connections of one server share: the pipeline, the body limit, the heads that are known, and the replies
     that wait to be sent."""
 
-    def __init__(self, pipeline: Pipeline, max_body_bytes: int) -> None:
-        self.pipeline, self.max_body_bytes = pipeline, max_body_bytes
+    def __init__(self, pipeline: Pipeline, max_body_bytes: int, cors: Cors | None = None, prefix: str = "") -> None:
+        self.pipeline, self.max_body_bytes, self._cors = pipeline, max_body_bytes, cors
         self.known_heads: dict[bytes, KnownHead] = {}
+        # with the path prefix, too: a proxy may have left it in the path
+        self.urls = frozenset((PATH.encode(), (prefix + PATH).encode()))
         self._waiting: list[tuple[asyncio.Transport, bytes, RequestContext, int]] = []
 
     def respond(self, context: RequestContext, body: bytes) -> Reply:
         """The reply to a complete request."""
-        return self.pipeline.admit(context) or self.pipeline.respond(ONE_ROW, context, body)
+        reply = self.pipeline.admit(context) or self.pipeline.respond(ONE_ROW, context, body)
+        if self._cors:
+            return reply._replace(headers=(*reply.headers, *self._cors.headers(context.headers)))
+        return reply
 
     def remember(self, head: bytes, known: KnownHead) -> None:
         """The next time these bytes come, they need no parser. The other heads are forgotten if there are too many."""
@@ -116,8 +122,8 @@ class FastProtocol(TimedProtocol):
 
     def on_headers_complete(self) -> None:
         if (
-            self.url == _URL
-            and self._fast_path
+            self._fast_path
+            and self.url in self._fast_path.urls
             and self.parser.get_method() == b"POST"
             and self.parser.get_http_version() == "1.1"
             and self.parser.should_keep_alive()
@@ -161,7 +167,7 @@ class FastProtocol(TimedProtocol):
         super().connection_lost(exc)
 
     def _answer(self, fast_path: FastPath, headers: Headers, body: bytes) -> None:
-        context = RequestContext("POST", PATH, headers, self._began)
+        context = RequestContext("POST", PATH, headers, self._began, self.client)
         reply = fast_path.respond(context, body)
         fast_path.send(self.transport, self._encoded(reply, context.request_id), context, reply.status)
         self.server_state.total_requests += 1
@@ -192,6 +198,7 @@ class FastProtocol(TimedProtocol):
         status, more = b"200 OK", b""
         if reply.status != 200:
             status = b"%d %b" % (reply.status, HTTPStatus(reply.status).phrase.encode())
+        if reply.headers:
             more = b"".join(b"%b: %b\r\n" % line for line in reply.headers)
         return b"HTTP/1.1 %b\r\n%b%bcontent-length: %d\r\nx-request-id: %b\r\n\r\n%b" % (
             status, self._head, more, len(reply.body), request_id.encode(), reply.body,

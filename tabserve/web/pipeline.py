@@ -29,7 +29,8 @@ from tabserve.web.codecs import (
     problem,
 )
 from tabserve.web.context import RequestContext
-from tabserve.web.limits import limit
+from tabserve.web.limits import RateLimit
+from tabserve.web.proxies import Proxies
 from tabserve.web.refusals import CallerGoneError, Reply, refusal
 from tabserve.web.tracing import trace, trace_fields
 
@@ -67,13 +68,16 @@ class Pipeline:
     def __init__(self, service: Service, metrics: Metrics, settings: Settings) -> None:
         self._service, self._metrics = service, metrics
         self._max_rows, self._refuse_unknown = settings.max_batch_rows, settings.unknown_categories == "refuse"
+        self.proxies = Proxies(settings.trusted_proxies, settings.root_path)
+        self._rate_limit = RateLimit(settings.rate_limit, settings.rate_burst) if settings.rate_limit else None
         self._cached: tuple[Schema | None, JsonRequests | None] = None, None
 
     def admit(self, context: RequestContext) -> Reply | None:
         """The refusal of a caller that may not call; None if it may. Called before the body is read where possible."""
         try:
             authenticate(context)
-            limit(context)
+            if self._rate_limit:
+                self._rate_limit.check(self.proxies.client_address(context), context.path)
         except (HTTPException, TabserveError) as error:
             return refusal(error, context)
         return None
@@ -93,8 +97,14 @@ class Pipeline:
         trace(context, route, status, seconds)
         level = logging.DEBUG if context.quiet or status < 400 else logging.WARNING
         if log.isEnabledFor(level):
-            request = {"method": context.method[:16], "path": context.path[:200], "status": status}
-            request |= {"ms": round(seconds * 1000, 2), "request_id": context.request_id}
+            request = {
+                "method": context.method[:16],
+                "path": context.path[:200],
+                "status": status,
+                "ms": round(seconds * 1000, 2),
+                "client": self.proxies.client_address(context),
+                "request_id": context.request_id,
+            }
             log.log(level, "request", extra=request | trace_fields(context))
 
     def requests_for(self, schema: Schema) -> JsonRequests:

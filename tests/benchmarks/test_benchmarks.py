@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.load import HOST, Connection
-from benchmarks.peers.start import ENGINES_LOCK, PEERS
+from benchmarks.peers.start import ENGINES_LOCK, PEERS, TABLES_LOCK
 from tests.support.project import PYTHON, ROOT
 from tests.support.waiting import LONG_LIMIT
 
@@ -55,6 +55,21 @@ def test_benchmarks_write_a_report_with_every_measurement(tmp_path: Path) -> Non
     assert output.with_suffix(".png").stat().st_size > 10_000
 
 
+def test_models_of_a_public_table_are_measured_beside_plain_pipelines(tmp_path: Path) -> None:
+    """A table of scikit-learn's is measured without another environment: the report has the scores and the costs of our
+    models and of plain ones, and they are nearly as good as each other."""
+    output = tmp_path / "TABLES.md"
+    command = [PYTHON, "-m", "benchmarks.tables", "--quick", "--only", "wine", "--output", str(output)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LONG_LIMIT, check=False)
+    assert done.returncode == 0, done.stderr
+    report = output.read_text()
+    scores, fit, predict = ([line for line in part.splitlines() if "|" in line] for part in report.split("## ")[1:])
+    cells = dict(zip(*(line.split(" | ") for line in (scores[0], scores[2])), strict=True))
+    assert all(float(cells[name]) > 0.95 for name in ("forest", "boosting", "linear", "plain forest", "plain linear"))
+    assert len(scores) == len(fit) == len(predict) == 3  # head, dashes, and a line for the table
+    assert "nan" not in report
+
+
 def test_peers_have_our_versions_of_scikit_learn_and_llvm() -> None:
     """The environments of peers and engines have the scikit-learn and the LLVM of this project's lock, so that servers
     are compared, and not versions."""
@@ -62,6 +77,7 @@ def test_peers_have_our_versions_of_scikit_learn_and_llvm() -> None:
     for lock in {ENGINES_LOCK, *(peer.lock for peer in PEERS)}:
         theirs = pinned(lock)
         assert (theirs["scikit-learn"], theirs["llvmlite"]) == (ours["scikit-learn"], ours["llvmlite"]), lock.name
+    assert pinned(TABLES_LOCK)["scikit-learn"] == ours["scikit-learn"]
 
 
 def pinned(lock: Path) -> dict[str, str]:

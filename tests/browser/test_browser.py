@@ -107,6 +107,22 @@ def test_docs_page_predicts_without_the_internet(api: Api, tab: Tab) -> None:
     assert [url for url in asked if not url.startswith(f"{api.url}/")] == []
 
 
+def test_docs_page_predicts_under_a_path_prefix(workspace: Workspace, tab: Tab) -> None:
+    """Under a path prefix, /docs loads everything from below it, and the button calls /predict there."""
+    with serving(workspace, TABSERVE_ROOT_PATH="/ml/iris") as (url, _):
+        until(lambda: status(f"{url}/readyz") == 200)
+        page = tab.page
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(f"{url}/ml/iris/docs")
+        predict = page.locator(".opblock").filter(has=page.locator('[data-path="/predict"]'))
+        predict.get_by_role("button", name="/predict").first.click()
+        with page.expect_response(f"{url}/ml/iris/predict") as caught:
+            predict.get_by_role("button", name="Execute").click()
+        assert caught.value.status == 200
+        assert [address for address in asked if not address.startswith(f"{url}/ml/iris/")] == []
+
+
 def test_docs_page_shows_the_features_of_another_table(tmp_path: Path, tab: Tab) -> None:
     """For a model of another table, /docs shows its features by name with their categories, and its example is answered
     when it is executed."""

@@ -6,7 +6,9 @@ import socket
 import subprocess
 import threading
 from collections import Counter
+from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -234,6 +236,60 @@ def test_headers_over_the_limit_are_refused(workspace: Workspace) -> None:
                 assert json.loads(reply.partition(b"\r\n\r\n")[2])["detail"]
         assert exchange(url, request_line + b"X: " + b"x" * 60_000 + b"\r\n\r\n").startswith(b"HTTP/1.1 200")
         assert post(f"{url}/predict", data=b" " * 300_000).status_code == 415
+
+
+def over_unix(path: Path, method: str, target: str, body: bytes = b"", headers: dict[str, str] | None = None) -> Any:
+    """The JSON of a reply over a unix socket; None while nobody listens there."""
+    connection = HTTPConnection("localhost", timeout=LIMIT)
+    connection.sock = socket.socket(socket.AF_UNIX)
+    try:
+        connection.sock.connect(str(path))
+        connection.request(method, target, body, {"Content-Type": "application/json"} | (headers or {}))
+        return json.loads(connection.getresponse().read())
+    except (FileNotFoundError, ConnectionRefusedError):
+        return None
+    finally:
+        connection.close()
+
+
+def test_server_on_a_unix_socket(workspace: Workspace, short_folder: Path) -> None:
+    """`--uds` serves on a unix socket, by the fast path too, and under a prefix. A trusted proxy there says who the
+    client is. A second server on it is refused in one line, and after the stop there is no socket left."""
+    path = short_folder / "api.sock"
+    options = ("--uds", str(path), "--root-path", "/ml/iris")
+    process = workspace.start("api.py", *options, TABSERVE_TRUSTED_PROXIES="unix", TABSERVE_UDS="other.sock")
+    try:
+        until(lambda: (over_unix(path, "GET", "/readyz") or {}).get("status") == "ready")
+        row = json.dumps(ROW).encode()
+        assert over_unix(path, "POST", "/predict", row)["label"] == "setosa"
+        assert over_unix(path, "POST", "/ml/iris/predict", row)["label"] == "setosa"
+        assert over_unix(path, "POST", "/predict", b"{}", {"X-Forwarded-For": "198.51.100.1"})["detail"]
+        second = workspace.run("api.py", *options)
+        assert (second.returncode, second.stderr) == (
+            1, f"api.py: {path} is in use: stop the program that listens there, or choose another --uds\n",
+        )  # fmt: skip
+    finally:
+        process.terminate()
+    output, _ = process.communicate(timeout=patient(30))
+    assert process.returncode == 0, output
+    assert f"listening address=unix:{path} root_path=/ml/iris" in output.replace('"', "")
+    assert "client=198.51.100.1" in output
+    assert not path.exists()
+
+
+def test_address_on_the_command_line_overrides_a_unix_socket(workspace: Workspace) -> None:
+    """With a unix socket in the settings, `--port` serves over TCP. Both on the command line are refused."""
+    port = addresses.free_port("127.0.0.1")
+    process = workspace.start("api.py", "--port", str(port), TABSERVE_UDS="api.sock")
+    try:
+        until(lambda: status(f"http://127.0.0.1:{port}/livez") == 200)
+    finally:
+        process.terminate()
+    output, _ = process.communicate(timeout=patient(30))
+    assert f"listening address=http://localhost:{port}" in output
+    refused = workspace.run("api.py", "--uds", "api.sock", "--port", "8000")
+    assert refused.returncode == 2
+    assert "--uds can't be combined" in refused.stderr
 
 
 def test_uvicorn_serves_the_application(workspace: Workspace) -> None:

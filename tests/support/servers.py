@@ -141,7 +141,14 @@ class Server:
         self.port = addresses.free_port(HOST)
         self.url = f"http://{HOST}:{self.port}"
         config = uvicorn.Config(
-            self.app, port=self.port, http=FastProtocol, loop="uvloop", log_config=None, server_header=False, **options
+            self.app,
+            port=self.port,
+            http=FastProtocol,
+            loop="uvloop",
+            log_config=None,
+            server_header=False,
+            proxy_headers=False,
+            **options,
         )
         self.server = uvicorn.Server(config)
 

@@ -67,6 +67,15 @@ def test_environment_overrides_the_env_file(tmp_path: Path, monkeypatch: pytest.
         ("MLFLOW_TRACKING_URI", "sqlite://"),
         ("MLFLOW_TRACKING_URI", "sqlite:///"),
         ("MLFLOW_TRACKING_URI", "nonsense://host"),
+        ("TABSERVE_TRUSTED_PROXIES", "*"),
+        ("TABSERVE_TRUSTED_PROXIES", "10.0.0.0/8, 10.0.0.1/8"),
+        ("TABSERVE_TRUSTED_PROXIES", "proxy.example.com"),
+        ("TABSERVE_ROOT_PATH", "ml/iris"),
+        ("TABSERVE_ROOT_PATH", "//evil.example"),
+        ("TABSERVE_ROOT_PATH", "/a/../b"),
+        ("TABSERVE_ROOT_PATH", '/"><script>'),
+        ("TABSERVE_CORS_ORIGINS", "app.example.com"),
+        ("TABSERVE_CORS_ORIGINS", "https://app.example.com, https://app.example.com/page"),
         ("TABSERVE_PROT", "8000"),
     ],
 )
@@ -155,6 +164,24 @@ def test_words_may_be_in_capitals(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert (settings.log_level, settings.log_format) == ("debug", "json")
 
 
+def test_lists_are_separated_by_commas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Proxies and origins are lists with commas, with blanks or without; a prefix may end with a slash."""
+    monkeypatch.setenv("TABSERVE_TRUSTED_PROXIES", "10.0.0.0/8, 192.0.2.7,unix,::1,")
+    monkeypatch.setenv("TABSERVE_CORS_ORIGINS", "http://localhost:3000,https://app.example.com, http://[::1]:80")
+    monkeypatch.setenv("TABSERVE_ROOT_PATH", "/ml/iris/")
+    settings = Settings.load(tmp_path)
+    assert settings.trusted_proxies == ("10.0.0.0/8", "192.0.2.7", "unix", "::1")
+    assert settings.cors_origins == ("http://localhost:3000", "https://app.example.com", "http://[::1]:80")
+    assert settings.root_path == "/ml/iris"
+
+
+def test_unix_socket_is_relative_to_the_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relative path of the unix socket is one in the root, as every other path."""
+    monkeypatch.setenv("TABSERVE_UDS", "run/api.sock")
+    assert Settings.load(tmp_path).uds == tmp_path / "run" / "api.sock"
+    assert Settings.load(tmp_path, uds="/run/api.sock").uds == Path("/run/api.sock")
+
+
 def test_settings_are_frozen(tmp_path: Path) -> None:
     """A setting can't be changed after it was read."""
     settings = Settings.load(tmp_path)
@@ -170,6 +197,7 @@ def test_settings_are_frozen(tmp_path: Path) -> None:
         ("model_name", ""),
         ("tracking_uri", ""),
         ("tracking_uri", "nonsense://host"),
+        ("root_path", "ml/iris"),
     ],
 )
 def test_option_has_the_bounds_of_its_setting(option: str, value: str, tmp_path: Path) -> None:

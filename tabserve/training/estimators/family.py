@@ -54,7 +54,8 @@ class Family(ABC):
         tree_per_score: whether that is the number of trees for each score of the task.
         averages: whether its outputs are means over trees. Otherwise they are made of sums.
         keeps_missing: whether it takes NaN for a missing number.
-        extrapolates: whether it continues in a straight line outside the range of the training rows.
+        is_linear: whether it is a weighted sum of the columns. Then it continues in a straight line outside the range
+            of the training rows.
     """
 
     defaults: ClassVar[Mapping[str, Any]] = {}
@@ -65,7 +66,7 @@ class Family(ABC):
     tree_per_score: ClassVar[bool] = False
     averages: ClassVar[bool] = False
     keeps_missing: ClassVar[bool] = False
-    extrapolates: ClassVar[bool] = False
+    is_linear: ClassVar[bool] = False
 
     def fit(self, estimator: Any, columns: Any, target: pd.Series, report_progress: ReportProgress) -> None:
         """Fits the estimator to columns of shape (rows, columns)."""

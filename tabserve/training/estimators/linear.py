@@ -14,7 +14,7 @@ from tabserve.training.preprocessing import PreparedColumns
 class LinearFamily(Family):
     defaults: ClassVar[Mapping[str, Any]] = {"max_iter": 1000}  # scikit-learn's 100 steps often don't reach the end
     space: ClassVar[Mapping[str, Axis]] = {"C": Range(1e-3, 1e3, first=1.0)}
-    extrapolates = True
+    is_linear = True
 
     def describe_fit(self, estimator: Any) -> str:
         return f"a linear model in {int(estimator.n_iter_.max())} steps"

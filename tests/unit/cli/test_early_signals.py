@@ -70,6 +70,6 @@ def test_signal_before_uvicorn_has_its_handlers_is_obeyed(
         os.kill(os.getpid(), number)
 
     monkeypatch.setattr(uvicorn.Server, "run", run)
-    with addresses.listening_socket("127.0.0.1", 0) as listener, pytest.raises(SystemExit) as ended:
-        serve(cast("FastAPI", None), listener, 1)
+    with addresses.listening("127.0.0.1", 0) as listeners, pytest.raises(SystemExit) as ended:
+        serve(cast("FastAPI", None), listeners, 1)
     assert ended.value.code == 0

@@ -10,6 +10,7 @@ import pytest
 
 from tabserve.model import RegisteredVersion
 from tabserve.reporting import dataset_warnings, describe_dataset, headline, training_summary
+from tabserve.reporting.text import number_text
 from tabserve.training import ColumnOptions, EstimatorConfig, dataset
 from tabserve.training.column_report import report_columns
 from tabserve.training.dataset import Dataset
@@ -45,12 +46,12 @@ def test_table_is_described_column_by_column() -> None:
     penguins = load_table(PENGUINS, ColumnOptions("species", drop=["year"]), 7)
     lines = described(replace(penguins, unlabelled=3), 120).splitlines()
     assert lines[:2] == [
-        "penguins: 344 rows; species has 3 classes: Adelie 152, Gentoo 124, Chinstrap 68",
+        "penguins: 344 rows; species has 3 classes: Adelie (152), Gentoo (124), Chinstrap (68)",
         "left out: 3 rows without a value in species",
     ]
     cells = [re.split(r" {2,}", line.strip()) for line in lines[2:]]
     assert cells[0] == ["column", "read as", "becomes", "lost"]
-    assert cells[1] == ["island", "category; Biscoe 168, Dream 124, Torgersen 52", "a column for each category"]
+    assert cells[1] == ["island", "category; Biscoe (168), Dream (124), Torgersen (52)", "a column for each category"]
     assert cells[-1] == ["year", "--drop", "not used"]
 
 
@@ -112,3 +113,12 @@ def test_summary_has_version_metrics_and_places(trained: Trained) -> None:
     assert "  MLflow      run run in file:///mlruns" in lines
     assert not [line for line in lines if "_weighted" in line]
     assert headline(measured, "classification") == "accuracy 0.5000, f1_macro 0.5000, log_loss 0.5000"
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "text"),
+    [(0.5, 6, "0.5"), (1_234_567.0, 6, "1234570"), (246_656.2, 4, "246700"), (3e20, 6, "3e+20"), (1e-7, 6, "1e-07")],
+)
+def test_large_numbers_are_written_out(value: float, digits: int, text: str) -> None:
+    """A number with more digits in front of the point than are shown has zeros, and not an exponent."""
+    assert number_text(value, digits) == text

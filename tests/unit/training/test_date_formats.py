@@ -41,6 +41,13 @@ def test_dates_are_read(values: list[str], order: str, moments: list[str]) -> No
     assert found.values.isna().tolist() == [False] * len(values) + [True]
 
 
+def test_dates_in_utc_lose_no_zone() -> None:
+    """Z and an offset of 0 say UTC, in which times count anyway."""
+    found = read_text_dates(texts("2024-01-01T01:00:00+00:00", "2024-01-01T01:00:00Z", "2024-01-01 01:00+0000"), None)
+    assert found
+    assert not found.have_zones
+
+
 def test_zones_count_in_utc() -> None:
     """A time with a zone is in UTC, one without stays as it is."""
     found = read_text_dates(texts("2024-01-01T01:00:00+02:00", "2024-01-01T01:00:00Z", "2024-01-01T01:00:00"), None)

@@ -1,6 +1,7 @@
 """How features become columns: no encoding loses in silence what the target depends on."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,11 @@ from tabserve.errors import DataError
 from tabserve.training import (
     EncodingOptions,
     EstimatorConfig,
+    compiler,
     dataset,
     encoding,
     fitting,
+    parity,
     task_training,
 )
 from tabserve.training.cross_validation import cross_validate
@@ -22,6 +25,7 @@ from tabserve.training.dataset import Dataset
 from tabserve.training.encoding import FeatureEncoding, feature_encodings
 from tabserve.training.pipeline import TRUSTED_TYPES, encodings_for
 from tabserve.training.schema_inference import infer_schema
+from tests.support.models import metadata
 
 ROWS = 600
 
@@ -122,8 +126,16 @@ def test_losses_are_told_with_the_option_that_undoes_them() -> None:
     """Pooled categories are told with their number and rows, a gap that counts as rare among them, and hidden gaps;
     whatever loses nothing says nothing."""
     rare = encoding_of(["a"] * 193 + ["b"] * 4 + [None] * 3)
-    assert (rare.lost, rare.undo) == ("2 categories of fewer than 5 rows share a column (7 rows)", "--rare 1")
+    shared = "1 category of fewer than 5 rows and missing values share a column (7 rows)"
+    assert (rare.lost, rare.undo) == (shared, "--rare 1")
     assert rare.pooled == {"b": 4, "(missing)": 3}
+    for pooled, lost in (
+        ("bbbbc", "2 categories of fewer than 5 rows share a column (5 rows)"),
+        ("b", "1 category of fewer than 5 rows counts as an unknown one (1 row)"),
+    ):
+        assert encoding_of(["a"] * 193 + list(pooled)).lost == lost
+    gaps = encoding_of(["a"] * 193 + [None] * 3)
+    assert gaps.lost == "missing values count as an unknown category (3 rows)"
     many = encoding_of([f"c{number}" for number in range(200)] * 2)
     assert (many.lost, many.undo) == ("", "")
     drawn = table([True, False] * 50, x=[1.0, 2.0, 3.0, None] * 25, y=np.arange(100.0))
@@ -165,3 +177,46 @@ def test_pipeline_of_every_encoding_is_read_back_without_pickle(estimator: str) 
     pipeline = fitting.fit(drawn, EstimatorConfig(estimator, SMALL[estimator]), 0)
     read_back = skops.io.loads(skops.io.dumps(pipeline), trusted=TRUSTED_TYPES)
     assert np.array_equal(read_back.predict_proba(drawn.features), pipeline.predict_proba(drawn.features))
+
+
+def hidden_effects() -> Dataset:
+    """40 categories whose effect on the target is cancelled by a number that goes with them, so that the mean of the
+    target is the same with each category."""
+    rng = np.random.default_rng(0)
+    effects, codes = rng.normal(0, 1, 40), rng.integers(0, 40, 4000)
+    number = rng.normal(0, 1, 4000) - effects[codes]
+    texts = pd.Series([f"c{code}" if code else None for code in codes], dtype="str")
+    return table(number + effects[codes] + rng.normal(0, 0.1, 4000) > 0, number=number, texts=texts)
+
+
+def test_linear_model_learns_effects_that_the_mean_of_the_target_hides() -> None:
+    """A linear model has columns for each of many categories beside the numbers of the target, and so learns what
+    those numbers can't tell; trees, and --encode target, have the numbers alone."""
+    drawn, by_target = hidden_effects(), EncodingOptions("target")
+    assert accuracy(drawn, "logistic-regression", EncodingOptions()) > 0.84
+    assert accuracy(drawn, "logistic-regression", by_target) < 0.81
+    numbers = "numbers: what the target was with each category"
+    for estimator, options, told in (
+        ("logistic-regression", EncodingOptions(), f"{numbers}, and a column for each"),
+        ("logistic-regression", by_target, numbers),
+        ("random-forest", EncodingOptions(), numbers),
+    ):
+        encodings = encodings_for(drawn, EstimatorConfig(estimator, encoding=options))
+        assert [one.made for one in encodings if one.name == "texts"] == [told]
+
+
+def test_both_encodings_of_a_feature_are_compiled(tmp_path: Path) -> None:
+    """A feature with both gives scikit-learn's outputs, for known, rare, unknown and missing categories."""
+    drawn = hidden_effects()
+    pipeline = fitting.fit(drawn, EstimatorConfig("logistic-regression"), 0)
+    schema = infer_schema(drawn, pipeline)
+    release = compiler.write_release(tmp_path / "release", pipeline, schema, drawn, metadata(schema))
+    assert parity.prove_parity(release, pipeline, drawn, 0).difference < 1e-13
+
+
+def test_one_hot_columns_beside_the_target_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They take at most the memory of the limit, all features together."""
+    monkeypatch.setattr(encoding, "MAX_BESIDE_BYTES", 4000 * 8 * 25)
+    drawn = hidden_effects()
+    pipeline = fitting.fit(drawn, EstimatorConfig("logistic-regression"), 0)
+    assert pipeline[:-1].transform(drawn.features).shape[1] == 1 + 1 + 25

@@ -202,7 +202,6 @@ def test_unexpected_exception_becomes_a_logged_500(
 # -- admission
 
 
-@pytest.mark.parametrize("step", ["authenticate", "limit"])
 @pytest.mark.parametrize(
     ("error", "status", "headers"),
     [
@@ -214,19 +213,17 @@ def test_unexpected_exception_becomes_a_logged_500(
 def test_refused_caller_gets_a_reply(
     pipeline: Pipeline,
     monkeypatch: pytest.MonkeyPatch,
-    step: str,
     error: Exception,
     status: int,
     headers: tuple[tuple[bytes, bytes], ...],
 ) -> None:
-    """An exception of the authentication or of the limits becomes the reply to the caller, with its status and its
-    headers."""
+    """An exception of the authentication becomes the reply to the caller, with its status and its headers."""
 
     def refuse(_: RequestContext) -> NoReturn:
         raise error
 
     assert pipeline.admit(context()) is None
-    monkeypatch.setattr(pipeline_module, step, refuse)
+    monkeypatch.setattr(pipeline_module, "authenticate", refuse)
     request = context()
     reply = pipeline.admit(request)
     assert reply is not None
