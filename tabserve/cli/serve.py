@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("tabserve.cli.serve")
 
 ELSEWHERE = (
-    "this server doesn't use tabserve's HTTP protocol: it may take headers of any size, lose requests when it "
-    "stops, and is slower. Run `python api.py`, `uvicorn api:app --http api:Protocol` or "
+    "this server doesn't use tabserve's HTTP protocol: it may take headers of any size, wait for slow callers for "
+    "ever, lose requests when it stops, and is slower. Run `python api.py`, `uvicorn api:app --http api:Protocol` or "
     "`gunicorn api:app -k api.Worker` instead"
 )
 """For the log, where another server serves the application in its own way."""

@@ -30,7 +30,7 @@ def test_every_setting_reaches_the_containers() -> None:
     """Training and API take every setting from the environment, except addresses and folders, which the image and the
     compose file set."""
     given = set(setting_names())
-    given -= {"TABSERVE_HOST", "TABSERVE_PORT", "TABSERVE_ARTIFACTS_DIR", "MLFLOW_TRACKING_URI"}
+    given -= {"TABSERVE_HOST", "TABSERVE_PORT", "TABSERVE_UDS", "TABSERVE_ARTIFACTS_DIR", "MLFLOW_TRACKING_URI"}
     services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
     for name in ("first-model", "train", "api"):
         assert set(services[name]["environment"]) == given, name
