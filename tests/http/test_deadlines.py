@@ -104,6 +104,7 @@ def test_oldest_incomplete_connection_makes_room_for_a_new_one(start: Callable[.
     until(lambda: not open_connections(server))
     with closing(connect(server)) as oldest:
         oldest.sendall(PARTS["head"])
+        until(lambda: bool(open_connections(server)))
         wait_for_a_later_time(server)
         with closing(connect(server)) as newest:
             newest.sendall(PARTS["head"])
