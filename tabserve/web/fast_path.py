@@ -3,8 +3,8 @@
 A request goes from the HTTP parser straight to the pipeline and back onto the wire, if nothing else is under way on its
 connection. ASGI would add a task, messages, wrappers and routing, which decide nothing for such a request: the parser
 already knows where it goes, and its reply is computed without waiting. Everything else takes the route: other content
-types, bodies that are too large, pipelined requests, HTTP/1.0. Under another server than `tabserve.web.server` every
-request takes the route.
+types, bodies that are too large, pipelined requests, HTTP/1.0. Under another protocol than `FastProtocol` every request
+takes the route.
 
 A head that was parsed once needs no parser when the same bytes come again, and the callers of a service send the same
 few heads all the time.
