@@ -22,7 +22,7 @@ def test_table_becomes_a_service_with_one_command(tmp_path: Path) -> None:
     workspace, penguins = Workspace(tmp_path), Workspace(tmp_path, model_name="penguins")
     trained = workspace.run("train_model.py", "--data", str(PENGUINS), "--target", "species", TABSERVE_MODEL_NAME="")
     assert trained.returncode == 0, trained.stderr
-    assert re.search(r"^  sex +category; male 168, female 165; ", trained.stdout, re.MULTILINE)
+    assert re.search(r"^  sex +category; male \(168\), female \(165\); ", trained.stdout, re.MULTILINE)
     workspace.train("--n-estimators", "5")
     with serving(penguins) as (url, _), serving(workspace) as (other, _):
         until(lambda: status(f"{url}/readyz") == status(f"{other}/readyz") == 200)

@@ -23,6 +23,8 @@ VERSION = "mlruns/models/iris-classifier/version-1"
 class Plain(Workspace):
     """A workspace whose commands have the permissions of an ordinary user."""
 
+    forks = False
+
     def command(self, script: str) -> list[str]:
         prefix = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
         return [*prefix, *super().command(script)]

@@ -22,7 +22,13 @@ if TYPE_CHECKING:
 
 
 class Workspace:
-    """A folder for commands, with its own `artifacts` and, unless `uri` names another store, its own `mlruns`."""
+    """A folder for commands, with its own `artifacts` and, unless `uri` names another store, its own `mlruns`.
+
+    Attributes:
+        forks: whether `run` may run a script in a forked child, and not as the process that `command` names.
+    """
+
+    forks = True
 
     def __init__(self, folder: Path, uri: str | None = None, model_name: str = "iris-classifier") -> None:
         self.folder = folder
@@ -45,7 +51,7 @@ class Workspace:
 
     def run(self, script: str, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
         """Runs a script to its end, from a working directory that has nothing to do with the project."""
-        if script in commands.SCRIPTS:
+        if self.forks and script in commands.SCRIPTS:
             return self.run_together((script, *arguments), environment=environment)[0]
         return subprocess.run(
             [*self.command(script), *arguments],
