@@ -17,7 +17,7 @@ from typing import Any, Self
 import train_model
 from tests.support.forks import Ended, ForkServer
 from tests.support.operations import Operations, Point
-from tests.support.project import ROOT
+from tests.support.project import ROOT, unmeasured_environment
 from tests.support.workspaces import Workspace, registry_state
 
 FEW_TREES = ["--n-estimators", "2", "--folds", "2"]
@@ -36,8 +36,7 @@ class Nursery:
         self._folder = tempfile.TemporaryDirectory()
         self.temporary = Path(self._folder.name)
         # a child that is killed saves no coverage, so it isn't measured here
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
-        environment |= {
+        environment = unmeasured_environment() | {
             "PYTHONHASHSEED": "0",  # the same order of sets in every process, so that an operation keeps its number
             "TMPDIR": self._folder.name,
         }

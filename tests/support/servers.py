@@ -1,7 +1,6 @@
 """Servers that a test starts and stops: the API as a process or in a thread, MLflow's tracking server, and a server of
 files."""
 
-import os
 import socket
 import subprocess
 import threading
@@ -24,7 +23,7 @@ from tabserve.web.refusals import Reply
 from tests.support.client import status
 from tests.support.databases import database
 from tests.support.models import SETTINGS
-from tests.support.project import PYTHON
+from tests.support.project import PYTHON, unmeasured_environment
 from tests.support.sources import FakeSource
 from tests.support.waiting import LIMIT, until
 from tests.support.workspaces import Workspace
@@ -81,12 +80,8 @@ def mlflow_process(command: str, folder: Path, *options: str) -> Iterator[str]:
     url = f"http://{HOST}:{port}"
     arguments = ["--workers", "1", "--host", HOST, "--port", str(port), *options]
     # neither our store nor the measuring of coverage is for it
-    environment = {
-        name: value
-        for name, value in os.environ.items()
-        if name != "MLFLOW_TRACKING_URI" and not name.startswith("COVERAGE_")
-    }
-    environment |= {"MLFLOW_ALLOW_FILE_STORE": "true", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    environment = unmeasured_environment() | {"MLFLOW_ALLOW_FILE_STORE": "true", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    environment.pop("MLFLOW_TRACKING_URI", None)
     line, log = [PYTHON, "-m", "mlflow", command, *arguments], folder / f"{command}.log"
     with server_process(line, folder, environment, log, f"{url}/health"):
         yield url
