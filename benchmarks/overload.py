@@ -4,7 +4,8 @@ python -m benchmarks.overload    four minutes; Linux, two cores
 """
 
 import argparse
-import contextlib
+import itertools
+import multiprocessing
 import os
 import platform
 import socket
@@ -16,6 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from benchmarks import bodies
 from benchmarks.bodies import rows, singles
@@ -70,15 +72,16 @@ def slow_clients(server: Server, seconds: float, cycles: int) -> str:
     """Good callers, with and without slow ones."""
     requests, ratios, probes = singles(rows(5000)), [], []
     for _ in range(cycles):
-        alone = run(server.port, GOOD_CONNECTIONS, seconds, requests)
+        with probed(server.port):
+            alone = run(server.port, GOOD_CONNECTIONS, seconds, requests)
         with sending_slowly(server.port), probed(server.port) as taken:
             ratios.append(run(server.port, GOOD_CONNECTIONS, seconds, requests).throughput / alone.throughput)
         probes += taken
     head = ["throughput, ratio", "probe, ms", "slowest probe, ms"]
     remark = (
         f"Single rows on {GOOD_CONNECTIONS} connections beside {SLOW_CLIENTS} clients that send a byte a second, in "
-        "the line, in the head, in the body, or nothing; compared with none. Meanwhile the probes "
-        f"{', '.join(PROBES)} are asked for."
+        "the line, in the head, in the body, or nothing; compared with none. The probes "
+        f"{', '.join(PROBES)} are asked for all the time."
     )
     return table(
         "Slow clients",
@@ -92,7 +95,8 @@ def many_connections(server: Server, seconds: float, cycles: int) -> str:
     """Ten times as many connections as saturate the server."""
     requests, ratios, probes = singles(rows(5000)), [], []
     for _ in range(cycles):
-        best = run(server.port, SATURATING, seconds, requests)
+        with probed(server.port):
+            best = run(server.port, SATURATING, seconds, requests)
         with probed(server.port) as taken:
             ratios.append(run(server.port, TOO_MANY, seconds, requests).throughput / best.throughput)
         probes += taken
@@ -149,56 +153,58 @@ def seconds_for(port: int, request: bytes) -> float:
 
 @contextmanager
 def sending_slowly(port: int) -> Iterator[None]:
-    """Slow clients until the block ends. One that is disconnected comes back."""
-    done = threading.Event()
-    clients: list[tuple[socket.socket, bytes]] = []
+    """Slow clients, in a process of their own, until the block ends."""
+    clients = multiprocessing.get_context("fork").Process(target=send_slowly, args=(port,))
+    clients.start()
+    try:
+        yield
+    finally:
+        clients.kill()
+        clients.join()
+
+
+def send_slowly(port: int) -> None:
+    """Each client sends a byte a second. One that is disconnected comes back."""
 
     def connect(number: int) -> tuple[socket.socket, bytes]:
         client = socket.create_connection((HOST, port), timeout=60)
         client.setblocking(False)
         return client, SLOW_REQUESTS[number % len(SLOW_REQUESTS)]
 
-    def send() -> None:
-        for position in range(1000):
-            for number, (client, text) in enumerate(clients):
-                try:
-                    client.send(text[position : position + 1])
-                except OSError:
-                    client.close()
-                    clients[number] = connect(number)
-            if done.wait(1):
-                return
-
-    clients += [connect(number) for number in range(SLOW_CLIENTS)]
-    thread = threading.Thread(target=send)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
-        for client, _ in clients:
-            client.close()
+    clients = [connect(number) for number in range(SLOW_CLIENTS)]
+    for position in itertools.count():
+        for number, (client, text) in enumerate(clients):
+            try:
+                client.send(text[position % 1000 : position % 1000 + 1])
+            except OSError:
+                client.close()
+                clients[number] = connect(number)
+        time.sleep(1)
 
 
 @contextmanager
 def probed(port: int) -> Iterator[list[float]]:
-    """Seconds that each probe takes on a connection of its own, until the block ends."""
-    done, taken = threading.Event(), list[float]()
-
-    def probe() -> None:
-        while not done.wait(0.05):
-            for path in PROBES:
-                with contextlib.suppress(OSError):
-                    taken.append(seconds_for(port, f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()))
-
-    thread = threading.Thread(target=probe)
-    thread.start()
+    """Seconds that each probe took on a connection of its own, known when the block has ended. Another process sends
+    them."""
+    context, taken = multiprocessing.get_context("fork"), list[float]()
+    receiver, sender = context.Pipe(duplex=False)
+    done = context.Event()
+    prober = context.Process(target=probe, args=(port, sender, done))
+    prober.start()
     try:
         yield taken
     finally:
         done.set()
-        thread.join()
+        taken += receiver.recv()
+        prober.join()
+
+
+def probe(port: int, results: Any, done: Any) -> None:
+    requests = [f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode() for path in PROBES]
+    taken = []
+    while not done.wait(0.05):
+        taken += [seconds_for(port, request) for request in requests]
+    results.send(taken)
 
 
 if __name__ == "__main__":

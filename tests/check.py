@@ -1,6 +1,6 @@
 """The whole check of the project: `python -m tests.check`, which `python run_pipeline.py --check` runs.
 
-    python -m tests.check                 everything, 20 to 30 minutes on two cores
+    python -m tests.check                 everything, about twenty minutes on two cores
     python -m tests.check types everyday  some parts of it
 
 Every part runs, even if another one has failed. Parts that mostly wait run beside the others; the benchmarks run alone,

@@ -29,6 +29,9 @@ _JSON = JSON.encode()
 MAX_KNOWN_HEADS, MAX_KNOWN_HEAD_BYTES = 256, 2048
 """How many heads are known at a time, and how long one may be."""
 
+MAX_WAITING = 64
+"""How many replies wait at most, so that callers have something to do while the next ones are computed."""
+
 LIFESPAN_KEY = "fast_path"
 """Where the application's lifespan puts its `FastPath` for the protocol."""
 
@@ -72,6 +75,8 @@ class FastPath:
         if not self._waiting:
             asyncio.get_running_loop().call_soon(self._flush)
         self._waiting.append((transport, reply, context, status))
+        if len(self._waiting) >= MAX_WAITING:
+            self._flush()
 
     def _flush(self) -> None:
         replies, self._waiting = self._waiting, []
