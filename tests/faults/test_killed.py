@@ -2,9 +2,9 @@
 
 `tests.support.operations` defines a file operation. A training writes some files one after the other, and reads them
 only when all are there: a run's parameters, metrics, tags and artifacts, and MLflow's temporary files. Of these the
-first and the last are tried, because a kill between them leaves the same, except for the number of files. So there are
-200 kills of 3,600 possible ones, each followed by a whole training; `--every-operation` tries them all. Databases and
-servers have transactions, so there a training is killed after some of its steps.
+first and the last are tried, while they are open, because a kill between them leaves the same, except for the number
+of files. So there are 180 kills of 3,600 possible ones, each followed by a whole training; `--every-operation` tries
+them all. Databases and servers have transactions, so there a training is killed after some of its steps.
 """
 
 import random
