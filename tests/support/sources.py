@@ -77,3 +77,13 @@ def service_of(source: FakeSource, *observers: Observer, pause: float = 0.01) ->
 def reloads(metrics: Metrics, result: str) -> float:
     """How many reloads ended with this result."""
     return metrics.registry.get_sample_value("model_reloads_total", {"result": result}) or 0
+
+
+def served(service: Service) -> str:
+    """The model version that is served."""
+    return service.state().model().predictor.model_version
+
+
+def is_healthy_after_a_poll(service: Service) -> bool:
+    service.poll()
+    return service.state().status == "healthy"

@@ -1,6 +1,7 @@
-"""A candidate beside the champion, and a service that compares the two when a test says so."""
+"""Another version of the champion's model, a candidate beside it, and a service that compares the two on demand."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +10,12 @@ from tabserve.monitoring import Metrics
 from tabserve.serving import Service, shadow
 from tests.support.models import Trained
 from tests.support.sources import FakeSource
+
+
+@pytest.fixture
+def other(trained: Trained, tmp_path: Path) -> Release:
+    """Another version of the same model."""
+    return trained.release(tmp_path / "other", "20260102_000000")
 
 
 @pytest.fixture(scope="session")

@@ -45,6 +45,15 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[tuple[object, ...]]:
     return [(fields["levelname"], fields["alias"], fields["last_seen"], fields["to"]) for fields in moved]
 
 
+def follow(source: FakeSource, monkeypatch: pytest.MonkeyPatch, *journals: Sequence[Deployment]) -> None:
+    """A service polls once for each of these journals."""
+    journal = Journal(source, monkeypatch, journals[0])
+    service, _ = service_of(source)
+    for entries in journals:
+        journal.answers = [entries]
+        service.poll()
+
+
 def test_journal_is_read_once_per_deployment(source: FakeSource, monkeypatch: pytest.MonkeyPatch) -> None:
     """As long as no alias moves, the journal isn't read again; it is when a challenger is marked."""
     journal = Journal(source, monkeypatch, [FIRST])
@@ -88,11 +97,7 @@ def test_second_move_by_hand_is_reported_too(
     marked = Deployment(
         3, "2026-11-24T02:00:00+00:00", BY_HAND, "challenger", None, "2", "moved by hand", recorded=False
     )
-    journal = Journal(source, monkeypatch, [FIRST, UNRECORDED])
-    service, _ = service_of(source)
-    service.poll()
-    journal.answers = [[FIRST, back, marked]]
-    service.poll()
+    follow(source, monkeypatch, [FIRST, UNRECORDED], [FIRST, back, marked])
     assert warnings(caplog) == [
         ("WARNING", "champion", "1", "2"),
         ("WARNING", "champion", "2", "3"),
@@ -104,11 +109,7 @@ def test_alias_moved_back_by_hand_is_reported_too(
     source: FakeSource, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The journal then says where the alias is, so nothing is unrecorded; but the server has followed twice."""
-    journal = Journal(source, monkeypatch, [FIRST, UNRECORDED])
-    service, _ = service_of(source)
-    service.poll()
-    journal.answers = [[FIRST]]
-    service.poll()
+    follow(source, monkeypatch, [FIRST, UNRECORDED], [FIRST])
     assert warnings(caplog) == [("WARNING", "champion", "1", "2"), ("WARNING", "champion", "2", "1")]
     assert vars(caplog.records[-1])["effect"] == "it is where the journal has it"
 
@@ -117,11 +118,8 @@ def test_move_by_a_command_after_one_by_hand_is_not_reported(
     source: FakeSource, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A command records the move by hand and its own: the journal tells both."""
-    journal = Journal(source, monkeypatch, [FIRST, UNRECORDED])
-    service, _ = service_of(source)
-    service.poll()
-    journal.answers = [[FIRST, RECORDED, replace(FIRST, number=3, origin="2", to="4")]]
-    service.poll()
+    last = replace(FIRST, number=3, origin="2", to="4")
+    follow(source, monkeypatch, [FIRST, UNRECORDED], [FIRST, RECORDED, last])
     assert warnings(caplog) == [("WARNING", "champion", "1", "2")]
 
 
