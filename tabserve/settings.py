@@ -185,7 +185,7 @@ class Settings(BaseSettings):
     @classmethod
     def settings_customise_sources(
         cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003 pydantic-settings gives it
+        _settings_cls: type[BaseSettings],
         init_settings: Source,
         env_settings: Source,
         dotenv_settings: Source,
@@ -247,7 +247,7 @@ class Settings(BaseSettings):
                 "challenger_alias",
                 f"{settings.model_alias!r} is the alias of the live version; choose another alias",
             )
-        uds = settings.uds and Path(os.path.abspath(root / settings.uds.expanduser()))  # noqa: PTH100 a link stays one
+        uds = settings.uds and (root / settings.uds.expanduser()).absolute()
         resolved: dict[str, Any] = {"artifacts_dir": artifacts, "tracking_uri": store, "uds": uds}
         if table and "model_name" not in settings.model_fields_set:
             resolved["model_name"] = _model_name_of(table)

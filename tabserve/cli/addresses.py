@@ -8,6 +8,7 @@ import socket
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 NO_SUCH_FAMILY = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 """The machine has no address of this family: a name like `localhost` may have one all the same."""
@@ -117,15 +118,15 @@ def _remove_unused(path: Path) -> None:
         raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
 
 
-def _bound(family: int, address: object) -> socket.socket:
+def _bound(family: int, address: str | tuple[Any, ...]) -> socket.socket:
     """A socket that listens on this address."""
     bound = socket.socket(family, socket.SOCK_STREAM)
     try:
         if family != socket.AF_UNIX:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6 and ipaddress.ip_address(address[0]).is_unspecified:  # type: ignore[index]
+        if family == socket.AF_INET6 and ipaddress.ip_address(address[0]).is_unspecified:
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        bound.bind(address)  # type: ignore[arg-type]
+        bound.bind(address)
         bound.listen()
     except BaseException:
         bound.close()

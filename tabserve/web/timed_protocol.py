@@ -6,7 +6,7 @@ clients stay for ever). Here each connection is looked at once a second, which c
 
 import asyncio
 from enum import Enum, auto
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from tabserve.web.protocol import BoundedProtocol
 
@@ -64,8 +64,8 @@ class TimedProtocol(BoundedProtocol):
         self._unsent, self._unsent_since = 0, 0.0
         self._timer: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
-        super().connection_made(transport)
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(cast("asyncio.Transport", transport))
         if self._limits:
             if len(self.connections) > self._limits.connections:
                 self._make_room()
