@@ -23,7 +23,7 @@ from benchmarks import bodies
 from benchmarks.bodies import rows, singles
 from benchmarks.load import HOST, Load, run
 from benchmarks.measure import CONNECTIONS, spread, table
-from benchmarks.servers import LOAD_CORE, PROBE, ROOT, Server, on_core
+from benchmarks.servers import LOAD_CORE, PROBE, ROOT, Server, on_core, require_two_cores
 from tabserve.cli import addresses
 
 BEFORE, AFTER = "before", "after"
@@ -36,8 +36,7 @@ def main() -> None:
     parser.add_argument("--cycles", type=int, default=9, help="turns of each server (default: %(default)s)")
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "BASELINE.md")
     options = parser.parse_args()
-    if (os.cpu_count() or 1) < 2 or sys.platform != "linux":
-        sys.exit("benchmarks: this needs Linux and two cores, one for the server and one for the load")
+    require_two_cores()
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         checkouts = {

@@ -10,7 +10,6 @@ import os
 import platform
 import socket
 import statistics
-import sys
 import tempfile
 import threading
 import time
@@ -23,7 +22,7 @@ from benchmarks import bodies
 from benchmarks.bodies import rows, singles
 from benchmarks.load import HOST, Connection, run
 from benchmarks.measure import spread, table
-from benchmarks.servers import LOAD_CORE, PROBE, ROOT, Server, on_core, serving, train
+from benchmarks.servers import LOAD_CORE, PROBE, ROOT, Server, on_core, require_two_cores, serving, train
 
 SLOW_CLIENTS, GOOD_CONNECTIONS = 500, 16
 SATURATING, TOO_MANY = 64, 640
@@ -48,8 +47,7 @@ def main() -> None:
     parser.add_argument("--cycles", type=int, default=5, help="turns of each measurement (default: %(default)s)")
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "OVERLOAD.md")
     options = parser.parse_args()
-    if (os.cpu_count() or 1) < 2 or sys.platform != "linux":
-        sys.exit("benchmarks: this needs Linux and two cores, one for the server and one for the load")
+    require_two_cores()
     with tempfile.TemporaryDirectory() as folder:
         train(Path(folder))
         on_core(LOAD_CORE)

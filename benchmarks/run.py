@@ -11,14 +11,13 @@ Iris, and the rows are random and rarely repeat.
 import argparse
 import os
 import platform
-import sys
 import tempfile
 import time
 from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks import batches, beside, engine, mixed, picture, single, starts, swaps
-from benchmarks.servers import LOAD_CORE, ROOT, on_core, train
+from benchmarks.servers import LOAD_CORE, ROOT, on_core, require_two_cores, train
 
 
 def main() -> None:
@@ -28,8 +27,7 @@ def main() -> None:
     parser.add_argument("--cycles", type=int, help="turns of each server (default: 5, quick: 3)")
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "RESULTS.md", help="the report to write")
     options = parser.parse_args()
-    if (os.cpu_count() or 1) < 2 or sys.platform != "linux":
-        sys.exit("benchmarks: this needs Linux and two cores, one for the server and one for the load")
+    require_two_cores()
     seconds = options.seconds or (0.4 if options.quick else 1.0)
     cycles = options.cycles or (3 if options.quick else 5)
     started = time.perf_counter()

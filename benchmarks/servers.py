@@ -34,6 +34,12 @@ PROBE = request("/predict", b'{"sepal_length": 5.1, "sepal_width": 3.5, "petal_l
 """A request that every server of Iris answers."""
 
 
+def require_two_cores() -> None:
+    """Exits where server and load can't have a core each."""
+    if (os.cpu_count() or 1) < 2 or sys.platform != "linux":
+        sys.exit("benchmarks: this needs Linux and two cores, one for the server and one for the load")
+
+
 def on_core(core: int) -> None:
     """Pins this process, and the processes that it starts from now on, to one core."""
     os.sched_setaffinity(0, {core})

@@ -14,7 +14,7 @@ from tabserve.registry import journal
 from tabserve.registry.reader import CHECKSUM_TAG
 from tests.support.client import served_version, shows_deployment
 from tests.support.promotion import Command, live
-from tests.support.servers import file_server, serving
+from tests.support.servers import answering, serving
 from tests.support.waiting import LIMIT, until
 from tests.support.workspaces import Workspace
 
@@ -257,10 +257,10 @@ def test_candidate_answers_recorded_predictions_again(three: Workspace, command:
     assert moved == sorted(moved, reverse=True)
 
 
-def test_comparison_without_an_api_says_what_to_do(three: Workspace, command: Command) -> None:
+def test_comparison_without_an_api_says_what_to_do(command: Command) -> None:
     """If no API answers there, or another kind of server does, one line says so and what to do."""
     free = f"http://127.0.0.1:{addresses.free_port('127.0.0.1')}"
-    with file_server(three.folder) as other:
+    with answering(404) as other:
         for url, said in ((free, "no API answers"), ("nonsense", "no API answers"), (other, "answers with status 404")):
             code, shown = command("--compare", "1", "--url", url)
             assert code == 1

@@ -1,13 +1,12 @@
-"""Servers that a test starts and stops: the API as a process or in a thread, MLflow's tracking server, and a server of
-files."""
+"""Servers that a test starts and stops: the API as a process or in a thread, MLflow's tracking server, and a server
+of another kind."""
 
 import socket
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -95,16 +94,21 @@ def tracking_server(folder: Path) -> Iterator[str]:
         yield url
 
 
-class SilentHandler(SimpleHTTPRequestHandler):
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
 @contextmanager
-def file_server(folder: Path) -> Iterator[str]:
-    """A web server of another kind, which has these files: its address."""
-    handler = partial(SilentHandler, directory=str(folder))
-    with ThreadingHTTPServer((HOST, 0), handler) as server:
+def answering(status: int, body: str = "") -> Iterator[str]:
+    """A server of another kind, which gives each GET this reply: its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer((HOST, 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:

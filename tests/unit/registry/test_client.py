@@ -1,12 +1,8 @@
 """MLflow's client: opened quickly or not at all, with no traces in the environment, and no credentials in errors."""
 
-import contextlib
-import http.server
 import os
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +12,7 @@ from tabserve.registry import client, open_registry, runs
 from tabserve.registry.artifact_packages import PACKAGES, require_package
 from tabserve.settings import Settings
 from tests.support.project import PYTHON, ROOT
+from tests.support.servers import answering
 from tests.support.workspaces import Workspace
 
 
@@ -85,30 +82,6 @@ def test_server_without_the_model_is_reported_as_that(tmp_path: Path) -> None:
         registry = open_registry(settings_at(uri, tmp_path))
         with pytest.raises(NoModelError, match=rf"^{uri} has no model iris\. Run `python train_model.py`"):
             registry.versions()
-
-
-@contextlib.contextmanager
-def answering(status: int, body: str) -> Iterator[str]:
-    """A server that gives each request this reply: its address."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body.encode())
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 def test_credentials_stay_out_of_the_page_of_a_run(tmp_path: Path) -> None:
