@@ -30,7 +30,7 @@ DEFAULTS = {
 }
 """Values for MLflow's settings that the environment doesn't set."""
 
-_WHO_ARE_YOU = ("UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED")
+_UNAUTHENTICATED = ("UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED")
 """MLflow's error codes for the status 401."""
 
 TRACKING_URI = "MLFLOW_TRACKING_URI"
@@ -134,7 +134,7 @@ def translate_errors(doing: str, uri: str) -> Iterator[None]:
 def _reason(error: Exception) -> str:
     """The first line of an error. The system's message about its cause comes first, because a long line is cut."""
     first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
-    if getattr(error, "error_code", None) in _WHO_ARE_YOU or "401 Client Error" in first_line:
+    if getattr(error, "error_code", None) in _UNAUTHENTICATED or "401 Client Error" in first_line:
         return HOW_TO_AUTHENTICATE
     message = textwrap.shorten(first_line, 300, placeholder=" …")
     cause: BaseException = error

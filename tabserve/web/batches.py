@@ -60,8 +60,10 @@ class Batches:
         await asyncio.wait((reply,), timeout=SOON)
         if not reply.done():
             gone = asyncio.ensure_future(request.receive())  # the body has ended, so what comes is the end
-            await asyncio.wait((reply, gone), return_when=asyncio.FIRST_COMPLETED)
-            gone.cancel()
+            try:
+                await asyncio.wait((reply, gone), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                gone.cancel()
             if not reply.done():
                 context.is_gone = True
                 reply.cancel()

@@ -30,8 +30,8 @@ class RequestContext:
         method, path: as in the request line.
         headers: raw.
         peer: the other end of the connection. `Proxies.client_address` says who the client is.
-        began: `time.perf_counter()` when the first byte of the request arrived; under another server than
-            `tabserve.web.server` when its head was complete.
+        began: `time.perf_counter()` when the first byte of the request arrived; under another protocol than
+            `FastProtocol` when its head was complete.
         request_id: in the `X-Request-ID` of the reply, in error bodies and in the log.
         route: the route's template, for metrics and log.
         quiet: a failure isn't worth a warning in the log.

@@ -9,15 +9,17 @@ from enum import Enum, auto
 from typing import Any, NamedTuple, cast
 
 from tabserve.web.protocol import BoundedProtocol
+from tabserve.web.refusals import BUSY_SECONDS
 
 LIMITS_KEY = "connection_limits"
 """Where the application's lifespan puts the `ConnectionLimits` for the protocol."""
 
 LOOK_SECONDS = 1.0
-"""How often a connection is looked at, at the least."""
+"""How long a connection isn't looked at, at most; less if a limit is shorter than four times that."""
 
 _TIMED_OUT = b'{"detail":"The request did not arrive in time"}'
-_FULL = b'{"detail":"All connections of the server are busy; try again later"}'
+_FULL = b'{"detail":"All connections of the server are busy. Try again later"}'
+_RETRY = b"Retry-After: %d\r\n" % BUSY_SECONDS
 
 
 class ConnectionLimits(NamedTuple):
@@ -161,4 +163,4 @@ class TimedProtocol(BoundedProtocol):
             if candidates:
                 min(candidates, key=lambda other: other.since).drop()
                 return
-        self.send_last(b"503 Service Unavailable", _FULL, b"Retry-After: 5\r\n")
+        self.send_last(b"503 Service Unavailable", _FULL, _RETRY)

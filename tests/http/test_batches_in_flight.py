@@ -2,7 +2,6 @@
 
 import json
 import socket
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from typing import Any
@@ -13,9 +12,7 @@ import requests
 from tabserve.model import Release
 from tabserve.serving.executor import BatchExecutor
 from tabserve.web.app import LARGEST_BATCHES
-from tabserve.web.context import RequestContext
-from tabserve.web.pipeline import Operation, Pipeline
-from tabserve.web.refusals import Reply
+from tests.support.gate import Gate
 from tests.support.models import ROW, SETTINGS
 from tests.support.raw_http import BODY, post
 from tests.support.servers import HOST, Server
@@ -24,25 +21,6 @@ from tests.support.waiting import LIMIT, until
 
 BATCH = json.dumps({"records": [ROW]}).encode()
 HEAD = b"POST /predict/batch HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
-
-
-class Gate:
-    """Holds the batches of a server back, in its only thread.
-
-    Attributes:
-        computed: how many batches were predicted.
-    """
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.open, self.computed = threading.Event(), 0
-        respond = Pipeline.respond
-
-        def held(pipeline: Pipeline, operation: Operation, context: RequestContext, body: bytes) -> Reply:
-            assert self.open.wait(LIMIT)
-            self.computed += 1
-            return respond(pipeline, operation, context, body)
-
-        monkeypatch.setattr(Pipeline, "respond", held)
 
 
 @pytest.fixture

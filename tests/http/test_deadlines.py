@@ -1,5 +1,6 @@
 """Connections: a request that doesn't arrive in time, a reply that nobody reads, and too many connections."""
 
+import json
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
@@ -8,8 +9,9 @@ import pytest
 
 from tabserve.model import Release
 from tabserve.web.codecs import JSON
-from tabserve.web.timed_protocol import TimedProtocol
-from tests.support.models import SETTINGS
+from tabserve.web.timed_protocol import Awaited, TimedProtocol
+from tests.support.gate import Gate
+from tests.support.models import ROW, SETTINGS
 from tests.support.raw_http import BODY, post
 from tests.support.servers import HOST, Server
 from tests.support.sources import FakeSource
@@ -135,3 +137,24 @@ def test_idle_connection_is_closed_after_the_keep_alive_time(release: Release, m
     with server.running():
         for sent in (post(BODY), b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"):
             assert server.send(sent).startswith(b"HTTP/1.1 200 ")
+
+
+def test_new_connection_is_refused_while_all_others_wait_for_replies(
+    start: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a batch under way on every connection, a further one gets 503 with Retry-After, and no batch is lost."""
+    gate = Gate(monkeypatch)
+    server = start(max_connections=1)
+    until(lambda: not open_connections(server))
+    batch = json.dumps({"records": [ROW]}).encode()
+    try:
+        with closing(connect(server)) as busy:
+            busy.sendall(post(batch).replace(b"/predict", b"/predict/batch"))
+            until(lambda: [one.awaited for one in open_connections(server)] == [Awaited.REPLY])
+            refused = server.send(b"")
+            assert refused.startswith(b"HTTP/1.1 503 ")
+            assert b"\r\nRetry-After: 1\r\n" in refused
+            gate.open.set()
+            assert busy.recv(100).startswith(b"HTTP/1.1 200 ")
+    finally:
+        gate.open.set()
